@@ -1,0 +1,17 @@
+"""Settings of the test run: development mode, a file database of its own (threads must share it), fast hashing."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+os.environ.setdefault("SIGNALBOX_MODE", "development")
+os.environ.setdefault("SIGNALBOX_STATE_DIR", tempfile.mkdtemp(prefix="signalbox-test-"))
+
+from dashboard.settings import *
+from dashboard.settings import DATABASES, _dashboard
+
+if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
+    DATABASES["default"]["TEST"] = {"NAME": str(Path(_dashboard.state_dir) / "test.sqlite3")}
+PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

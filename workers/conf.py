@@ -1,0 +1,109 @@
+"""Settings of the workers floor, typed, from the environment; and how every app reads its own.
+
+An app owns a `conf.py` with a subclass of `Conf`. `compose()` reads several and reports all errors at once, each
+with the name of its variable. Any variable may be given as `NAME_FILE`, the path of a file that holds the value,
+which is how orchestrators hand over secrets.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, Self, cast
+
+from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class ConfigurationError(Exception):
+    """Settings that cannot be used; `problems` has a sentence for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        self.problems = problems
+        super().__init__("Configuration errors:\n" + "\n".join(f"  - {problem}" for problem in problems))
+
+
+class FileVariants(EnvSettingsSource):
+    """Reads NAME from the file named by NAME_FILE."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        path = self.env_vars.get(f"{field.alias}_FILE".lower())
+        if not path:
+            return None, field.alias or field_name, False
+        try:
+            return Path(path).read_text().strip(), field.alias or field_name, False
+        except OSError as error:
+            raise ConfigurationError([f"{field.alias}_FILE: the file cannot be read: {error}."]) from error
+
+
+class Conf(BaseSettings):
+    """Base of an app's settings. The alias of a field is the name of its environment variable."""
+
+    model_config = SettingsConfigDict(
+        frozen=True, extra="ignore", env_ignore_empty=True, populate_by_name=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], init_settings: PydanticBaseSettingsSource, *_: Any, **__: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, EnvSettingsSource(settings_cls), FileVariants(settings_cls)
+
+
+def _sentence(error: Any) -> str:
+    where = ".".join(str(part) for part in error["loc"])
+    message = str(error["msg"]).removeprefix("Value error, ")
+    return f"{where}: {message}." if where else f"{message}."
+
+
+def compose(classes: Iterable[type[Conf]]) -> list[Conf]:
+    """Read all of them, in order. Raises one ConfigurationError that names every problem of every app."""
+    confs: list[Conf] = []
+    problems: list[str] = []
+    for cls in classes:
+        both = [f.alias for f in cls.model_fields.values() if os.environ.get(f"{f.alias}_FILE") and os.environ.get(f.alias or "")]
+        problems += [f"{name} and {name}_FILE are both set; keep one of them." for name in both]
+        try:
+            confs.append(cls())
+        except ConfigurationError as error:
+            problems += error.problems
+        except ValidationError as error:
+            problems += [_sentence(item) for item in error.errors()]
+    if problems:
+        raise ConfigurationError(problems)
+    return confs
+
+
+class WorkersConf(Conf):
+    """How to reach Temporal, and how workers behave."""
+
+    address: str = Field("127.0.0.1:7233", alias="TEMPORAL_ADDRESS", description="host:port of the frontend")
+    namespace: str = Field("default", alias="TEMPORAL_NAMESPACE")
+    api_key: SecretStr | None = Field(None, alias="TEMPORAL_API_KEY")
+    tls: bool = Field(False, alias="TEMPORAL_TLS")
+    tls_server_ca: Path | None = Field(None, alias="TEMPORAL_TLS_SERVER_CA_CERT_PATH")
+    tls_client_cert: Path | None = Field(None, alias="TEMPORAL_TLS_CLIENT_CERT_PATH")
+    tls_client_key: Path | None = Field(None, alias="TEMPORAL_TLS_CLIENT_KEY_PATH")
+    tls_server_name: str | None = Field(None, alias="TEMPORAL_TLS_SERVER_NAME")
+    rpc_timeout: float = Field(2.0, alias="TEMPORAL_RPC_TIMEOUT", gt=0, le=60, description="seconds a page waits")
+    drain_seconds: float = Field(20.0, alias="WORKER_DRAIN_SECONDS", ge=0, le=3600)
+    activity_threads: int = Field(32, alias="WORKER_ACTIVITY_THREADS", ge=1, le=1000)
+    environment: str = Field("development", alias="ENVIRONMENT_ID", pattern=r"^[a-z0-9-]{1,40}$")
+    tenant: str = Field("default", alias="TENANT_ID", pattern=r"^[^~/\s]{1,60}$", description="tenant of runs launched here")
+
+    @model_validator(mode="after")
+    def _pairs(self) -> Self:
+        if (self.tls_client_cert is None) != (self.tls_client_key is None):
+            raise ValueError("TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH must be set together")
+        if ":" not in self.address or "://" in self.address or not self.address.rpartition(":")[2].isdigit():
+            raise ValueError(f"TEMPORAL_ADDRESS: must be host:port without a scheme, not {self.address!r}")
+        return self
+
+
+def conf() -> WorkersConf:
+    """The settings in force; tests change them by override_settings(WORKERS=...)."""
+    from django.conf import settings
+
+    return cast(WorkersConf, settings.WORKERS)
