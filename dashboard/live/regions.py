@@ -1,0 +1,110 @@
+"""What pages and their regions share: one read for all who look, and the last snapshot when Temporal is away.
+
+A page and its region call `seen()` with the same key and read. Reads of the same key within a second are one read;
+when it fails because Temporal is away, what was last seen is shown with its age and the reason. Keys hold the
+viewer's scope, so that nobody sees a snapshot of another tenant.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Hashable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, Generic, TypeVar, cast
+
+from dashboard.access import Viewer, scope
+from workers.errors import TemporalError
+
+T = TypeVar("T")
+
+FRESH_SECONDS = 1.0
+KEPT = 512
+
+
+@dataclass(frozen=True)
+class Seen(Generic[T]):
+    """What a page shows: a value (None: nothing was ever seen), when it was read, and why it is not fresh ("": it is)."""
+
+    value: T | None
+    at: datetime | None
+    notice: str = ""
+
+
+@dataclass
+class _Slot:
+    """The last success of one key, and the read that is under way."""
+
+    value: Any = None
+    at: datetime | None = None
+    fresh_until: float = 0.0
+    reading: asyncio.Task[Any] | None = None
+
+
+_slots: OrderedDict[Hashable, _Slot] = OrderedDict()
+
+
+def _slot(key: Hashable) -> _Slot:
+    slot = _slots.setdefault(key, _Slot())
+    _slots.move_to_end(key)
+    while len(_slots) > KEPT:
+        _slots.popitem(last=False)
+    return slot
+
+
+def _under_way(slot: _Slot) -> asyncio.Task[Any] | None:
+    """The read that this event loop may wait for; one of another loop is not ours to await."""
+    task = slot.reading
+    same = task is not None and not task.done() and task.get_loop() is asyncio.get_running_loop()
+    return task if same else None
+
+
+async def seen(
+    region: str,
+    viewer: Viewer,
+    read: Callable[[], Awaitable[T]],
+    *,
+    detail: Hashable = (),
+    fresh: float = FRESH_SECONDS,
+) -> Seen[T]:
+    """Read, or share the read of another viewer of the same scope; the last snapshot when Temporal does not answer.
+
+    `detail` tells reads of one region apart. Only TemporalError counts as "away": anything else is raised.
+    """
+    slot = _slot((region, scope(viewer), detail))
+    if slot.at is not None and time.monotonic() < slot.fresh_until:
+        return Seen(cast(T, slot.value), slot.at)
+    task = _under_way(slot)
+    if task is None:
+        task = slot.reading = asyncio.ensure_future(
+            read()
+        )  # a task of its own: it outlives the viewer who asked
+    try:
+        value = await asyncio.shield(task)
+    except TemporalError as error:
+        return Seen(slot.value, slot.at, notice=str(getattr(error, "message", "") or error))
+    slot.value, slot.at, slot.fresh_until = value, datetime.now(UTC), time.monotonic() + fresh
+    return Seen(value, slot.at)
+
+
+def forget() -> None:
+    """Drop all snapshots; for tests."""
+    _slots.clear()
+
+
+_badges: OrderedDict[str, dict[str, int]] = OrderedDict()
+
+
+def set_badges(viewer: Viewer, **counts: int) -> None:
+    """Remember the counts of the navigation for all viewers of this scope, from a read that was made anyway."""
+    _badges[scope(viewer)] = counts
+    _badges.move_to_end(scope(viewer))
+    while len(_badges) > KEPT:
+        _badges.popitem(last=False)
+
+
+def badges(viewer: Viewer) -> dict[str, int]:
+    """The counts that were last read for this scope; empty when nothing was read yet."""
+    return _badges.get(scope(viewer), {})
