@@ -1,0 +1,93 @@
+"""One Temporal dev server a run, one client, and workers as the product runs them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import AsyncIterator, Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import pytest
+from django.conf import settings as django_settings
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+from workers import devserver
+from workers.attributes import PLATFORM, ensure
+from workers.connection import connect, set_client
+from workers.registry import registry
+
+try:
+    from tests.personas import *  # noqa: F403 (fixtures)
+except ModuleNotFoundError as error:
+    if error.name != "tests.personas":
+        raise
+
+WorkerFactory = Callable[..., AbstractAsyncContextManager[None]]
+
+
+@pytest.fixture(scope="session")
+async def server() -> AsyncIterator[str]:
+    """The address of the run's Temporal server, with the attributes of all apps; settings point to it."""
+    given = os.environ.get("TEMPORAL_ADDRESS")
+    started = None if given else await devserver.start()
+    address = given or (started.address if started else "")
+    os.environ["TEMPORAL_ADDRESS"] = address  # for the processes that tests start
+    django_settings.WORKERS = django_settings.WORKERS.model_copy(update={"address": address})
+    registry.load()
+    await ensure(await connect(patient=True), [*PLATFORM, *registry.attributes])
+    yield address
+    if started:
+        await started.stop()
+
+
+@pytest.fixture(scope="session")
+async def client(server: str) -> AsyncIterator[Client]:
+    """The client of this process, patient as a worker's, so that a busy machine fails no test."""
+    made = await connect(patient=True)
+    set_client(made)
+    yield made
+    set_client(None)
+
+
+@pytest.fixture
+def queue() -> str:
+    """A task queue that no other test uses."""
+    return f"queue-{uuid.uuid4().hex}"
+
+
+@pytest.fixture
+def worker(client: Client) -> WorkerFactory:
+    """`async with worker(queue, workflows=[...], activities=[...]):` as runworker would run it.
+
+    Without workflows and activities: what the registry has for that queue.
+    """
+    from workers.runtime import workflow_runner
+
+    from workers.interceptors import worker_interceptors
+
+    @asynccontextmanager
+    async def running(
+        *queues: str, workflows: Iterable[type] = (), activities: Iterable[Callable[..., Any]] = ()
+    ) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            executor = stack.enter_context(ThreadPoolExecutor(16))
+            for name in queues:
+                known = registry.queues.get(name)
+                await stack.enter_async_context(
+                    Worker(
+                        client,
+                        task_queue=name,
+                        workflows=[*workflows] or [*(known.workflows if known else ())],
+                        activities=[*activities] or [*(known.activities if known else ())],
+                        activity_executor=executor,
+                        max_concurrent_activities=16,
+                        interceptors=worker_interceptors(client),
+                        workflow_runner=workflow_runner(),
+                    )
+                )
+            yield
+
+    return running

@@ -1,0 +1,24 @@
+"""Helpers of the tests."""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+T = TypeVar("T")
+
+
+async def eventually(fn: Callable[[], T | Awaitable[T]], *, timeout: float = 10, every: float = 0.05) -> T:
+    """Call `fn` (sync or async) until it returns something truthy, then return it; fail after `timeout` s."""
+    deadline = time.monotonic() + timeout
+    while True:
+        result = fn()
+        value: T = await result if inspect.isawaitable(result) else result
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"Still {value!r} after {timeout} s.")
+        await asyncio.sleep(every)

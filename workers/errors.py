@@ -1,0 +1,86 @@
+"""What can go wrong between us and Temporal, in our own words: a page shows `.message` as it stands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.service import RPCError, RPCStatusCode
+
+_AWAY = (
+    RPCStatusCode.UNAVAILABLE,
+    RPCStatusCode.DEADLINE_EXCEEDED,
+    RPCStatusCode.CANCELLED,
+    RPCStatusCode.RESOURCE_EXHAUSTED,
+)
+_REFUSED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+
+
+class TemporalError(Exception):
+    """Base of all of them. `message` is a sentence that is safe to show to anybody."""
+
+    def __init__(self, message: str) -> None:
+        self.message = message
+        super().__init__(message)
+
+
+class TemporalAway(TemporalError):
+    """The server cannot be reached, refuses us, or did not answer in time."""
+
+
+class RunNotFound(TemporalError):
+    """No such workflow or run, or it is closed already where an open one is needed."""
+
+
+class BadQuery(TemporalError):
+    """The server refused a visibility query (or another argument); the message is the server's own."""
+
+
+class NoAnswer(TemporalError):
+    """A workflow query got no answer: no worker polls, or none answered in time."""
+
+
+class QueryFailed(TemporalError):
+    """A workflow answered a query with an error, or does not know the query."""
+
+
+def _translate(error: RPCError) -> TemporalError | None:
+    """The error in our words; None for one that is a bug of ours or a feature that the server lacks."""
+    status, text = error.status, error.message
+    if "before a worker could process it" in text or status is RPCStatusCode.FAILED_PRECONDITION:
+        return NoAnswer("No worker answered the query.")
+    if status is RPCStatusCode.RESOURCE_EXHAUSTED:
+        return TemporalAway("Temporal is over its rate limit; try again in a moment.")
+    if status in _AWAY:
+        return TemporalAway("Temporal did not answer in time.")
+    if status in _REFUSED:
+        return TemporalAway("Temporal refused these credentials.")
+    if status is RPCStatusCode.NOT_FOUND and text.startswith("Namespace"):
+        return TemporalAway("Temporal does not have this namespace.")
+    if status is RPCStatusCode.NOT_FOUND or "Invalid RunId" in text:
+        return RunNotFound("There is no such open workflow run.")
+    if status is RPCStatusCode.INVALID_ARGUMENT:
+        return BadQuery(text)
+    return None
+
+
+@contextmanager
+def rpc_errors() -> Iterator[None]:
+    """Turn the SDK's errors of a call into ours; anything that is not about the server passes."""
+    try:
+        yield
+    except RPCError as error:
+        ours = _translate(error)
+        if ours is None:
+            raise
+        raise ours from error
+    except WorkflowQueryFailedError as error:
+        raise QueryFailed(str(error)) from error
+    except WorkflowQueryRejectedError as error:
+        raise NoAnswer("The workflow is closed and answers no more queries.") from error
+    except RuntimeError as error:
+        # The SDK reports a failed connection, and only that, as a bare RuntimeError.
+        if not str(error).startswith("Failed client connect"):
+            raise
+        raise TemporalAway("Temporal cannot be reached.") from error

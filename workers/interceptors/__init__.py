@@ -1,0 +1,17 @@
+"""What every worker of ours does around workflows and activities, so that nobody has to copy it."""
+
+from __future__ import annotations
+
+from temporalio.client import Client
+from temporalio.worker import Interceptor
+
+
+def worker_interceptors(client: Client) -> list[Interceptor]:
+    """The interceptors of a worker, outermost first. The client is for the breakers' signals."""
+    # Imported here: the tenancy module is needed by the connection, which knows nothing of Django or breakers.
+    from workers.interceptors.breaker import BreakerInterceptor
+    from workers.interceptors.database import DatabaseInterceptor
+    from workers.interceptors.failures import FailureInterceptor
+    from workers.interceptors.tenancy import TenancyInterceptor
+
+    return [FailureInterceptor(), TenancyInterceptor(), DatabaseInterceptor(), BreakerInterceptor(client)]

@@ -1,0 +1,39 @@
+"""A bug in a workflow's run method fails the workflow, instead of retrying its task for ever.
+
+Not by `workflow_failure_exception_types`: that would also fail every open run on a bad deploy (a non-determinism
+error) or when a signal handler raises. Handlers are left alone here.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio.exceptions import ApplicationError, TemporalError
+from temporalio.worker import (
+    ExecuteWorkflowInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+
+class FailureInterceptor(Interceptor):
+    """Turns what escapes a run method into an ApplicationError with the exception's class name as type."""
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor]:
+        return _Inbound
+
+
+class _Inbound(WorkflowInboundInterceptor):
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        try:
+            return await super().execute_workflow(input)
+        except TemporalError:
+            # Failures of Temporal's own kind say what they mean; its non-determinism errors must not end a run.
+            # Cancellation, continue-as-new and eviction are BaseExceptions and never get here.
+            raise
+        except Exception as error:
+            kind = type(error).__name__
+            raise ApplicationError(str(error) or kind, type=kind, non_retryable=True) from error

@@ -1,0 +1,116 @@
+"""What runs on which queue. Every app says so in its `temporal.py`, which `registry.load()` finds."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+
+BREAKER_QUEUE = "breaker-queue"
+
+T = TypeVar("T")
+
+
+class RegistryError(Exception):
+    """An app registered something that cannot be, or nobody registered what was asked for."""
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A task queue with what its workers run."""
+
+    name: str
+    workflows: tuple[type, ...] = ()
+    activities: tuple[Callable[..., Any], ...] = ()
+
+
+@dataclass(frozen=True)
+class BreakerConfig:
+    """A shared breaker: it opens after `threshold` failures in a row, for `open_seconds`."""
+
+    dependency: str
+    threshold: int
+    open_seconds: float
+
+
+def workflow_name(item: type | str | Callable[..., Any]) -> str:
+    """The workflow type of a class, of its run method, or the name itself."""
+    if isinstance(item, str):
+        return item
+    find = workflow._Definition.from_class if isinstance(item, type) else workflow._Definition.from_run_fn
+    definition = find(item)  # type: ignore[arg-type]
+    if definition is None or definition.name is None:
+        raise RegistryError(f"{item!r} is not a workflow with a name.")
+    return definition.name
+
+
+def _joined(first: tuple[T, ...], more: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys([*first, *more]))
+
+
+class Registry:
+    """Queues, search attributes and breakers of all apps. Adding the same thing twice changes nothing."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, Queue] = {}
+        self.attributes: tuple[SearchAttributeKey[Any], ...] = ()
+        self.breakers: dict[str, BreakerConfig] = {}
+        self._loading = threading.RLock()
+        self._loaded = False
+
+    def add(
+        self,
+        queue: str,
+        *,
+        workflows: Iterable[type] = (),
+        activities: Iterable[Callable[..., Any]] = (),
+        attributes: Iterable[SearchAttributeKey[Any]] = (),
+    ) -> None:
+        """Let workers of `queue` run these, whose workflows use these search attributes."""
+        workflows = tuple(workflows)
+        for cls in workflows:
+            name = workflow_name(cls)
+            other = self._queue_of(name)
+            if other not in (None, queue):
+                raise RegistryError(f"Workflow {name} is registered for {other} and for {queue}.")
+        old = self.queues.get(queue, Queue(queue))
+        self.queues[queue] = Queue(
+            queue, _joined(old.workflows, workflows), _joined(old.activities, activities)
+        )
+        self.attributes = _joined(self.attributes, attributes)
+
+    def breaker(self, dependency: str, *, threshold: int, open_seconds: float) -> None:
+        """Guard `dependency` by a shared breaker, which every `runworker` keeps running."""
+        config = BreakerConfig(dependency, threshold, open_seconds)
+        if self.breakers.setdefault(dependency, config) != config:
+            raise RegistryError(f"The breaker of {dependency} is registered twice, with different settings.")
+
+    def load(self) -> None:
+        """Import `temporal.py` of every installed app, once. Needs Django to be set up."""
+        from django.utils.module_loading import autodiscover_modules
+
+        with self._loading:
+            if not self._loaded:
+                autodiscover_modules("temporal")
+                self._loaded = True
+
+    def _queue_of(self, name: str) -> str | None:
+        return next(
+            (q.name for q in self.queues.values() if name in map(workflow_name, q.workflows)),
+            None,
+        )
+
+    def queue_of(self, item: type | str | Callable[..., Any]) -> str:
+        """The queue of a workflow, given its class, run method or type name."""
+        name = workflow_name(item)
+        queue = self._queue_of(name)
+        if queue is None:
+            raise RegistryError(f"No app has registered a queue for workflow {name}.")
+        return queue
+
+
+registry = Registry()
