@@ -13,8 +13,8 @@ THEMES = ("light", "dark")
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
-    """Context of all templates. Badges come from what was last read for this viewer: a page never asks Temporal
-    for its navigation. The theme is a cookie, so that the first paint already has it."""
+    """Context of all templates. Badges come from what was last read for this viewer: a page never asks
+    Temporal for its navigation. The theme is a cookie, so that the first paint already has it."""
     environment = conf().environment
     theme = request.COOKIES.get("theme", "")
     viewer = getattr(request, "viewer", None)

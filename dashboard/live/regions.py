@@ -1,8 +1,8 @@
 """What pages and their regions share: one read for all who look, and the last snapshot when Temporal is away.
 
-A page and its region call `seen()` with the same key and read. Reads of the same key within a second are one read;
-when it fails because Temporal is away, what was last seen is shown with its age and the reason. Keys hold the
-viewer's scope, so that nobody sees a snapshot of another tenant.
+A page and its region call `seen()` with the same key and read. Reads of the same key within a second are one
+read; when it fails because Temporal is away, what was last seen is shown with its age and the reason. Keys
+hold the viewer's scope, so that nobody sees a snapshot of another tenant.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ KEPT = 512
 
 @dataclass(frozen=True)
 class Seen(Generic[T]):
-    """What a page shows: a value (None: nothing was ever seen), when it was read, and why it is not fresh ("": it is)."""
+    """What a page shows: a value (None: nothing was ever seen), when it was read, and why it is not fresh."""
 
     value: T | None
     at: datetime | None
@@ -69,7 +69,7 @@ async def seen(
     detail: Hashable = (),
     fresh: float = FRESH_SECONDS,
 ) -> Seen[T]:
-    """Read, or share the read of another viewer of the same scope; the last snapshot when Temporal does not answer.
+    """Read, or share the read of another viewer of the same scope; the last snapshot when Temporal is away.
 
     `detail` tells reads of one region apart. Only TemporalError counts as "away": anything else is raised.
     """
@@ -98,7 +98,7 @@ _badges: OrderedDict[str, dict[str, int]] = OrderedDict()
 
 
 def set_badges(viewer: Viewer, **counts: int) -> None:
-    """Remember the counts of the navigation for all viewers of this scope, from a read that was made anyway."""
+    """Remember the counts of the navigation for all viewers of this scope, from a read made anyway."""
     _badges[scope(viewer)] = counts
     _badges.move_to_end(scope(viewer))
     while len(_badges) > KEPT:

@@ -1,8 +1,8 @@
-"""Tags and filters of every template: shapes of status, times, amounts. All of them escape what they are given.
+"""Tags and filters of every template: shapes of status, times, amounts. All escape what they are given.
 
-Status is always a word, a shape and a colour together. `s` is one of done, run, wait, stop, undo, rest: it names
-both the colour (`data-s`) and, unless told otherwise, the shape in the sprite. Shapes of SVG take their sizes from
-attributes in percent, as the content security policy allows no style attribute.
+Status is always a word, a shape and a colour together. `s` is one of done, run, wait, stop, undo, rest: it
+names both the colour (`data-s`) and, unless told otherwise, the shape in the sprite. Shapes of SVG take their
+sizes from attributes in percent, as the content security policy allows no style attribute.
 """
 
 from __future__ import annotations
@@ -23,8 +23,9 @@ register = template.Library()
 SIGNS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥"}
 # ISO 4217: currencies that have not two decimals.
 DECIMALS = {
-    **dict.fromkeys("BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX UYI VND VUV XAF XOF XPF".split(), 0),
-    **dict.fromkeys("BHD IQD JOD KWD LYD OMR TND".split(), 3),
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"), 0),
+    **dict.fromkeys(("VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
 }
 # Levels of Django's messages, as a status and a word.
 LEVELS = {"success": ("done", "Done"), "warning": ("wait", "Waiting"), "error": ("stop", "Not done")}
@@ -62,8 +63,8 @@ def note_word(level: str) -> str:
 
 @register.simple_tag
 def track(n: int, at: int | None, s: str) -> SafeString:
-    """The `n` stages of one run as a piece of track; `at` is the index of the one it stands at, from 0 (`n`: past
-    the last one; None: not on the line)."""
+    """The `n` stages of one run as a piece of track; `at` is the index of the one it stands at, from 0
+    (`n`: past the last one; None: not on the line)."""
     here = -1 if at is None else at
     dots = (("on" if i < here else "at" if i == here else "",) for i in range(n))
     body = format_html_join("", '<i class="{}"></i>', dots)
@@ -78,8 +79,8 @@ def signal_head(s: str) -> SafeString:
         '<circle class="{}" data-s="{}" cx="9" cy="{}" r="4.6"/>',
         (("lit" if lamp == s else "", lamp, y) for lamp, y in LAMPS),
     )
-    box = '<svg class="sig" viewBox="0 0 18 42" aria-hidden="true"><rect x=".5" y=".5" width="17" height="41" rx="8.5"/>{}</svg>'
-    return format_html(box, lamps)
+    housing = '<rect x=".5" y=".5" width="17" height="41" rx="8.5"/>'
+    return format_html(f'<svg class="sig" viewBox="0 0 18 42" aria-hidden="true">{housing}{{}}</svg>', lamps)
 
 
 @register.simple_tag
@@ -131,7 +132,7 @@ def _time(at: datetime, text: str) -> SafeString:
 
 @register.filter
 def duration(value: timedelta | float | None) -> str:
-    """A length of time in its two largest units: `2 h 05 min`, `1 min 22 s`, `0.4 s`. Takes seconds or timedelta."""
+    """A length of time in its two largest units: `2 h 05 min`, `1 min 22 s`, `0.4 s`."""
     if value is None:
         return ""
     seconds = value.total_seconds() if isinstance(value, timedelta) else float(value)
@@ -148,7 +149,7 @@ def duration(value: timedelta | float | None) -> str:
 
 
 def coarse(seconds: float) -> str:
-    """As people say it when seconds do not matter: `6 min`, `3 h 05 min`, `2 d 4 h`; below a minute in seconds."""
+    """As people say it when seconds do not matter: `6 min`, `3 h 05 min`; below a minute in seconds."""
     return (
         f"{round(seconds)} s" if seconds < 60 else duration(60.0 * int(seconds // 60)).removesuffix(" 00 s")
     )
@@ -202,7 +203,8 @@ def money(value: Money | None) -> str:
     if value is None:
         return ""
     decimals = DECIMALS.get(value.currency, 2)
-    figure = f"{abs(value.minor) / 10**decimals:,.{decimals}f}" if decimals else f"{abs(value.minor):,}"
-    sign = "−" if value.minor < 0 else ""
+    whole, part = divmod(abs(value.minor), 10**decimals)
+    figure = f"{whole:,}.{part:0{decimals}d}" if decimals else f"{whole:,}"
+    sign = "\N{MINUS SIGN}" if value.minor < 0 else ""
     mark = SIGNS.get(value.currency)
     return f"{sign}{mark}{figure}" if mark else f"{sign}{figure} {value.currency}".rstrip()
