@@ -1,7 +1,7 @@
-"""What order workflows and their activities exchange: pydantic models, safe to import in the workflow sandbox.
+"""What order workflows and their activities exchange: pydantic models, safe in the workflow sandbox.
 
-Amounts are integer minor units of the order's currency. Fields have defaults where a history of an older build may
-lack them.
+Amounts are integer minor units of the order's currency. Fields have defaults where a history of an older
+build may lack them.
 """
 
 from __future__ import annotations
@@ -61,11 +61,12 @@ class OrderLine(Message):
 
 
 class OrderRules(Message):
-    """The rules that an order was launched with; fixed then, as reading settings in workflow code breaks replay.
+    """The rules that an order was launched with; fixed then, as reading settings later breaks replay.
 
-    `approval`: None when nobody needs to agree. `on_timeout`: approve or reject, when `approval_seconds` are over.
-    `held_retry_seconds`: how long a held order waits, about, before it asks by itself whether the breaker closed.
+    `approval`: None when nobody needs to agree. `on_timeout`: approve or reject, after `approval_seconds`.
+    `held_retry_seconds`: how long a held order waits, about, before it tries again unasked.
     `undo_attempts`: tries of a compensation before it is stuck and waits for an operator.
+    `step_seconds`: one try of an effect; longer than the gateway's timeout, so that the answer is heard.
     """
 
     approval: ApprovalPolicy | None = None
@@ -73,6 +74,7 @@ class OrderRules(Message):
     on_timeout: str = "reject"
     held_retry_seconds: float = 60
     undo_attempts: int = 8
+    step_seconds: float = 10
 
 
 class OrderInput(Message):
@@ -107,9 +109,9 @@ class StepInput(Message):
 class UndoInput(Message):
     """The argument of every undo.
 
-    `idempotency_key` is the step's: what it did is undone, and a tombstone under it refuses the effect from then
-    on, as a timed-out one may arrive late. `undo_key` makes the undo itself happen at most once; `input` is what an
-    operator edited.
+    `idempotency_key` is the step's: what it did is undone, and a tombstone under it refuses the effect from
+    then on, as a timed-out one may arrive late. `undo_key` makes the undo itself happen at most once; `input`
+    is what an operator edited.
     """
 
     order_id: str

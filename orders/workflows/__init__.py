@@ -1,0 +1,3 @@
+"""The workflows of the orders domain."""
+
+from __future__ import annotations

@@ -1,0 +1,108 @@
+"""Decisions exactly once: what a workflow did with each decision, kept under its id.
+
+A signal may come without a body, with two, or with garbage. A typed handler loops on the first and loses the
+last before anybody can refuse it, so handlers take an optional raw value and `DecisionBook.take` parses it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import BaseModel, Field, ValidationError
+from temporalio import workflow
+from temporalio.common import RawValue
+
+from workers.contracts import Decision, Outcome, Verdict
+
+W = TypeVar("W")
+T = TypeVar("T", bound=BaseModel)
+
+CAPACITY = 500
+LONGEST_ID = 200
+LONGEST_TEXT = 4_000
+
+
+def tolerant(handler: Callable[[W, Any], None]) -> Callable[..., None]:
+    """Make a signal handler that takes `raw: RawValue = None` bear any number of bodies; it gets the first.
+
+    Called with more arguments than it has, a handler raises TypeError, which fails the workflow task for
+    ever. The wrapped signature is what the SDK reads, so that one body arrives as the raw value.
+    """
+
+    @functools.wraps(handler)
+    def handle(self: W, *bodies: Any) -> None:
+        handler(self, bodies[0] if bodies else None)
+
+    return handle
+
+
+def read(raw: object, model: type[T]) -> T | None:
+    """The body of a signal as `model`; an absent one has all defaults. None: it cannot be read as one."""
+    try:
+        if isinstance(raw, RawValue):
+            raw = workflow.payload_converter().from_payload(raw.payload)
+        if raw is None:
+            return model()
+        return model.model_validate(raw) if isinstance(raw, Mapping) else None
+    except (ValidationError, ValueError, RuntimeError, KeyError, TypeError):
+        return None
+
+
+class DecisionBook(BaseModel):
+    """Every decision's verdict by its id. Carry it through continue-as-new.
+
+    The oldest of more than 500 are forgotten; what they decided must not hang on the book alone.
+    """
+
+    verdicts: dict[str, Verdict] = Field(default_factory=dict)
+    unnamed: int = 0
+
+    def take(self, raw: object, now: datetime) -> Decision | None:
+        """A new, readable decision, with an id and an `at` that is not in the future.
+
+        None: nothing to do, as it was refused (and that is recorded) or its id has its verdict already.
+        """
+        decision = read(raw, Decision)
+        if decision is None:
+            self.record(self._name(Decision(at=now)), Outcome.REFUSED, "The body is not a decision.", now)
+            return None
+        if decision.decision_id in self.verdicts:
+            return None
+        at = decision.at or now
+        decision.at = min(at if at.tzinfo else at.replace(tzinfo=UTC), now)
+        decision.actor = decision.actor.strip()
+        if problem := _oversized(decision):
+            self.record(self._name(decision), Outcome.REFUSED, problem, now)
+            return None
+        return decision if decision.decision_id else self._name(decision)
+
+    def record(
+        self, decision: Decision, outcome: Outcome, detail: str, now: datetime, by: str = ""
+    ) -> Verdict:
+        """Keep the verdict. `by`: who decided, when that was somebody else. `now`: workflow time."""
+        verdict = Verdict(
+            decision_id=decision.decision_id, outcome=outcome, detail=detail, by=by or decision.actor, at=now
+        )
+        self.verdicts[decision.decision_id] = verdict
+        while len(self.verdicts) > CAPACITY:
+            del self.verdicts[next(iter(self.verdicts))]
+        return verdict
+
+    def get(self, decision_id: str) -> Verdict:
+        """The answer of the query `get_decision`; outcome unknown when it never arrived."""
+        return self.verdicts.get(decision_id) or Verdict(decision_id=decision_id, outcome=Outcome.UNKNOWN)
+
+    def _name(self, decision: Decision) -> Decision:
+        self.unnamed += 1
+        return decision.model_copy(update={"decision_id": f"unnamed-{self.unnamed}"})
+
+
+def _oversized(decision: Decision) -> str:
+    if len(decision.decision_id) > LONGEST_ID or len(decision.actor) > LONGEST_ID:
+        return f"decision_id and actor may have {LONGEST_ID} characters at most."
+    if len(decision.reason) > LONGEST_TEXT or len(decision.evidence) > LONGEST_TEXT:
+        return f"reason and evidence may have {LONGEST_TEXT} characters at most."
+    return ""

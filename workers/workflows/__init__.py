@@ -1,0 +1,3 @@
+"""Ready-made workflows, built from the patterns."""
+
+from __future__ import annotations
