@@ -64,14 +64,14 @@ def worker(client: Client) -> WorkerFactory:
 
     Without workflows and activities: what the registry has for that queue.
     """
-    from workers.runtime import workflow_runner
-
     from workers.interceptors import worker_interceptors
+    from workers.runtime import workflow_runner
 
     @asynccontextmanager
     async def running(
         *queues: str, workflows: Iterable[type] = (), activities: Iterable[Callable[..., Any]] = ()
     ) -> AsyncIterator[None]:
+        interceptors = worker_interceptors(client)  # shared, as in a worker process
         async with AsyncExitStack() as stack:
             executor = stack.enter_context(ThreadPoolExecutor(16))
             for name in queues:
@@ -84,7 +84,7 @@ def worker(client: Client) -> WorkerFactory:
                         activities=[*activities] or [*(known.activities if known else ())],
                         activity_executor=executor,
                         max_concurrent_activities=16,
-                        interceptors=worker_interceptors(client),
+                        interceptors=interceptors,
                         workflow_runner=workflow_runner(),
                     )
                 )

@@ -69,12 +69,14 @@ async def launch(
     memo: Mapping[str, Any] | None = None,
     summary: str = "",
     tenant: str | None = None,
+    reuse: WorkflowIDReusePolicy = WorkflowIDReusePolicy.REJECT_DUPLICATE,
     client: Client | None = None,
 ) -> WorkflowHandle[Any, Any]:
     """Start `workflow` (class, run method or type name) and return its handle.
 
-    An id starts once: while its run is open, and after it closed, that run's handle comes back, so that a repeated
-    call has one effect. `summary`: one line for lists, 400 bytes. `tenant`: default from the settings.
+    An id starts once: while its run is open, and after it closed unless `reuse` allows another, that run's
+    handle comes back, so that a repeated call has one effect. `summary`: one line for lists, 400 bytes.
+    `tenant`: default from the settings.
     Raises ValueError for a `~` in id or tenant, RegistryError for a workflow without a queue,
     AttributesMissing, TemporalAway.
     """
@@ -99,7 +101,7 @@ async def launch(
                 id=workflow_id,
                 task_queue=queue,
                 id_conflict_policy=WorkflowIDConflictPolicy.USE_EXISTING,
-                id_reuse_policy=WorkflowIDReusePolicy.REJECT_DUPLICATE,
+                id_reuse_policy=reuse,
                 search_attributes=TypedSearchAttributes(pairs),
                 memo=memo,
                 static_summary=summary or None,

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
-BREAKER_QUEUE = "breaker-queue"
+from workers.patterns.breaker import BreakerConfig
 
 T = TypeVar("T")
 
@@ -26,15 +26,6 @@ class Queue:
     name: str
     workflows: tuple[type, ...] = ()
     activities: tuple[Callable[..., Any], ...] = ()
-
-
-@dataclass(frozen=True)
-class BreakerConfig:
-    """A shared breaker: it opens after `threshold` failures in a row, for `open_seconds`."""
-
-    dependency: str
-    threshold: int
-    open_seconds: float
 
 
 def workflow_name(item: type | str | Callable[..., Any]) -> str:
@@ -85,7 +76,7 @@ class Registry:
 
     def breaker(self, dependency: str, *, threshold: int, open_seconds: float) -> None:
         """Guard `dependency` by a shared breaker, which every `runworker` keeps running."""
-        config = BreakerConfig(dependency, threshold, open_seconds)
+        config = BreakerConfig(dependency=dependency, threshold=threshold, open_seconds=open_seconds)
         if self.breakers.setdefault(dependency, config) != config:
             raise RegistryError(f"The breaker of {dependency} is registered twice, with different settings.")
 

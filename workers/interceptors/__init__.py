@@ -8,7 +8,7 @@ from temporalio.worker import Interceptor
 
 def worker_interceptors(client: Client) -> list[Interceptor]:
     """The interceptors of a worker, outermost first. The client is for the breakers' signals."""
-    # Imported here: the tenancy module is needed by the connection, which knows nothing of Django or breakers.
+    # Imported here: the connection needs the tenancy module, and knows nothing of Django or breakers.
     from workers.interceptors.breaker import BreakerInterceptor
     from workers.interceptors.database import DatabaseInterceptor
     from workers.interceptors.failures import FailureInterceptor

@@ -1,4 +1,4 @@
-"""Database connections in activities: stale ones are closed before and after each, as Django does for requests."""
+"""Database connections in activities: stale ones are closed before and after each, as around a request."""
 
 from __future__ import annotations
 
@@ -22,11 +22,12 @@ class DatabaseInterceptor(Interceptor):
 class _Activity(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         fn = input.fn
-        is_async = inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(
-            getattr(fn, "__call__", None)
-        )
-        input.fn = _clean_async(fn) if is_async else _clean(fn)
-        return await super().execute_activity(input)
+        input.fn = _clean_async(fn) if _is_async(fn) else _clean(fn)
+
+
+def _is_async(fn: Callable[..., Any]) -> bool:
+    # An activity may be an object with an async __call__, which the SDK recognises just so.
+    return inspect.iscoroutinefunction(fn) or inspect.iscoroutinefunction(type(fn).__call__)
 
 
 def _clean(fn: Callable[..., Any]) -> Callable[..., Any]:

@@ -1,7 +1,7 @@
 """A bug in a workflow's run method fails the workflow, instead of retrying its task for ever.
 
-Not by `workflow_failure_exception_types`: that would also fail every open run on a bad deploy (a non-determinism
-error) or when a signal handler raises. Handlers are left alone here.
+Not by `workflow_failure_exception_types`: that would also fail every open run on a bad deploy (as a
+non-determinism error) or when a signal handler raises. Handlers are left alone here.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ class _Inbound(WorkflowInboundInterceptor):
         try:
             return await super().execute_workflow(input)
         except TemporalError:
-            # Failures of Temporal's own kind say what they mean; its non-determinism errors must not end a run.
+            # Failures of Temporal's kind say what they mean; non-determinism errors must not end a run.
             # Cancellation, continue-as-new and eviction are BaseExceptions and never get here.
             raise
         except Exception as error:

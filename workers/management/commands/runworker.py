@@ -1,0 +1,69 @@
+"""Runs the workers of the registered queues. Stands in for the command of the same name in Channels."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+from argparse import ArgumentParser
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError
+
+from workers.registry import registry, workflow_name
+
+
+class Command(BaseCommand):
+    """Thin: what a worker process does is in workers/runtime.py."""
+
+    help = (
+        "Run Temporal workers for QUEUEs (default: all registered). The first SIGTERM or SIGINT drains, the "
+        "second stops at once. Exit codes: 0 done, 2 usage, 3 Temporal away, 4 search attributes, 5 a workflow "
+        "does not load, 6 a worker failed, 130 or 143 stopped at once."
+    )
+    # A worker serves no page, so the checks of URLs and admin pages only cost it time.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("queues", nargs="*", metavar="QUEUE")
+        parser.add_argument("--list", action="store_true", help="print the queues and what runs on them")
+        parser.add_argument("--check", action="store_true", help="check that workers could run, and exit")
+        parser.add_argument("--health-port", type=int, default=0, metavar="PORT", help="0: off (default)")
+        parser.add_argument("--health-host", default="127.0.0.1", metavar="HOST")
+        parser.add_argument("--identity", default="", help="default: signalbox/<queue>@<host>:<pid>")
+
+    def handle(self, *args: Any, **options: Any) -> None:
+        runtime = self._load()
+        try:
+            if options["list"]:
+                self._list()
+                return
+            queues = runtime.choose(options["queues"])
+            if options["check"]:
+                self.stdout.write(asyncio.run(runtime.check(queues)))
+            else:
+                asyncio.run(self._run(runtime, queues, options))
+        except runtime.Stop as stop:
+            raise CommandError(stop.message, returncode=int(stop.code)) from stop
+
+    def _load(self) -> Any:
+        """The runtime, after every app has registered; a module that fails says so in one sentence."""
+        try:
+            registry.load()
+            return importlib.import_module("workers.runtime")
+        except Exception as error:
+            raise CommandError(
+                f"The registered workflows do not load: {type(error).__name__}: {error}", returncode=5
+            ) from error
+
+    async def _run(self, runtime: Any, queues: Any, options: dict[str, Any]) -> None:
+        port = options["health_port"]
+        health = (options["health_host"], port) if port else None
+        await runtime.WorkerProcess(queues, identity=options["identity"], health=health).run()
+
+    def _list(self) -> None:
+        for queue in sorted(registry.queues.values(), key=lambda queue: queue.name):
+            self.stdout.write(queue.name)
+            for name in sorted(workflow_name(cls) for cls in queue.workflows):
+                self.stdout.write(f"  workflow {name}")
+            for name in sorted(fn.__name__ for fn in queue.activities):
+                self.stdout.write(f"  activity {name}")

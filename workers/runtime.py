@@ -1,0 +1,249 @@
+"""The worker process: a Worker for each queue on one connection, its health, and how it ends."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+from collections.abc import Awaitable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from enum import IntEnum
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.common import WorkflowIDReusePolicy
+from temporalio.worker import Worker
+from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
+
+from workers import attributes
+from workers.conf import WorkersConf, conf
+from workers.connection import connect, process_name, set_client
+from workers.errors import TemporalError
+from workers.health import Health
+from workers.interceptors import worker_interceptors
+from workers.launch import DEFAULT_TENANT, launch
+from workers.patterns.breaker import QUEUE as BREAKER_QUEUE
+from workers.patterns.breaker import WORKFLOW_TYPE as BREAKER_TYPE
+from workers.patterns.breaker import breaker_id
+from workers.registry import Queue, registry, workflow_name
+
+logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+
+class Exit(IntEnum):
+    """Exit codes of runworker. A second signal exits with 128 + its number, as shells expect."""
+
+    OK = 0
+    USAGE = 2
+    AWAY = 3
+    ATTRIBUTES = 4
+    WORKFLOW = 5
+    FATAL = 6
+
+
+class Stop(Exception):
+    """The process must end: with `code`, and `message` says why."""
+
+    def __init__(self, code: Exit, message: str) -> None:
+        self.code, self.message = code, message
+        super().__init__(message)
+
+
+class _Stopped(Exception):
+    """A signal came before the workers ran."""
+
+
+def workflow_runner() -> SandboxedWorkflowRunner:
+    """The sandbox of workers, tests and replays alike.
+
+    Workflow files pass our own modules through themselves; Django and what else registers things on import must
+    never be loaded a second time, whatever a workflow file forgot.
+    """
+    restrictions = SandboxRestrictions.default.with_passthrough_modules(
+        "django", "asgiref", "httpx", "pydantic"
+    )
+    return SandboxedWorkflowRunner(restrictions=restrictions)
+
+
+def choose(names: Sequence[str]) -> list[Queue]:
+    """The registered queues called `names`, or all; with the breakers' queue when there are breakers."""
+    unknown = sorted(set(names) - registry.queues.keys())
+    if unknown:
+        known = ", ".join(sorted(registry.queues)) or "none"
+        raise Stop(Exit.USAGE, f"No such queue: {', '.join(unknown)}. Registered queues: {known}.")
+    wanted = set(names or registry.queues)
+    if registry.breakers:
+        wanted.add(BREAKER_QUEUE)
+    if not wanted:
+        raise Stop(Exit.USAGE, "No app has registered a queue.")
+    return [registry.queues[name] for name in sorted(wanted)]
+
+
+async def _connected(settings: WorkersConf, identity: str) -> Client:
+    try:
+        return await connect(settings, patient=True, identity=identity)
+    except TemporalError as error:
+        raise Stop(Exit.AWAY, f"Temporal at {settings.address}: {error.message}") from error
+
+
+async def _settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
+    """The result of a call about attributes or breakers; its errors as a Stop."""
+    try:
+        return await awaitable
+    except attributes.AttributeMismatch as error:
+        raise Stop(Exit.ATTRIBUTES, str(error)) from error
+    except TemporalError as error:
+        raise Stop(Exit.AWAY, f"Temporal at {settings.address}: {error.message}") from error
+
+
+def load_in_sandbox(workflows: Iterable[type]) -> int:
+    """Import each workflow in the sandbox as a worker would; returns how many. Stop names the first bad."""
+    runner, loaded = workflow_runner(), 0
+    for cls in workflows:
+        try:
+            runner.prepare_workflow(workflow._Definition.must_from_class(cls))
+        except Exception as error:
+            reason = f"{type(error).__name__}: {error}"
+            raise Stop(Exit.WORKFLOW, f"Workflow {workflow_name(cls)} does not load: {reason}") from error
+        loaded += 1
+    return loaded
+
+
+async def check(queues: Sequence[Queue]) -> str:
+    """Could a worker run here? Changes nothing. Returns what was found; raises Stop with the reason."""
+    settings, keys = conf(), [*attributes.PLATFORM, *registry.attributes]
+    loaded = load_in_sandbox(cls for queue in queues for cls in queue.workflows)
+    client = await _connected(settings, process_name("check"))
+    missing = await _settled(attributes.compare(client, keys), settings)
+    if missing:
+        raise Stop(
+            Exit.ATTRIBUTES, f"Search attributes are missing: {', '.join(missing)}. A worker registers them."
+        )
+    return f"{loaded} workflows on {len(queues)} queues load, {len(keys)} search attributes are as declared."
+
+
+async def start_breakers(client: Client) -> None:
+    """See to it that every registered breaker runs. A breaker that somebody ended starts afresh."""
+    for dependency, config in registry.breakers.items():
+        await launch(
+            BREAKER_TYPE,
+            config,
+            id=breaker_id(dependency),
+            summary=f"Breaker of {dependency}",
+            tenant=DEFAULT_TENANT,
+            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
+            client=client,
+        )
+
+
+class WorkerProcess:
+    """Runs workers for `queues` until a signal, or until one of them fails."""
+
+    def __init__(
+        self, queues: Sequence[Queue], *, identity: str = "", health: tuple[str, int] | None = None
+    ) -> None:
+        self.queues = queues
+        self.identity = identity
+        self.health = Health(health) if health else None
+        self.conf = conf()
+        self.stopping = asyncio.Event()
+
+    async def run(self) -> None:
+        """Returns after a clean drain; raises Stop otherwise."""
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, number)
+        if self.health:
+            try:
+                await self.health.start()
+            except OSError as error:
+                raise Stop(Exit.USAGE, f"The health port cannot be opened: {error.strerror}.") from error
+        try:
+            client = await self._unless_stopped(self._prepare())
+            await self._serve(client)
+        except _Stopped:
+            return
+        finally:
+            if self.health:
+                await self.health.stop()
+
+    def _name(self, role: str) -> str:
+        return self.identity or process_name(role)
+
+    def _signalled(self, number: signal.Signals) -> None:
+        if self.stopping.is_set():
+            # Threads of activities cannot be made to end, so a clean exit might never come.
+            logger.warning("Second signal: stopping at once.")
+            os._exit(128 + number)
+        logger.info("%s: draining for up to %g s.", number.name, self.conf.drain_seconds)
+        if self.health:
+            self.health.draining = True
+        self.stopping.set()
+
+    async def _unless_stopped(self, work: Awaitable[T]) -> T:
+        task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self.stopping.wait())
+        try:
+            await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            stop.cancel()
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        raise _Stopped
+
+    async def _prepare(self) -> Client:
+        client = await _connected(self.conf, self._name("worker"))
+        await _settled(attributes.ensure(client, [*attributes.PLATFORM, *registry.attributes]), self.conf)
+        await _settled(start_breakers(client), self.conf)
+        set_client(client)
+        return client
+
+    def _worker(self, client: Client, queue: Queue, interceptors: list[Any]) -> Worker:
+        threads = self.conf.activity_threads
+        return Worker(
+            client,
+            task_queue=queue.name,
+            workflows=queue.workflows,
+            activities=queue.activities,
+            activity_executor=ThreadPoolExecutor(threads, thread_name_prefix=queue.name),
+            max_concurrent_activities=threads,
+            workflow_runner=workflow_runner(),
+            interceptors=interceptors,
+            identity=self._name(queue.name),
+            graceful_shutdown_timeout=timedelta(seconds=self.conf.drain_seconds),
+        )
+
+    async def _serve(self, client: Client) -> None:
+        interceptors = worker_interceptors(client)
+        try:
+            workers = [self._worker(client, queue, interceptors) for queue in self.queues]
+        except (
+            Exception
+        ) as error:  # whatever a workflow or activity does on import, or a definition gets wrong
+            raise Stop(Exit.WORKFLOW, f"A worker cannot be built: {error}") from error
+        runs = [asyncio.create_task(worker.run()) for worker in workers]
+        if self.health:
+            self.health.watch(client, {queue: self._name(queue.name) for queue in self.queues})
+        logger.info("Polling %s.", ", ".join(queue.name for queue in self.queues))
+        stop = asyncio.create_task(self.stopping.wait())
+        await asyncio.wait({*runs, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if self.health:
+            self.health.draining = True
+        stop.cancel()
+        failed = next((run.exception() for run in runs if run.done()), None)
+        endings = await asyncio.gather(*(self._end(w, r) for w, r in zip(workers, runs, strict=True)))
+        failed = failed or next(filter(None, endings), None)
+        if failed:
+            raise Stop(Exit.FATAL, f"A worker failed: {failed}") from failed
+
+    @staticmethod
+    async def _end(worker: Worker, run: asyncio.Task[None]) -> BaseException | None:
+        if not run.done():
+            await worker.shutdown()
+        return (await asyncio.gather(run, return_exceptions=True))[0]
