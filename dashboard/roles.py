@@ -1,0 +1,43 @@
+"""The role groups and what each may do in the Django admin.
+
+`migrate` calls `ensure` when it is done, so a database always has the roles. The console's own rights are
+those of `dashboard.access`; permissions of Django count in the admin only, and there they let people look.
+Acts on orders run through the console's actions, which check the role again.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.apps import apps
+from django.contrib.auth.management import create_permissions
+from django.contrib.auth.models import Group, Permission
+
+from dashboard.access import ROLES
+from dashboard.conf import conf
+
+# Who works in the Django admin: login needs is_staff, which an administrator sets with the role.
+STAFF = ("operator", "approver", "admin")
+ACCOUNTS = {"auth.user", "auth.group", "axes.accessattempt"}
+
+
+def _granted(role: str, permission: Permission) -> bool:
+    model = f"{permission.content_type.app_label}.{permission.content_type.model}"
+    if role == "admin" and model in ACCOUNTS:
+        return True
+    if model == "dashboard.auditentry":
+        return role in {"operator", "admin"} and permission.codename.startswith("view_")
+    return permission.content_type.app_label in conf().apps and permission.codename.startswith("view_")
+
+
+def ensure(**_: Any) -> None:
+    """Make the groups and their permissions; any number of times. Adds what is missing, takes nothing
+    away."""
+    labels = [*conf().apps, "dashboard", "auth", "axes"]
+    for label in labels:
+        create_permissions(apps.get_app_config(label), verbosity=0)
+    known = list(Permission.objects.filter(content_type__app_label__in=labels).select_related("content_type"))
+    for role in ROLES:
+        group, _created = Group.objects.get_or_create(name=role)
+        if role in STAFF:
+            group.permissions.add(*(permission for permission in known if _granted(role, permission)))
