@@ -24,7 +24,7 @@ def person(name: str, groups: tuple[str, ...], password: str | None = None) -> t
     """Get or make a user in exactly these groups; a password is set when given. Whether it is new."""
     user, new = User.objects.get_or_create(username=name)
     user.is_staff = bool(set(groups) & set(roles.STAFF))
-    if password is not None:
+    if password is not None and not user.check_password(password):  # the same one again would end sessions
         user.set_password(password)
     elif new:
         user.set_unusable_password()

@@ -6,6 +6,7 @@ import asyncio
 import io
 import os
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,33 +16,37 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error, connections
 
 from dashboard.conf import conf as dashboard_conf
+from dashboard.management.commands.demo_users import PEOPLE
 from dashboard.supervisor.house import Demo, House, Plan
-from dashboard.supervisor.place import Failure
+from dashboard.supervisor.place import Failure, secret
 from workers.conf import conf as workers_conf
 
 
 def demo_of_apps() -> Demo:
     """What the installed apps declare on their AppConfig: processes, demo_environment and seed."""
     demo = Demo()
-    seeds = []
+    seeds: list[tuple[str, ...]] = []
     for app in apps.get_app_configs():
         demo.processes.update(getattr(app, "processes", {}))
         demo.environment.update(getattr(app, "demo_environment", {}))
-        seeds += [app.seed] if getattr(app, "seed", None) else []
+        if seed := getattr(app, "seed", None):
+            seeds.append(seed)
     return Demo(demo.processes, demo.environment, tuple(seeds))
 
 
-def prepare() -> str:
-    """Migrate, make the demo users, and return what that command says of them. Raises Failure."""
-    said = io.StringIO()
+def prepare(state: Path) -> str:
+    """Migrate, make the demo users, and return how to sign in. Raises Failure."""
+    given = os.environ.get("DEMO_PASSWORD")
+    password = given or secret(state, "demo_password", 9).read_text()
+    os.environ["DEMO_PASSWORD"] = password
     try:
         call_command("migrate", verbosity=0, interactive=False)
-        call_command("demo_users", stdout=said)
+        call_command("demo_users", stdout=io.StringIO())
     except Error as error:
         raise Failure(f"The migration of the database failed: {error}".splitlines()[0]) from error
     finally:
         connections.close_all()
-    return said.getvalue().strip()
+    return f"Sign in as {', '.join(PEOPLE)}; the password is {'DEMO_PASSWORD' if given else password}"
 
 
 class Command(BaseCommand):
@@ -52,14 +57,15 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="of the page, on the loopback address")
 
     def handle(self, *, port: int, **_: Any) -> None:
+        state = Path(dashboard_conf().state_dir).resolve()
         plan = Plan(
             port=port,
-            state=Path(dashboard_conf().state_dir).resolve(),
+            state=state,
             conf=workers_conf(),
             foreign=bool(os.environ.get("TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_ADDRESS_FILE")),
             demo=os.environ.get("DEMO") == "1",
             apps=demo_of_apps(),
-            prepare=prepare,
+            prepare=partial(prepare, state),
         )
         sys.exit(asyncio.run(_run(plan)))
 
