@@ -1,0 +1,115 @@
+"""`make test`: one Temporal server for all, pytest twice (browser tests by themselves), and a last word.
+
+The settings of the shell are kept out, so that no test can ever reach a server of somebody. Skipped tests
+are listed with their reasons; with FORBID_SKIPS=1 they are failures.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from dataclasses import dataclass, field
+from pathlib import Path
+from xml.etree import ElementTree as ET
+
+from dashboard.conf import DashboardConf
+from orders.conf import OrdersConf
+from workers import devserver
+from workers.conf import WorkersConf
+
+ROOT = Path(__file__).resolve().parent.parent
+NO_TESTS = 5  # pytest's exit code when nothing was collected
+BROWSER = "tests/browser"
+
+
+@dataclass
+class Tally:
+    """What the runs said, added up."""
+
+    counts: Counter[str] = field(default_factory=Counter)
+    skipped: Counter[str] = field(default_factory=Counter)
+    broken: list[str] = field(default_factory=list)
+
+    def read(self, report: Path) -> None:
+        """Add a JUnit report."""
+        for case in ET.parse(report).iter("testcase"):
+            kinds = {child.tag for child in case}
+            kind = next((k for k in ("error", "failure", "skipped") if k in kinds), "passed")
+            self.counts[kind] += 1
+            if kind == "skipped":
+                element = case.find("skipped")
+                reason = (element.get("message") if element is not None else None) or "no reason given"
+                self.skipped[reason] += 1
+
+
+def environment(address: str) -> dict[str, str]:
+    """Ours without any setting of Signalbox, with the run's own server and state folder."""
+    confs = (WorkersConf, DashboardConf, OrdersConf)
+    names = {str(f.alias) for conf in confs for f in conf.model_fields.values()}
+    names |= {f"{name}_FILE" for name in names}
+    kept = {name: value for name, value in os.environ.items() if name not in names}
+    return {**kept, "TEMPORAL_ADDRESS": address, "SIGNALBOX_MODE": "development"}
+
+
+def pytest(name: str, arguments: list[str], address: str, tally: Tally) -> None:
+    """One invocation of pytest; its report goes into the tally."""
+    with tempfile.TemporaryDirectory(prefix="signalbox-test-") as folder:
+        report = Path(folder) / "report.xml"
+        command = [sys.executable, "-m", "pytest", "-q", "--durations=10", f"--junitxml={report}", *arguments]
+        told = {**environment(address), "SIGNALBOX_STATE_DIR": str(Path(folder) / "state")}
+        code = subprocess.run(command, cwd=ROOT, env=told, check=False).returncode
+        if report.exists():
+            tally.read(report)
+        if code not in (0, NO_TESTS):
+            tally.broken.append(f"{name} (exit code {code})")
+
+
+def last_word(tally: Tally, seconds: float, slow: bool) -> int:
+    """Print the sum and what was left out; the exit code."""
+    forbidden = bool(tally.skipped) and os.environ.get("FORBID_SKIPS") == "1"
+    if not tally.counts["passed"]:
+        tally.broken.append("no test passed")
+    print("\nLeft out:" if tally.skipped or not slow else "\nNothing was left out.")
+    for reason, count in sorted(tally.skipped.items()):
+        print(f"  {count} x {reason}")
+    if not slow:
+        print("  tests marked slow: kills, scale and soak (make test-slow)")
+    failed = tally.counts["failure"] + tally.counts["error"]
+    verdict = "FAILED" if tally.broken or forbidden else "PASSED"
+    print(
+        f"{verdict}: {tally.counts['passed']} passed, {failed} failed, {sum(tally.skipped.values())} skipped "
+        f"in {seconds:.0f} s"
+        + (f"; {', '.join(tally.broken)}" if tally.broken else "")
+        + ("; skipped tests count as failures here (FORBID_SKIPS)" if forbidden else "")
+    )
+    return int(verdict == "FAILED")
+
+
+async def main(slow: bool) -> int:
+    """Run all and return the exit code."""
+    begun, tally = time.monotonic(), Tally()
+    try:
+        server = await devserver.start()
+    except devserver.Unavailable as error:
+        print(error, file=sys.stderr)
+        return 1
+    chosen = ["-m", "slow" if slow else "not slow"]
+    try:
+        runs = {"tests": ["tests", f"--ignore={BROWSER}"], "browser tests": [BROWSER]}
+        for name, where in runs.items():
+            await asyncio.to_thread(pytest, name, [*chosen, *where], server.address, tally)
+    finally:
+        await server.stop()
+    return last_word(tally, time.monotonic() - begun, slow)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--slow", action="store_true", help="run the slow tests instead")
+    sys.exit(asyncio.run(main(parser.parse_args().slow)))
