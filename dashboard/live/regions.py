@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
-from dashboard.access import Viewer, scope
+from dashboard.access import Verb, Viewer, may, scope
 from workers.errors import TemporalError
 
 T = TypeVar("T")
@@ -78,9 +78,9 @@ async def seen(
         return Seen(cast(T, slot.value), slot.at)
     task = _under_way(slot)
     if task is None:
-        task = slot.reading = asyncio.ensure_future(
-            read()
-        )  # a task of its own: it outlives the viewer who asked
+        # A task of its own outlives the viewer who asked; when it fails, nobody may be waiting any more.
+        task = slot.reading = asyncio.ensure_future(read())
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         value = await asyncio.shield(task)
     except TemporalError as error:
@@ -94,17 +94,22 @@ def forget() -> None:
     _slots.clear()
 
 
-_badges: OrderedDict[str, dict[str, int]] = OrderedDict()
+BADGES_KEPT_SECONDS = 60.0
+_badges: OrderedDict[str, dict[str, tuple[int, float]]] = OrderedDict()
 
 
 def set_badges(viewer: Viewer, **counts: int) -> None:
     """Remember the counts of the navigation for all viewers of this scope, from a read made anyway."""
-    _badges[scope(viewer)] = counts
+    now = time.monotonic()
+    _badges.setdefault(scope(viewer), {}).update({name: (count, now) for name, count in counts.items()})
     _badges.move_to_end(scope(viewer))
     while len(_badges) > KEPT:
         _badges.popitem(last=False)
 
 
 def badges(viewer: Viewer) -> dict[str, int]:
-    """The counts that were last read for this scope; empty when nothing was read yet."""
-    return _badges.get(scope(viewer), {})
+    """The counts that were read for this scope within the last minute."""
+    if may(viewer, Verb.VIEW):
+        return {}
+    since = time.monotonic() - BADGES_KEPT_SECONDS
+    return {name: count for name, (count, at) in _badges.get(scope(viewer), {}).items() if at > since}

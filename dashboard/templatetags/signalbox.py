@@ -208,3 +208,9 @@ def money(value: Money | None) -> str:
     sign = "\N{MINUS SIGN}" if value.minor < 0 else ""
     mark = SIGNS.get(value.currency)
     return f"{sign}{mark}{figure}" if mark else f"{sign}{figure} {value.currency}".rstrip()
+
+
+@register.filter
+def sums(amounts: dict[str, int]) -> str:
+    """Sums in minor units by currency, as `€1,552.00 and 20.00 CHF`: never added across currencies."""
+    return " and ".join(money(Money(minor=minor, currency=name)) for name, minor in sorted(amounts.items()))
