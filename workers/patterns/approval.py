@@ -17,8 +17,7 @@ from workers.contracts import (
     Outcome,
     Vote,
 )
-
-Judgement = tuple[Outcome, str, str]  # outcome, a sentence for people, who decided when that was another
+from workers.patterns.decisions import Judgement
 
 
 class Approval:

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 from temporalio import workflow
+from temporalio.api.common.v1 import Payload
 from temporalio.common import RawValue
 
 from workers.contracts import Decision, Outcome, Verdict
@@ -20,13 +21,19 @@ from workers.contracts import Decision, Outcome, Verdict
 W = TypeVar("W")
 T = TypeVar("T", bound=BaseModel)
 
+NO_BODY = RawValue(Payload())
+"""The default of a signal handler's argument; its type must be exactly RawValue to arrive raw."""
+
+Judgement = tuple[Outcome, str, str]
+"""What to record: outcome, a sentence for people, and who decided when that was another."""
+
 CAPACITY = 500
 LONGEST_ID = 200
 LONGEST_TEXT = 4_000
 
 
 def tolerant(handler: Callable[[W, Any], None]) -> Callable[..., None]:
-    """Make a signal handler that takes `raw: RawValue = None` bear any number of bodies; it gets the first.
+    """Make a signal handler that takes `raw: RawValue = NO_BODY` bear any number; it gets the first.
 
     Called with more arguments than it has, a handler raises TypeError, which fails the workflow task for
     ever. The wrapped signature is what the SDK reads, so that one body arrives as the raw value.
@@ -34,7 +41,7 @@ def tolerant(handler: Callable[[W, Any], None]) -> Callable[..., None]:
 
     @functools.wraps(handler)
     def handle(self: W, *bodies: Any) -> None:
-        handler(self, bodies[0] if bodies else None)
+        handler(self, bodies[0] if bodies else NO_BODY)
 
     return handle
 
@@ -42,6 +49,8 @@ def tolerant(handler: Callable[[W, Any], None]) -> Callable[..., None]:
 def read(raw: object, model: type[T]) -> T | None:
     """The body of a signal as `model`; an absent one has all defaults. None: it cannot be read as one."""
     try:
+        if raw is NO_BODY:
+            return model()
         if isinstance(raw, RawValue):
             raw = workflow.payload_converter().from_payload(raw.payload)
         if raw is None:

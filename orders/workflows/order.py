@@ -1,0 +1,137 @@
+"""OrderWorkflow: an order from its validation to its parcel, or all the way back."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError, is_cancelled_exception
+
+with workflow.unsafe.imports_passed_through():
+    from orders.messages import (
+        WORKFLOW_TYPE,
+        EffectResult,
+        OrderInput,
+        OrderResult,
+        Refusal,
+        Stage,
+        Strategy,
+        Validated,
+    )
+    from orders.workflows.desk import OrderDesk
+    from workers.contracts import ApprovalState
+    from workers.patterns.saga import uninterrupted
+
+NOTIFY_ATTEMPTS = 5
+_DECLINED = {Refusal.DECLINED, Refusal.OUT_OF_STOCK, Refusal.UNSHIPPABLE}
+
+
+@dataclass
+class _Ending:
+    """Why the order does not go on. `error` is raised once all is undone; without one the run completes."""
+
+    stage: Stage
+    outcome: str
+    error: BaseException | None = None
+
+
+@workflow.defn(name=WORKFLOW_TYPE)
+class OrderWorkflow(OrderDesk):
+    """The way forward and the way back. What people say in between, and what is answered, is in OrderDesk."""
+
+    @workflow.init
+    def __init__(self, order: OrderInput) -> None:
+        super().__init__(order)
+
+    @workflow.run
+    async def run(self, order: OrderInput) -> OrderResult:
+        ending = await self._outcome_of(self._start(self._deliver()))
+        if ending is not None:
+            return await uninterrupted(self._unwind(ending))
+        self._saga.complete()
+        return await uninterrupted(self._close(Stage.DELIVERED, "The order was delivered."))
+
+    async def _outcome_of(self, forward: asyncio.Task[_Ending | None]) -> _Ending | None:
+        try:
+            return await forward
+        except (asyncio.CancelledError, FailureError) as error:
+            # A cancellation may come in the moment in which the way forward ends by itself: that end counts.
+            if forward.cancelled() or (own := forward.exception()) is not None:
+                return self._ending_of(error if forward.cancelled() else own)
+            return forward.result()
+
+    async def _deliver(self) -> _Ending | None:
+        """The way forward. None: all went well."""
+        self._go(Stage.RECEIVED)
+        await self._saga.step("validate_order", lambda key: self._order, Validated)
+        self._go(Stage.RESERVING)
+        await self._effect("reserve_stock", "release_stock")
+        if not self._approval.decided:
+            await self._decision()
+        if self._approval.state is ApprovalState.REJECTED:
+            return _Ending(Stage.REJECTED, self._rejection())
+        if self._approval.state is ApprovalState.EXPIRED:
+            return _Ending(Stage.EXPIRED, "Nobody decided before the deadline.")
+        self._go(Stage.CHARGING)
+        await self._effect("charge_payment", "refund_payment", amount=self._money)
+        self._go(Stage.SHIPPING)
+        means = "freight" if self._order.strategy is Strategy.INTERNATIONAL else "shipment"
+        await self._effect(f"book_{means}", f"cancel_{means}", point_of_no_return=True)
+        self._go(Stage.NOTIFYING)
+        await uninterrupted(self._notify())
+        return None
+
+    async def _effect(self, activity: str, undo: str, **options: Any) -> None:
+        result = await self._saga.step(activity, self._step_input, EffectResult, undo=undo, **options)
+        self._references[activity] = result.reference
+
+    async def _decision(self) -> None:
+        """Wait for the votes. Signals of the same activation are handled before a timer, so none is lost."""
+        seconds = self._order.rules.approval_seconds
+        self._approval.open_until(workflow.now() + timedelta(seconds=seconds))
+        self._go(Stage.APPROVAL)
+        try:
+            await workflow.wait_condition(
+                lambda: self._approval.decided, timeout=seconds, timeout_summary="the decision is due"
+            )
+        except TimeoutError:
+            self._approval.expire()
+
+    async def _notify(self) -> None:
+        await asyncio.gather(*(self._tell(who) for who in ("notify_customer", "notify_warehouse")))
+
+    async def _tell(self, activity: str) -> None:
+        """A notification that fails is shown, but the order was shipped, so it never fails the order."""
+        try:
+            await self._saga.step(activity, self._step_input, EffectResult, attempts=NOTIFY_ATTEMPTS)
+        except ActivityError as error:
+            workflow.logger.warning("%s failed: %s", activity, error.cause)
+
+    def _ending_of(self, error: BaseException) -> _Ending:
+        if is_cancelled_exception(error):
+            if self._cancelled_by is not None:
+                return _Ending(Stage.CANCELLED, self._cancelled_by)
+            return _Ending(Stage.CANCELLED, "Cancellation was requested.", asyncio.CancelledError())
+        cause = error.cause if isinstance(error, ActivityError) else error
+        if isinstance(cause, ApplicationError) and cause.type in _DECLINED:
+            return _Ending(Stage.DECLINED, cause.message)
+        message = cause.message if isinstance(cause, FailureError) else str(error)
+        kind = cause.type if isinstance(cause, ApplicationError) else None
+        return _Ending(self._stage, message, ApplicationError(message, type=kind, non_retryable=True))
+
+    async def _unwind(self, ending: _Ending) -> OrderResult:
+        self._approval.withdraw()
+        await self._saga.compensate(ending.outcome)
+        result = await self._close(ending.stage, ending.outcome)
+        if ending.error is not None:
+            raise ending.error
+        return result
+
+    async def _close(self, stage: Stage, outcome: str) -> OrderResult:
+        self._outcome = outcome
+        self._go(stage)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        return OrderResult(outcome=outcome, stage=stage)

@@ -1,0 +1,52 @@
+"""Holds: how a workflow waits at an open breaker.
+
+It is woken by the breaker's `resume`, with a lease when it is to be the probe, or by its own timer: a lost
+wake-up costs a delay, never the workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from temporalio import workflow
+
+from workers.contracts import Resume
+from workers.patterns.decisions import read
+
+MOST_DOUBLINGS = 4
+
+
+class Holds:
+    """`retry_seconds`: the first own timer; it doubles up to 16 times that, as tries cost history events."""
+
+    def __init__(self, retry_seconds: float, changed: Callable[[], None]) -> None:
+        self.dependency = ""
+        self._retry_seconds = retry_seconds
+        self._changed = changed
+        self._tries = 0
+        self._woken = False
+        self._lease = ""
+
+    def resume(self, raw: object) -> None:
+        """The body of the signal `resume`. Without effect while nothing is held at that dependency."""
+        body = read(raw, Resume)
+        if body is not None and self.dependency and body.dependency in ("", self.dependency):
+            self._woken, self._lease = True, body.lease or ""
+
+    async def wait(self, dependency: str) -> str:
+        """Wait until the next try. Returns the lease of the probe, or "". Cancellation passes through."""
+        self.dependency, self._woken, self._lease = dependency, False, ""
+        self._changed()
+        seconds = self._retry_seconds * 2 ** min(self._tries, MOST_DOUBLINGS)
+        seconds *= 0.75 + workflow.random().random() / 2  # all held at once must not come back at once
+        try:
+            await workflow.wait_condition(
+                lambda: self._woken, timeout=seconds, timeout_summary=f"try {dependency} again"
+            )
+            self._tries = 0
+        except TimeoutError:
+            self._tries += 1
+        finally:
+            self.dependency = ""
+            self._changed()
+        return self._lease
