@@ -133,7 +133,8 @@ class Comparison:
 
 
 def _plain_prefix(value: str) -> str:
-    """What of a text the server compares as it is: up to the first character that it rewrites or strips."""
+    """What of a text the server compares as it is: up to the first character that it rewrites or
+    strips."""
     found = REWRITTEN.search(value)
     head = value[: found.start()] if found else value.rstrip("'") if value.endswith("'") else value
     return "" if head.startswith("'") else head.rstrip("'")
@@ -154,7 +155,7 @@ def compare(name: str, operator: str, value: str, kind: int) -> Comparison:
         return Comparison(name, operator, value, f"`{name}` {operator} {literal}")
     if operator not in ("=", "!=", "STARTS_WITH") or kind == Indexed.INDEXED_VALUE_TYPE_TEXT:
         raise Unusable(
-            "This server cannot compare text with quotes at its ends, backslashes or line breaks that way."
+            "The server cannot compare text with such quotes, backslashes or line breaks that way."
         )
     head = _plain_prefix(value)
     narrow = kind == Indexed.INDEXED_VALUE_TYPE_KEYWORD and operator != "!=" and head

@@ -21,11 +21,11 @@ from temporalio.client import Client
 from dashboard import extend
 from dashboard.converters import TemporalId
 from dashboard.reads.payloads import decode
-from dashboard.templatetags.signalbox import DECIMALS
 from dashboard.visibility import conditions
-from workers.contracts import Money
+from workers.contracts import DECIMALS, Money
 
-# What Django leaves as it is in a path (RFC 3986 sub-delimiters and more); a test compares with reverse().
+# What Django leaves as it is in a path (RFC 3986 sub-delimiters and more); a test compares with
+# reverse().
 PATH_SAFE = "!$&'()*+,;=/~:@"
 
 

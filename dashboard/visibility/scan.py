@@ -2,7 +2,7 @@
 
 Visibility can group by status only, so counts by stage come from the rows themselves. A scan is at most a
 second old, is made by one caller while the others wait, and stops at `SCAN_LIMIT` runs; then it is not
-complete, and what is counted from it is "at least". Viewers of the same scope share one: the scope's clause is
+complete, and what is counted from it is "at least". Viewers of one scope share a scan: the clause is
 its partition.
 """
 
