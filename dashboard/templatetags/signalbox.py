@@ -16,17 +16,11 @@ from django.templatetags.static import static
 from django.utils.html import conditional_escape, format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from workers.contracts import Money
+from workers.contracts import DECIMALS, Money
 
 register = template.Library()
 
 SIGNS = {"EUR": "€", "USD": "$", "GBP": "£", "JPY": "¥"}
-# ISO 4217: currencies that have not two decimals.
-DECIMALS = {
-    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"), 0),
-    **dict.fromkeys(("VND", "VUV", "XAF", "XOF", "XPF"), 0),
-    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
-}
 # Levels of Django's messages, as a status and a word.
 LEVELS = {"success": ("done", "Done"), "warning": ("wait", "Waiting"), "error": ("stop", "Not done")}
 LAMPS = (("stop", 9), ("wait", 21), ("done", 33))
@@ -144,7 +138,7 @@ def duration(value: timedelta | float | None) -> str:
     if days:
         return f"{days} d {left_hours} h" if left_hours else f"{days} d"
     if hours:
-        return f"{hours} h {left_minutes:02d} min"
+        return f"{hours} h {left_minutes:02d} min" if left_minutes else f"{hours} h"
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
