@@ -27,12 +27,12 @@ _CREDENTIALS = ("TEMPORAL_TLS", "TEMPORAL_API_KEY")  # of some other server than
 
 @dataclass(frozen=True)
 class Demo:
-    """What the installed apps ask for: processes by name and seeds, as arguments of manage.py where `{port}`
-    is the process's own port; the environment of everybody, where `{name}` is the port of that process."""
+    """What the installed apps ask for: processes by name, as arguments of manage.py, and the environment of
+    everybody, where `{<name>_port}` is the port of that process; and the commands that seed."""
 
     processes: dict[str, tuple[str, ...]] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
-    seeds: tuple[tuple[str, ...], ...] = ()
+    seeds: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -113,11 +113,11 @@ class House:
 
     async def _start(self, warden: Warden) -> None:
         plan = self.plan
-        names = ["temporal", "health", *plan.apps.processes]
+        names = ["temporal_port", "health_port", *(f"{name}_port" for name in plan.apps.processes)]
         ports = place.ports(plan.state, names)
         prepared = asyncio.create_task(asyncio.to_thread(plan.prepare))
         try:
-            environment = self._environment(ports, await self._temporal(ports["temporal"], warden))
+            environment = self._environment(ports, await self._temporal(ports["temporal_port"], warden))
             hint = await prepared
         except BaseException:
             await asyncio.wait([prepared])  # a thread cannot be stopped, and its database must be whole
@@ -125,7 +125,7 @@ class House:
         await self._spawn(self._programs(ports), environment, warden)
         self._background(self._opened(hint))
         if not plan.console_only:
-            self._background(self._seed(ports["health"], environment, warden))
+            self._background(self._seed(ports["health_port"], environment, warden))
 
     async def _temporal(self, port: int, warden: Warden) -> str:
         if self.plan.foreign:
@@ -150,7 +150,7 @@ class House:
         if not (given.get("SECRET_KEY") or given.get("SECRET_KEY_FILE")):
             own["SECRET_KEY_FILE"] = str(place.secret(self.plan.state, "secret_key"))
         wishes = {} if self.plan.console_only else self.plan.apps.environment
-        return {**{name: value.format(**ports) for name, value in wishes.items()}, **given, **own}
+        return {**{name: value.format_map(ports) for name, value in wishes.items()}, **given, **own}
 
     def _programs(self, ports: dict[str, int]) -> list[Program]:
         """In the order of their start, which is the reverse of how they are ended."""
@@ -162,10 +162,10 @@ class House:
         )
         programs = [Program("web", web, stop_seconds=6)]
         if not self.plan.console_only:
-            worker = (*manage, "runworker", "--health-port", str(ports["health"]))
+            worker = (*manage, "runworker", "--health-port", str(ports["health_port"]))
             programs.insert(0, Program("worker", worker, stop_seconds=self.plan.conf.drain_seconds + 5))
             programs[:0] = [
-                Program(name, (*manage, *(word.format(port=ports[name]) for word in words)))
+                Program(name, (*manage, *(word.format_map(ports) for word in words)))
                 for name, words in self.plan.apps.processes.items()
             ]
         return programs
@@ -185,8 +185,8 @@ class House:
     async def _seed(self, health: int, environment: dict[str, str], warden: Warden) -> None:
         await _answers(f"http://{HOST}:{health}/readyz")
         seeds = [
-            Program("seed", (sys.executable, "manage.py", *words), restart=False)
-            for words in self.plan.apps.seeds
+            Program("seed", (sys.executable, "manage.py", command), restart=False)
+            for command in self.plan.apps.seeds
         ]
         await self._spawn(seeds, environment, warden)
 

@@ -25,7 +25,7 @@ from workers.conf import conf as workers_conf
 def demo_of_apps() -> Demo:
     """What the installed apps declare on their AppConfig: processes, demo_environment and seed."""
     demo = Demo()
-    seeds: list[tuple[str, ...]] = []
+    seeds: list[str] = []
     for app in apps.get_app_configs():
         demo.processes.update(getattr(app, "processes", {}))
         demo.environment.update(getattr(app, "demo_environment", {}))
