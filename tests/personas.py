@@ -27,8 +27,8 @@ append_only = importlib.import_module("dashboard.migrations.0002_audit_append_on
 
 @pytest.fixture(scope="session")
 def django_db_setup(django_db_setup, django_db_blocker):
-    """Tests empty the tables after each other, which the triggers of the audit log refuse: they are off, but in the
-    tests that are about them."""
+    """Tests empty the tables after each other, which the triggers of the audit log refuse: they are off, but
+    in the tests that are about them."""
     with django_db_blocker.unblock(), connection.schema_editor() as editor:
         append_only.unguard(None, editor)
 

@@ -1,0 +1,95 @@
+"""Workflows that decisions are tried on: one with the contracts, by hand, and one of somebody else."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from temporalio import workflow
+from temporalio.client import Client
+from temporalio.worker import Worker
+
+
+@workflow.defn(name="Decidable")
+class Decidable:
+    """Applies the first approve or reject, and ends when told `finish`; `roll` continues as new."""
+
+    @workflow.init
+    def __init__(self, book: dict[str, Any] | None = None) -> None:
+        self.book: dict[str, Any] = book or {}
+        self.by = next((v["by"] for v in self.book.values() if v["outcome"] == "applied"), "")
+        self.next = ""
+
+    @workflow.run
+    async def run(self, book: dict[str, Any] | None = None) -> str:
+        await workflow.wait_condition(lambda: bool(self.next))
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        if self.next == "roll":
+            workflow.continue_as_new(self.book)
+        return self.by
+
+    def _take(self, decision: dict[str, Any]) -> None:
+        if decision["decision_id"] in self.book:
+            return
+        outcome = "already_decided" if self.by else "refused" if "refuse" in decision["reason"] else "applied"
+        if outcome == "applied":
+            self.by = decision["actor"]
+        self.book[decision["decision_id"]] = {
+            "decision_id": decision["decision_id"],
+            "outcome": outcome,
+            "detail": f"{decision['actor']} as {','.join(decision['roles'])}: {decision['reason']}",
+            "by": self.by,
+            "at": decision["at"],
+        }
+
+    @workflow.signal
+    def approve(self, decision: dict[str, Any]) -> None:
+        self._take(decision)
+
+    @workflow.signal
+    def reject(self, decision: dict[str, Any]) -> None:
+        self._take(decision)
+
+    @workflow.signal
+    def cancel(self, decision: dict[str, Any]) -> None:
+        self._take(decision)
+
+    @workflow.signal
+    def go(self, how: str) -> None:
+        self.next = how
+
+    @workflow.query
+    def get_decision(self, decision_id: str) -> dict[str, Any]:
+        return self.book.get(decision_id, {"decision_id": decision_id, "outcome": "unknown"})
+
+    @workflow.query
+    def get_approval_status(self) -> dict[str, Any]:
+        return {
+            "state": "approved" if self.by else "expired",
+            "votes": [{"actor": self.by}] if self.by else [],
+        }
+
+
+@workflow.defn(name="Foreign")
+class Foreign:
+    """Knows `approve` and nothing of verdicts; counts how often it was told."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    @workflow.run
+    async def run(self) -> None:
+        await asyncio.Future()
+
+    @workflow.signal
+    def approve(self, decision: Any = None) -> None:
+        self.count += 1
+
+    @workflow.query
+    def told(self) -> int:
+        return self.count
+
+
+def foreign_worker(client: Client, queue: str) -> Worker:
+    """A worker as another team would run it, with nothing of ours."""
+    return Worker(client, task_queue=queue, workflows=[Decidable, Foreign])

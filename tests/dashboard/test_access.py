@@ -1,0 +1,148 @@
+"""Who may do what, whose workflows a person sees, and where people without a login are sent."""
+
+from __future__ import annotations
+
+import pytest
+from django.conf import settings as django_settings
+from django.contrib.auth.models import AnonymousUser, Group
+from django.http import HttpResponse
+from django.test import RequestFactory
+
+from dashboard.access import (
+    ROLES,
+    Forbidden,
+    Hidden,
+    LoginRequired,
+    Subject,
+    Verb,
+    Viewer,
+    authorise,
+    console,
+    may,
+    scope,
+    viewer_from,
+)
+
+RIGHTS = {
+    "nobody": "",
+    "viewer": "view",
+    "operator": "view cancel resolve audit",
+    "approver": "view approve reject",
+    "admin": "view approve reject cancel resolve audit",
+}
+RUN = Subject("order-1", "r", "acme")
+
+
+@pytest.fixture
+def tenants(settings):
+    settings.DASHBOARD = django_settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
+
+
+@pytest.mark.parametrize("verb", list(Verb))
+@pytest.mark.parametrize("role", list(RIGHTS))
+def test_each_role_has_exactly_its_verbs(viewers, role, verb):
+    reason = may(viewers[role], verb)
+    assert (reason == "") == (verb.value in RIGHTS[role].split())
+    assert reason == "" or reason.endswith(".")
+
+
+def test_a_refusal_names_the_roles_that_may(viewers):
+    reason = may(viewers["viewer"], Verb.APPROVE)
+    assert "approver or admin" in reason
+    with pytest.raises(Forbidden, match="approver or admin"):
+        authorise(viewers["viewer"], Verb.APPROVE)
+
+
+def test_other_groups_give_no_right():
+    assert may(Viewer("f", frozenset({"finance"})), Verb.VIEW).startswith("Your account has no role")
+
+
+def test_a_superuser_may_everything():
+    assert all(may(Viewer("root", superuser=True), verb) == "" for verb in Verb)
+
+
+def test_with_tenancy_off_every_run_is_seen(viewers):
+    authorise(viewers["viewer"], Verb.VIEW, RUN)
+    assert scope(viewers["viewer"]) == ""
+
+
+def test_strangers_runs_do_not_exist(tenants):
+    acme, other = (Viewer("a", frozenset({"admin"}), tenant) for tenant in ("acme", "o'ther"))
+    authorise(acme, Verb.CANCEL, RUN)
+    with pytest.raises(Hidden):
+        authorise(other, Verb.VIEW, RUN)
+    with pytest.raises(Hidden):
+        authorise(acme, Verb.VIEW, Subject("order-1", "r", None))
+    assert scope(acme) == "TenantId = 'acme'"
+    assert scope(other) == "TenantId = 'o''ther'"
+
+
+def test_a_stranger_without_the_role_learns_nothing_either(tenants):
+    with pytest.raises(Hidden):
+        authorise(Viewer("v", frozenset({"viewer"}), "other"), Verb.CANCEL, RUN)
+
+
+def test_nobody_without_a_tenant_sees_a_thing(tenants):
+    homeless = Viewer("h", frozenset({"admin"}))
+    assert "no tenant" in may(homeless, Verb.VIEW)
+    with pytest.raises(Forbidden):
+        scope(homeless)
+
+
+@pytest.mark.django_db
+def test_a_viewer_comes_from_the_groups(approver_user):
+    approver_user.groups.add(*(Group.objects.get_or_create(name=n)[0] for n in ("finance", "tenant:acme")))
+    assert viewer_from(approver_user) == Viewer("anna", frozenset({"approver", "finance"}), "acme")
+
+
+@pytest.mark.django_db
+def test_an_account_that_was_switched_off_is_nobody(approver_user):
+    approver_user.is_active = False
+    with pytest.raises(LoginRequired):
+        viewer_from(approver_user)
+    with pytest.raises(LoginRequired):
+        viewer_from(AnonymousUser())
+
+
+@pytest.mark.django_db
+def test_migrate_made_the_roles():
+    from dashboard import roles
+
+    roles.ensure()
+    roles.ensure()
+    assert set(Group.objects.values_list("name", flat=True)) >= set(ROLES)
+    may_look = Group.objects.get(name="operator").permissions.values_list("codename", flat=True)
+    assert "view_auditentry" in may_look
+    assert not any(name.startswith(("add_", "change_", "delete_")) for name in may_look)
+
+
+@console(Verb.VIEW)
+async def a_page(request):
+    return HttpResponse(request.viewer.name)
+
+
+async def _anonymous(**extra):
+    async def nobody():
+        return AnonymousUser()
+
+    request = RequestFactory().get("/workflows/?q=a%20b", **extra)
+    request.auser = nobody
+    return await a_page(request)
+
+
+async def test_without_a_login_a_page_leads_to_the_form_and_back():
+    response = await _anonymous()
+    assert response.status_code == 302
+    assert response["Location"] == "/login/?next=/workflows/%3Fq%3Da%2520b"
+
+
+async def test_without_a_login_htmx_is_sent_to_the_form_as_a_whole():
+    headers = {"HTTP_HX_REQUEST": "true", "HTTP_HX_CURRENT_URL": "http://testserver/approvals/"}
+    response = await _anonymous(**headers)
+    assert response.status_code == 401
+    assert response["HX-Redirect"] == "/login/?next=/approvals/"
+
+
+async def test_the_way_back_never_leads_to_another_site():
+    headers = {"HTTP_HX_REQUEST": "true", "HTTP_HX_CURRENT_URL": "http://evil.example/approvals/"}
+    assert (await _anonymous(**headers))["HX-Redirect"] == "/login/?next=/"

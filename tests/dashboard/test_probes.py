@@ -1,0 +1,102 @@
+"""Probes tell the truth, and the application serves files, sockets and its start."""
+
+from __future__ import annotations
+
+import pytest
+from asgiref.testing import ApplicationCommunicator
+from channels.testing import WebsocketCommunicator
+from django.conf import settings as django_settings
+from django.db import DatabaseError
+
+from dashboard.views import probes
+from workers import connection
+from workers.connection import set_client
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+def away():
+    """Nobody listens at the address; the client of the run comes back after the test."""
+    before, conf = connection._client, django_settings.WORKERS
+    set_client(None)
+    django_settings.WORKERS = conf.model_copy(update={"address": "127.0.0.1:1", "rpc_timeout": 0.5})
+    yield
+    django_settings.WORKERS = conf
+    set_client(before)
+
+
+async def test_ready_when_both_answer(async_client, client):
+    response = await async_client.get("/readyz")
+    assert (response.status_code, response.json()) == (
+        200,
+        {"status": "ok", "database": "ok", "temporal": "ok"},
+    )
+
+
+async def test_alive_but_not_ready_without_temporal(async_client, away):
+    assert (await async_client.get("/healthz")).status_code == 200
+    response = await async_client.get("/readyz")
+    assert response.status_code == 503
+    assert response.json()["database"] == "ok"
+    assert response.json()["temporal"].startswith("Temporal ")
+    assert "127.0.0.1" not in response.content.decode()
+
+
+async def test_not_ready_without_the_database(async_client, client, monkeypatch):
+    class Broken:
+        def cursor(self):
+            raise DatabaseError("gone")
+
+    monkeypatch.setattr(probes, "connection", Broken())
+    response = await async_client.get("/readyz")
+    assert response.json()["database"] == "The database does not answer."
+    assert response.status_code == 503
+
+
+async def test_an_unknown_socket_is_closed_with_a_code():
+    from dashboard.asgi import application
+
+    socket = WebsocketCommunicator(application, "/no/such/socket/")
+    connected, _ = await socket.connect()
+    assert connected
+    assert (await socket.receive_output())["code"] == 4404
+    await socket.disconnect()
+
+
+async def test_the_application_starts_while_temporal_is_away(away):
+    from dashboard.asgi import application
+
+    app = ApplicationCommunicator(application, {"type": "lifespan", "asgi": {"version": "3.0"}})
+    for event in ("startup", "shutdown"):
+        await app.send_input({"type": f"lifespan.{event}"})
+        assert (await app.receive_output(5))["type"] == f"lifespan.{event}.complete"
+
+
+async def get(path):
+    from dashboard.asgi import application
+
+    scope = {
+        "type": "http",
+        "method": "GET",
+        "path": path,
+        "query_string": b"",
+        "headers": [(b"host", b"localhost")],
+    }
+    app = ApplicationCommunicator(application, {**scope, "http_version": "1.1", "asgi": {"version": "3.0"}})
+    await app.send_input({"type": "http.request", "body": b""})
+    start = await app.receive_output(5)
+    body = await app.receive_output(5)
+    return start["status"], dict(start["headers"]), body.get("body", b"")
+
+
+async def test_static_files_are_served_as_the_apps_have_them():
+    status, headers, body = await get("/static/dashboard/signalbox.css")
+    assert status == 200
+    assert headers[b"content-type"].startswith(b"text/css")
+    assert body
+
+
+@pytest.mark.parametrize("path", ["/static/none.css", "/static/../settings.py", "/static/%2e%2e/conf.py"])
+async def test_nothing_else_is_a_file(path):
+    assert (await get(path))[0] == 404
