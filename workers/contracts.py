@@ -15,6 +15,13 @@ from pydantic import BaseModel, ConfigDict, Field
 
 VERSION = "1"
 
+# ISO 4217: currencies that have not two decimals.
+DECIMALS = {
+    **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"), 0),
+    **dict.fromkeys(("VND", "VUV", "XAF", "XOF", "XPF"), 0),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), 3),
+}
+
 
 class Query(StrEnum):
     """Names of the queries that the console knows how to draw."""
