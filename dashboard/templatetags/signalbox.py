@@ -165,8 +165,9 @@ def clock(value: object) -> SafeString | str:
     at = _moment(value)
     if at is None:
         return ""
-    today = at.date() == datetime.now(UTC).date()
-    return _time(at, at.strftime("%H:%M:%S") if today else at.strftime("%-d %b %H:%M"))
+    now = datetime.now(UTC)
+    today, this_year = at.date() == now.date(), at.year == now.year
+    return _time(at, at.strftime("%H:%M:%S" if today else "%-d %b %H:%M" if this_year else "%-d %b %Y %H:%M"))
 
 
 @register.filter
