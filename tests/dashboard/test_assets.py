@@ -1,4 +1,4 @@
-"""What browsers load: vendored files as recorded, pages that stay small, templates that keep to the policy."""
+"""What browsers load: vendored files as recorded, pages that stay small, templates within the policy."""
 
 from __future__ import annotations
 
