@@ -186,9 +186,11 @@ def console(verb: Verb) -> Callable[[View[P]], Guarded[P]]:
             except LoginRequired:
                 return _to_login(request)
             request.viewer = viewer  # type: ignore[attr-defined]
-            authorise(viewer, verb)
             try:
+                authorise(viewer, verb)
                 return await view(request, *args, **kwargs)  # type: ignore[arg-type]
+            except Forbidden as error:
+                return await sync_to_async(errors.permission_denied)(request, error)
             except TemporalAway as error:
                 return await sync_to_async(errors.temporal_away)(request, error)
             except RunNotFound:

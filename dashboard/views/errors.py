@@ -9,6 +9,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
 
+from dashboard.access import Verb, may
 from workers.errors import TemporalAway
 
 logger = logging.getLogger(__name__)
@@ -20,10 +21,16 @@ Links = tuple[tuple[str, str], ...]
 
 
 def page(
-    request: HttpRequest, status: int, title: str, text: str, *, shape: str = "cut", links: Links = ()
+    request: HttpRequest,
+    status: int,
+    title: str,
+    text: str,
+    *,
+    shape: str = "cut",
+    links: Links | None = None,
 ) -> HttpResponse:
     """An error page. For htmx nothing is swapped: the region that asked keeps what it shows."""
-    if not links:
+    if links is None:
         links = ((reverse("overview"), "Overview"), (reverse("workflows"), "All workflows"))
     context = {"title": title, "text": text, "shape": shape, "links": links, "status": status}
     response = render(request, "dashboard/error.html", context, status=status)
@@ -40,7 +47,8 @@ def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Handler of 403; the exception's own sentence says what is missing."""
     text = str(exception) or "Your account may not do this. Ask an administrator."
-    links = ((reverse("overview"), "Overview"),) if request.user.is_authenticated else ()
+    viewer = getattr(request, "viewer", None)
+    links = ((reverse("overview"), "Overview"),) if viewer and not may(viewer, Verb.VIEW) else ()
     return page(request, 403, "Not yours to do", text, shape="rest", links=links)
 
 

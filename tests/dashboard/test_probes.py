@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pytest
 from asgiref.testing import ApplicationCommunicator
-from channels.testing import WebsocketCommunicator
 from django.conf import settings as django_settings
 from django.db import DatabaseError
 
@@ -57,11 +56,12 @@ async def test_not_ready_without_the_database(async_client, client, monkeypatch)
 async def test_an_unknown_socket_is_closed_with_a_code():
     from dashboard.asgi import application
 
-    socket = WebsocketCommunicator(application, "/no/such/socket/")
-    connected, _ = await socket.connect()
-    assert connected
-    assert (await socket.receive_output())["code"] == 4404
-    await socket.disconnect()
+    scope = {"type": "websocket", "path": "/no/such/socket/", "headers": [], "subprotocols": []}
+    socket = ApplicationCommunicator(application, scope)
+    await socket.send_input({"type": "websocket.connect"})
+    assert (await socket.receive_output(5))["type"] == "websocket.accept"
+    assert (await socket.receive_output(5))["code"] == 4404
+    await socket.wait(5)
 
 
 async def test_the_application_starts_while_temporal_is_away(away):
