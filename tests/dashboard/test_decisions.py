@@ -121,6 +121,7 @@ async def test_a_closed_workflow_says_how_it_ended_and_who_decided(start, viewer
     with pytest.raises(Closed) as caught:
         await decide(viewers["admin"], run.id, "", Signal.REJECT, decision_id=new_id(), reason="late")
     assert caught.value.state == "Completed"
+    assert caught.value.verdict is not None
     assert caught.value.verdict.by == "anna"
     assert await outcomes() == ["applied", "applied", "failed"]
 
