@@ -8,9 +8,9 @@ from django.apps import AppConfig
 
 
 class OrdersConfig(AppConfig):
-    """`processes`: name -> arguments of manage.py, run beside the worker and the web server; `{<name>_port}` is
-    a port that is free for that process. `demo_environment`: what all processes of a demo see unless the person
-    says otherwise. `seed`: the command that makes demo data, run once the worker is ready."""
+    """`processes`: name -> arguments of manage.py, run beside the worker and the web server; `{<name>_port}`
+    is a port that is free for that process. `demo_environment`: what all processes of a demo see unless the
+    person says otherwise. `seed`: the command that makes demo data, run once the worker is ready."""
 
     name = "orders"
     processes: ClassVar[dict[str, tuple[str, ...]]] = {"sandbox": ("sandbox", "--port", "{sandbox_port}")}

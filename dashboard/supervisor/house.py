@@ -220,12 +220,15 @@ class House:
 
 
 async def _answers(url: str) -> None:
-    """Wait until `url` answers 200: a child that dies meanwhile is started again, or ends us all."""
+    """Wait until `url` answers 200: a child that dies meanwhile is started again, or ends us all. Pauses
+    grow, as a page that fails writes its traceback each time."""
+    pause = _POLL_SECONDS
     async with httpx.AsyncClient(trust_env=False, timeout=5) as http:
         while True:
             try:
-                if (await http.get(url)).status_code == httpx.codes.OK:
+                if (await http.get(url)).is_success:
                     return
-            except httpx.HTTPError:
+                pause = min(2 * pause, 10)
+            except httpx.HTTPError:  # nobody listens yet
                 pass
-            await asyncio.sleep(_POLL_SECONDS)
+            await asyncio.sleep(pause)
