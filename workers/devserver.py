@@ -180,8 +180,9 @@ def _port(wanted: int) -> int:
         return int(probe.getsockname()[1])
 
 
-def _command(binary: Path, port: int, database: Path | None) -> list[str]:
-    command = [str(binary), "server", "start-dev", "--headless", "--ip", HOST, "--port", str(port)]
+def _command(binary: Path, port: int, database: Path | None, ui_port: int) -> list[str]:
+    command = [str(binary), "server", "start-dev", "--ip", HOST, "--port", str(port)]
+    command += ["--ui-port", str(ui_port)] if ui_port else ["--headless"]
     command += ["--log-level", "error"]
     if database:
         command += ["--db-filename", str(database)]
@@ -191,17 +192,23 @@ def _command(binary: Path, port: int, database: Path | None) -> list[str]:
 
 
 async def start(
-    *, port: int = 0, database: Path | None = None, namespace: str = "default", cache_dir: Path | None = None
+    *,
+    port: int = 0,
+    database: Path | None = None,
+    namespace: str = "default",
+    cache_dir: Path | None = None,
+    ui_port: int = 0,
 ) -> DevServer:
     """Start a server and wait until its frontend answers for `namespace` (made with 7 days' retention).
 
-    `port` 0: any free one. `database`: None keeps everything in memory. Raises Unavailable.
+    `port` 0: any free one. `database`: None keeps everything in memory. `ui_port`: also serve Temporal's own
+    Web UI there, 0 does not. Raises Unavailable.
     """
     binary, chosen = await find_binary(cache_dir), _port(port)
     log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the server)
     # A session of its own: Ctrl-C in the terminal must not end the server before its clients.
     process = subprocess.Popen(  # noqa: ASYNC220 (starting takes no time, and any loop may end it)
-        _command(binary, chosen, database),
+        _command(binary, chosen, database, ui_port),
         stdin=subprocess.DEVNULL,
         stdout=log,
         stderr=log,
