@@ -1,0 +1,147 @@
+"""`make bench`: three measurements, each on a server of its own in memory, and the table."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import django
+import httpx
+
+ROOT = Path(__file__).resolve().parent.parent
+_SEED_SECONDS = 600.0
+_START_SECONDS = 60.0
+
+
+def _set_up(state: str) -> None:
+    """Django with a state folder of its own, whatever the shell says."""
+    os.environ.update(
+        SIGNALBOX_MODE="development", SIGNALBOX_STATE_DIR=state, DJANGO_SETTINGS_MODULE="dashboard.settings"
+    )
+    django.setup()
+    from django.core.management import call_command
+
+    call_command("migrate", verbosity=0)
+
+
+@asynccontextmanager
+async def _temporal(ui_port: int = 0) -> AsyncIterator[Any]:
+    """A client of a fresh server with all attributes; the settings of this process point to it."""
+    from django.conf import settings
+
+    from workers import devserver
+    from workers.attributes import PLATFORM, ensure
+    from workers.connection import connect, set_client
+    from workers.registry import registry
+
+    server = await devserver.start(ui_port=ui_port)
+    try:
+        settings.WORKERS = settings.WORKERS.model_copy(update={"address": server.address})
+        registry.load()
+        client = await connect(patient=True)
+        await ensure(client, [*PLATFORM, *registry.attributes])
+        set_client(client)
+        yield client
+    finally:
+        set_client(None)
+        await server.stop()
+
+
+@asynccontextmanager
+async def _web(port: int) -> AsyncIterator[str]:
+    """The web server as `make up` runs it, on the server that the settings name."""
+    from django.conf import settings
+
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "uvicorn", "dashboard.asgi:application", "--port", str(port)),
+        *("--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3"),
+        cwd=ROOT,
+        env={**os.environ, "TEMPORAL_ADDRESS": settings.WORKERS.address},
+    )
+    url = f"http://127.0.0.1:{port}"
+    try:
+        async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(_START_SECONDS):
+            while True:
+                try:
+                    (await http.get(f"{url}/login/")).raise_for_status()
+                    break
+                except httpx.TransportError:
+                    await asyncio.sleep(0.1)
+        yield url
+    finally:
+        process.terminate()
+        await process.wait()
+
+
+def _person() -> tuple[Any, dict[str, Any]]:
+    """A viewer and the cookie of a session of theirs."""
+    from django.conf import settings
+    from django.contrib.auth.models import Group, User
+    from django.test import Client
+
+    user, _ = User.objects.get_or_create(username="bench")
+    user.groups.add(Group.objects.get_or_create(name="viewer")[0])
+    http = Client()
+    http.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    name = settings.SESSION_COOKIE_NAME
+    return user, {"name": name, "value": http.cookies[name].value, "url": "http://127.0.0.1"}
+
+
+async def _lists(workflows: int, rounds: int) -> list[Any]:
+    from bench import pages, reads
+    from bench.seed import customer, seed
+    from dashboard.supervisor.place import ports
+    from dashboard.visibility.query import Filter, Term, list_url
+
+    with tempfile.TemporaryDirectory() as folder:
+        free = ports(Path(folder), ["ui", "web"])
+    path = list_url(Filter(terms=(Term("CustomerId", "=", customer(7)),)))
+    query = f"CustomerId = '{customer(7)}'"
+    user, cookie = await asyncio.to_thread(_person)
+    async with _temporal(ui_port=free["ui"]) as client:
+        print(f"Seeding {workflows} workflows ...")
+        await seed(client, workflows, _SEED_SECONDS)
+        theirs = f"http://127.0.0.1:{free['ui']}/namespaces/{client.namespace}/workflows"
+        theirs += str(httpx.URL("", params={"query": query, "per-page": pages.ROWS}))
+        async with _web(free["web"]) as url:
+            rows = await pages.measure(f"{url}{path}", theirs, cookie, rounds)
+        return rows + await reads.measure(client, path, query, user, 5 * rounds)
+
+
+async def _orders(state: str, rounds: int) -> list[Any]:
+    from bench import orders
+
+    async with _temporal() as client:
+        return await orders.measure(client, Path(state), 5 * rounds)
+
+
+async def main(options: argparse.Namespace, state: str) -> int:
+    """Measure, print, write; 1 when a target is missed."""
+    from bench.results import table, write
+
+    rows = []
+    if options.only != "orders":
+        rows += await _lists(options.workflows, options.rounds)
+    if options.only != "lists":
+        rows += await _orders(state, options.rounds)
+    print(table(rows))
+    if not options.only:
+        write(rows)
+    return int(any(row.ok is False for row in rows))
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--workflows", type=int, default=10_000)
+    parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--only", choices=("lists", "orders"), help="print one of them, write nothing")
+    with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as folder:
+        _set_up(folder)
+        sys.exit(asyncio.run(main(parser.parse_args(), folder)))
