@@ -22,6 +22,8 @@ T = TypeVar("T")
 
 FRESH_SECONDS = 1.0
 KEPT = 512
+PATIENCE = 0.3  # seconds that a page waits for the answers of workflows
+SLOW = "It has not answered yet."
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,12 @@ def _under_way(slot: _Slot) -> asyncio.Task[Any] | None:
     return task if same else None
 
 
+async def _refresh(slot: _Slot, read: Callable[[], Awaitable[Any]], fresh: float) -> None:
+    """Keep what was read, also when nobody waits for it any more."""
+    value = await read()
+    slot.value, slot.at, slot.fresh_until = value, datetime.now(UTC), time.monotonic() + fresh
+
+
 async def seen(
     region: str,
     viewer: Viewer,
@@ -68,10 +76,12 @@ async def seen(
     *,
     detail: Hashable = (),
     fresh: float = FRESH_SECONDS,
+    patience: float | None = None,
 ) -> Seen[T]:
     """Read, or share the read of another viewer of the same scope; the last snapshot when Temporal is away.
 
-    `detail` tells reads of one region apart. Only TemporalError counts as "away": anything else is raised.
+    `detail` tells reads of a region apart. After `patience` seconds the last snapshot is taken, and the read
+    goes on for the next one who looks. Only TemporalError counts as "away": anything else is raised.
     """
     slot = _slot((region, scope(viewer), detail))
     if slot.at is not None and time.monotonic() < slot.fresh_until:
@@ -79,14 +89,15 @@ async def seen(
     task = _under_way(slot)
     if task is None:
         # A task of its own outlives the viewer who asked; when it fails, nobody may be waiting any more.
-        task = slot.reading = asyncio.ensure_future(read())
+        task = slot.reading = asyncio.ensure_future(_refresh(slot, read, fresh))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        value = await asyncio.shield(task)
+        await asyncio.wait_for(asyncio.shield(task), patience)
+    except TimeoutError:
+        return Seen(slot.value, slot.at, notice=SLOW)
     except TemporalError as error:
         return Seen(slot.value, slot.at, notice=str(getattr(error, "message", "") or error))
-    slot.value, slot.at, slot.fresh_until = value, datetime.now(UTC), time.monotonic() + fresh
-    return Seen(value, slot.at)
+    return Seen(slot.value, slot.at)
 
 
 def forget() -> None:

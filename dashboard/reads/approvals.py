@@ -13,8 +13,9 @@ from pydantic import ValidationError
 from dashboard import extend
 from dashboard.access import Subject, Viewer
 from dashboard.actions.decisions import Choice, choices
-from dashboard.live.regions import Seen, seen, set_badges
-from dashboard.reads import breakers, run
+from dashboard.live.regions import PATIENCE, Seen, seen, set_badges
+from dashboard.reads import breakers
+from dashboard.reads.answers import query
 from dashboard.reads.breakers import Breaker
 from dashboard.reads.listing import listed
 from dashboard.visibility.literal import both
@@ -116,9 +117,9 @@ async def inbox(viewer: Viewer) -> Seen[Inbox]:
     return await seen("approvals", viewer, lambda: _inbox(viewer))
 
 
-async def _ask(row: Row, query: Query, model: type[C]) -> C:
+async def _ask(row: Row, name: Query, model: type[C]) -> C:
     client = await get_client()
-    answer: Any = await run.query(client.get_workflow_handle(row.workflow_id, run_id=row.run_id), query)
+    answer: Any = await query(client.get_workflow_handle(row.workflow_id, run_id=row.run_id), name)
     try:
         return model.model_validate(answer)
     except ValidationError as error:
@@ -149,8 +150,14 @@ async def chosen(viewer: Viewer, item: Item) -> Chosen:
     """The chosen item, asked by query; its row comes from the viewer's own inbox."""
     row, key = item.row, (item.row.workflow_id, item.row.run_id)
     approval, undone, known = await asyncio.gather(
-        seen("approval", viewer, lambda: _ask(row, Query.APPROVAL, ApprovalStatus), detail=key),
-        seen("approval-saga", viewer, lambda: _undone(row), detail=key),
+        seen(
+            "approval",
+            viewer,
+            lambda: _ask(row, Query.APPROVAL, ApprovalStatus),
+            detail=key,
+            patience=PATIENCE,
+        ),
+        seen("approval-saga", viewer, lambda: _undone(row), detail=key, patience=PATIENCE),
         breakers.read(viewer),
     )
     cards = known.value.cards if known.value else []

@@ -12,8 +12,8 @@ from pydantic import ValidationError
 from temporalio.client import Client
 
 from dashboard.access import Viewer, scope
-from dashboard.live.regions import Seen, seen, set_badges
-from dashboard.reads import run
+from dashboard.live.regions import PATIENCE, Seen, seen, set_badges
+from dashboard.reads.answers import query
 from dashboard.reads.listing import listed
 from dashboard.visibility.literal import both
 from dashboard.visibility.rows import Row
@@ -123,7 +123,7 @@ async def _rows(client: Client, viewer: Viewer) -> list[Row]:
 async def _ask(client: Client, row: Row) -> CircuitStatus:
     """The breaker's own answer. Of one that cannot be read as a whole the state alone is taken."""
     handle = client.get_workflow_handle(row.workflow_id, run_id=row.run_id)
-    answer: Any = await run.query(handle, Query.CIRCUIT)
+    answer: Any = await query(handle, Query.CIRCUIT)
     try:
         return CircuitStatus.model_validate(answer)
     except ValidationError:
@@ -132,7 +132,8 @@ async def _ask(client: Client, row: Row) -> CircuitStatus:
 
 
 async def _breaker(client: Client, viewer: Viewer, row: Row, held: dict[str, Total]) -> Breaker:
-    answer = await seen("breaker", viewer, lambda: _ask(client, row), detail=(row.workflow_id, row.run_id))
+    key = (row.workflow_id, row.run_id)
+    answer = await seen("breaker", viewer, lambda: _ask(client, row), detail=key, patience=PATIENCE)
     said = answer.value
     listed_state = str(row.attributes.get(CIRCUIT_STATE.name) or "")
     state = said.state if said and not answer.notice else listed_state or (said.state if said else "")

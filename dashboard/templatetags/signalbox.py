@@ -13,7 +13,7 @@ from typing import Any
 
 from django import template
 from django.templatetags.static import static
-from django.utils.html import conditional_escape, format_html, format_html_join
+from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from workers.contracts import DECIMALS, Money
@@ -38,9 +38,7 @@ def icon(name: str) -> SafeString:
 @register.simple_tag
 def status(s: str, word: object, shape: str = "") -> SafeString:
     """A status: shape and word in the colour of `s`."""
-    return format_html(
-        '<span class="st" data-s="{}">{}{}</span>', s, icon(shape or s), conditional_escape(word)
-    )
+    return format_html('<span class="st" data-s="{}">{}{}</span>', s, icon(shape or s), word)
 
 
 @register.filter

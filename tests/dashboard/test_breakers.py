@@ -1,0 +1,148 @@
+"""The breakers page: what each says, what each holds, and what is shown when one does not answer."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from django.test import AsyncClient
+from temporalio.common import SearchAttributePair
+
+from dashboard.access import Viewer
+from dashboard.live import regions
+from dashboard.reads import breakers
+from orders.attributes import ORDER_AMOUNT
+from tests.dashboard.sidings import Siding, stand
+from tests.support import eventually
+from workers import connection
+from workers.errors import TemporalAway
+
+OTTO = Viewer("otto", frozenset({"operator"}))
+
+
+@pytest.fixture
+def dependency(client):
+    """A dependency that nobody else knows; snapshots of other tests are forgotten."""
+    regions.forget()
+    return f"dep-{uuid.uuid4().hex[:8]}"
+
+
+def circuit(dependency: str, state: str = "OPEN", **more) -> dict[str, object]:
+    return {"circuit": {"state": state, "dependency": dependency, "threshold": 5, "failure_count": 5, **more}}
+
+
+async def card(dependency: str, viewer: Viewer = OTTO) -> breakers.Breaker | None:
+    seen = await breakers.read(viewer)
+    assert seen.value
+    return next((item for item in seen.value.cards if item.dependency == dependency), None)
+
+
+async def test_an_open_breaker_says_why_and_what_it_holds(client, queue, worker, dependency):
+    probe = datetime.now(UTC) + timedelta(seconds=134)
+    answers = circuit(dependency, next_probe_at=probe.isoformat(), last_error="503 Service Unavailable")
+    amount = (SearchAttributePair(ORDER_AMOUNT, 12.5),)
+    async with worker(queue, workflows=[Siding]):
+        await stand(client, queue, f"breaker-{dependency}", answers=answers, circuit_state="OPEN")
+        for at in range(2):
+            await stand(
+                client, queue, f"order-{dependency}-{at}", workflow_type="OrderWorkflow", extra=amount,
+                waiting_for=f"breaker:{dependency}", stage="charging", memo={"currency": "EUR"},
+            )  # fmt: skip
+        found = await eventually(lambda: _answered(dependency, held=2))
+    assert found.look == ("stop", "Open", "stop")
+    assert found.probes_at == probe
+    assert found.held.sums == {"EUR": 2500}
+    assert f"breaker%3A{dependency}" in found.held.url
+
+
+async def _answered(dependency: str, held: int = 0) -> breakers.Breaker | None:
+    found = await card(dependency)
+    ready = found and found.answer.value and (found.held.count if found.held else 0) == held
+    return found if ready else None
+
+
+@pytest.mark.parametrize(
+    ("answer", "look"),
+    [
+        ({"state": "HALF_OPEN"}, ("wait", "Half open", "half")),
+        ({"state": "OPEN", "forced": {"state": "OPEN", "by": "jon"}}, ("rest", "Forced open", "rest")),
+        ({"state": "MELTED"}, ("rest", "No answer", "rest")),
+        ({"state": "CLOSED", "threshold": "many"}, ("done", "Closed", "done")),
+        ("nonsense", ("rest", "No answer", "rest")),
+    ],
+)
+async def test_half_an_answer_draws_half_a_card(client, queue, worker, dependency, answer, look):
+    async with worker(queue, workflows=[Siding]):
+        await stand(client, queue, f"breaker-{dependency}", answers={"circuit": answer}, circuit_state="")
+        found = await eventually(lambda: _answered(dependency))
+    assert found.look == look
+
+
+async def test_without_a_worker_the_state_comes_from_the_list(client, queue, dependency):
+    await stand(client, queue, f"breaker-{dependency}", circuit_state="OPEN")
+    found = await eventually(lambda: card(dependency))
+    assert found.look[1] == "Open"
+    assert found.answer.notice
+    assert found.status.threshold == 0
+
+
+async def test_breakers_of_another_tenant_stay_there(client, queue, dependency, settings):
+    await stand(client, queue, f"breaker-{dependency}", circuit_state="OPEN", tenant="acme")
+    settings.DASHBOARD = settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
+    roles = frozenset({"viewer"})
+    await eventually(lambda: card(dependency, Viewer("ann", roles, tenant="acme")))
+    assert await card(dependency, Viewer("ben", roles, tenant="umbra")) is None
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_the_page_and_its_region_show_the_card(client, queue, worker, dependency, viewer_user):
+    browser = AsyncClient()
+    await browser.aforce_login(viewer_user)
+    hostile = circuit(dependency, last_error="<script>alert(1)</script>")
+    async with worker(queue, workflows=[Siding]):
+        await stand(client, queue, f"breaker-{dependency}", answers=hostile, circuit_state="OPEN")
+        await eventually(lambda: _answered(dependency))
+        page = (await browser.get("/breakers/")).content.decode()
+        region = (await browser.get("/regions/breakers/")).content.decode()
+    for text in (page, region):
+        assert f'id="breaker-{dependency}"' in text
+        assert "opens at 5" in text
+        assert "<script>alert" not in text
+    assert "<html" in page
+    assert region.startswith('<div id="breakers"')
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_temporal_away_shows_what_was_last_seen(client, queue, dependency, viewer_user, monkeypatch):
+    browser = AsyncClient()
+    await browser.aforce_login(viewer_user)
+    await stand(client, queue, f"breaker-{dependency}", circuit_state="OPEN")
+    await eventually(lambda: card(dependency, Viewer("vera", frozenset({"viewer"}))))
+
+    async def away():
+        raise TemporalAway("Temporal cannot be reached.")
+
+    monkeypatch.setattr(breakers, "get_client", away)
+    monkeypatch.setattr(connection, "get_client", away)
+
+    async def told():
+        text = (await browser.get("/breakers/")).content.decode()
+        return text if "Temporal cannot be reached." in text else ""
+
+    text = await eventually(told)
+    assert f'id="breaker-{dependency}"' in text
+    assert "what was last seen" in text
+    assert "data-stale" in text
+    regions.forget()
+    text = await told()
+    assert "Nothing has been seen" in text
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_strangers_are_sent_to_the_login(client):
+    page = await AsyncClient().get("/breakers/")
+    assert page.status_code == 302
+    region = await AsyncClient().get("/regions/breakers/", headers={"HX-Request": "true"})
+    assert region.status_code == 401
+    assert "HX-Redirect" in region.headers
