@@ -21,7 +21,7 @@ from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxR
 from workers import attributes
 from workers.conf import WorkersConf, conf
 from workers.connection import connect, process_name, set_client
-from workers.errors import TemporalError
+from workers.errors import TemporalError, rpc_errors
 from workers.health import Health
 from workers.interceptors import worker_interceptors
 from workers.launch import DEFAULT_TENANT, launch
@@ -102,7 +102,7 @@ async def _settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
 
 
 def load_in_sandbox(workflows: Iterable[type]) -> int:
-    """Import each workflow in the sandbox as a worker would; returns how many. Stop names the first bad."""
+    """Import each workflow in the sandbox as a worker would; returns how many. Stop names a bad one."""
     runner, loaded = workflow_runner(), 0
     for cls in workflows:
         try:
@@ -130,7 +130,7 @@ async def check(queues: Sequence[Queue]) -> str:
 async def start_breakers(client: Client) -> None:
     """See to it that every registered breaker runs. A breaker that somebody ended starts afresh."""
     for dependency, config in registry.breakers.items():
-        await launch(
+        handle = await launch(
             BREAKER_TYPE,
             config,
             id=breaker_id(dependency),
@@ -139,6 +139,8 @@ async def start_breakers(client: Client) -> None:
             reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             client=client,
         )
+        with rpc_errors():
+            await handle.signal("configure", config)
 
 
 class WorkerProcess:

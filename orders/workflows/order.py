@@ -59,8 +59,9 @@ class OrderWorkflow(OrderDesk):
             return await forward
         except (asyncio.CancelledError, FailureError) as error:
             # A cancellation may come in the moment in which the way forward ends by itself: that end counts.
-            if forward.cancelled() or (own := forward.exception()) is not None:
-                return self._ending_of(error if forward.cancelled() else own)
+            own = None if forward.cancelled() else forward.exception()
+            if forward.cancelled() or own is not None:
+                return self._ending_of(own or error)
             return forward.result()
 
     async def _deliver(self) -> _Ending | None:
@@ -121,6 +122,11 @@ class OrderWorkflow(OrderDesk):
         message = cause.message if isinstance(cause, FailureError) else str(error)
         kind = cause.type if isinstance(cause, ApplicationError) else None
         return _Ending(self._stage, message, ApplicationError(message, type=kind, non_retryable=True))
+
+    def _rejection(self) -> str:
+        vote = self._approval.status().votes[-1]
+        who = vote.actor or "somebody"
+        return f"Rejected by {who}{f': {vote.reason}' if vote.reason else '.'}"
 
     async def _unwind(self, ending: _Ending) -> OrderResult:
         self._approval.withdraw()

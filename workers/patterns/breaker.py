@@ -146,6 +146,15 @@ class Machine(BaseModel):
             failures=sum(bucket.failures for bucket in self.window),
         )
 
+    @classmethod
+    def of(cls, status: CircuitStatus) -> Machine:
+        """A copy for a process, from the breaker's answer: what admission needs."""
+        config = BreakerConfig(
+            dependency=status.dependency, threshold=status.threshold, open_seconds=status.open_seconds
+        )
+        known = status.model_dump(include={"state", "epoch", "failure_count", "opened_at", "next_probe_at"})
+        return cls(config=config, lease=status.probe_lease, **known)
+
     def _remember(self, report: Report) -> None:
         self.seen.pop(report.process, None)
         self.seen[report.process] = report.seq
