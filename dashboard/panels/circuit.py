@@ -1,0 +1,48 @@
+"""The breaker card: is it passing calls, how near to its limit, and what changed it last."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from workers.contracts import CircuitState, CircuitStatus, Transition
+
+SHOWN = 8
+FAR_PAST = datetime.min.replace(tzinfo=UTC)
+# State -> (colour, shape, word, lit lamp, sentence).
+LOOKS = {
+    CircuitState.CLOSED: ("done", "done", "Closed", "Calls pass."),
+    CircuitState.OPEN: ("stop", "stop", "Open", "No call passes."),
+    CircuitState.HALF_OPEN: (
+        "wait",
+        "half",
+        "Half open",
+        "One call passes as a probe; its success closes it.",
+    ),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Card:
+    """A breaker with its state as colour, shape, word and sentence; the newest transitions first."""
+
+    s: str
+    shape: str
+    word: str
+    about: str
+    status: CircuitStatus
+    transitions: list[Transition]
+
+
+def _when(change: Transition) -> datetime:
+    at = change.at or FAR_PAST
+    return at if at.tzinfo else at.replace(tzinfo=UTC)
+
+
+def draw(status: CircuitStatus) -> Card:
+    """The card of a breaker."""
+    known = status.state in set(CircuitState)
+    unknown = ("rest", "rest", status.state or "Unknown", "")
+    s, shape, word, about = LOOKS[CircuitState(status.state)] if known else unknown
+    newest = sorted(status.transitions, key=_when, reverse=True)[:SHOWN]
+    return Card(s, shape, word, about, status, newest)

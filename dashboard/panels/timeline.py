@@ -1,0 +1,72 @@
+"""The timeline: activities, timers and children as bars on one scale of time, and where somebody
+interfered.
+
+Places are percentages for attributes of SVG, as the content security policy allows no style attribute.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dashboard.reads.history import Line, Span
+from dashboard.reads.run import RunPage
+from dashboard.templatetags.signalbox import duration
+
+MOST = 40
+UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"), (0.001, "ms"))
+PARTS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """`x` and `width` are percent of the whole; `say` is how long it took, in words."""
+
+    name: str
+    say: str
+    x: str
+    width: str
+    s: str
+
+
+@dataclass(frozen=True, slots=True)
+class Timeline:
+    """Bars in the order of their start, marks (percent, number as text) of the scale, and cuts.
+    `left_out` counts older bars that are not drawn."""
+
+    bars: list[Bar]
+    unit: str
+    marks: list[tuple[str, str]]
+    cuts: list[tuple[str, Line]]
+    left_out: int
+
+
+def _percent(at: datetime, start: datetime, seconds: float) -> float:
+    return max(0.0, min(100.0, 100 * (at - start).total_seconds() / seconds))
+
+
+def _bar(span: Span, start: datetime, now: datetime, seconds: float) -> Bar:
+    begin = span.start or start
+    x = _percent(begin, start, seconds)
+    width = max(0.5, _percent(span.end or now, start, seconds) - x)
+    took = duration(((span.end or now) - begin).total_seconds())
+    return Bar(
+        span.name, took if span.end else f"so far {took}", f"{min(x, 99.5):.4g}", f"{width:.4g}", span.s
+    )
+
+
+def draw(run: RunPage) -> Timeline | None:
+    """The timeline of a run; None where nothing has taken time yet."""
+    start = run.row.start_time
+    if not run.history.spans or start is None:
+        return None
+    end = run.row.close_time or datetime.now(UTC)
+    seconds = max((end - start).total_seconds(), 0.001)
+    unit, name = next(((size, name) for size, name in UNITS if seconds >= size), UNITS[-1])
+    marks = [(f"{100 * part / PARTS:.4g}", f"{seconds / unit * part / PARTS:.3g}") for part in range(PARTS)]
+    shown = run.history.spans[-MOST:]
+    cuts = [
+        (f"{_percent(line.at, start, seconds):.4g}", line) for line in run.history.cuts[-MOST:] if line.at
+    ]
+    bars = [_bar(span, start, end, seconds) for span in shown]
+    return Timeline(bars, name, marks, cuts, len(run.history.spans) - len(shown))

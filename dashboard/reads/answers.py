@@ -1,0 +1,204 @@
+"""What workflows answer: their queries, asked only where they declare them, within the time that a page
+has.
+
+A query needs a worker, so it may fail where everything else is well. Answers are kept by run; a page
+takes what has arrived when its time is up, and the last answer with its age for the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import Client, WorkflowHandle
+
+from dashboard.reads.describe import describe
+from workers.conf import conf
+from workers.connection import get_client, has_pollers
+from workers.contracts import Query, WaitingFor
+from workers.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway, TemporalError, rpc_errors
+from workers.patterns.breaker import breaker_id
+
+METADATA = "__temporal_workflow_metadata"
+DRAWN = (Query.STATUS, Query.SAGA, Query.APPROVAL, Query.CIRCUIT, Query.PROGRESS, Query.STATE)
+FRESH = 0.5  # seconds
+DECLARED_FOR = 300.0  # seconds; a deployment changes the build and so the key
+KEPT = 500
+BREAKER = "breaker"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The last answer to one query with when it came, and why there is no newer one. `value` is plain
+    JSON."""
+
+    value: Any = None
+    at: datetime | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """Queries and signals that a workflow says it has."""
+
+    queries: frozenset[str] = frozenset()
+    signals: frozenset[str] = frozenset()
+    details: str = ""
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one run. `silent`: why nobody answers; empty when somebody does."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    declared: Declared | None = None
+    silent: str = ""
+    asked: float = 0.0
+    asking: asyncio.Task[None] | None = None
+
+    def put(self, name: str, value: Any) -> None:
+        """A fresh answer."""
+        self.answers[name] = Answer(value, datetime.now(UTC))
+
+    def fail(self, name: str, problem: str) -> None:
+        """The last answer stays, with why there is no newer one."""
+        old = self.answers.get(name, Answer())
+        self.answers[name] = Answer(old.value, old.at, problem)
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which run is asked: `kind` is what its declaration is shared by (its type and build, or the run
+    alone)."""
+
+    workflow_id: str
+    run_id: str
+    queue: str
+    kind: str
+    waiting_for: str | None
+
+
+_known: OrderedDict[tuple[str, str, str], Known] = OrderedDict()
+_declared: OrderedDict[str, tuple[float, Declared]] = OrderedDict()
+_queues: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+
+def _bounded(items: OrderedDict[Any, Any]) -> None:
+    while len(items) > KEPT:
+        items.popitem(last=False)
+
+
+async def _queue_of(handle: WorkflowHandle[Any, Any]) -> str:
+    """The queue of a run, from describe; it never changes for a run."""
+    key = (handle.id, handle.run_id or "")
+    if handle.run_id is None or key not in _queues:
+        described = await describe(await get_client(), handle.id, handle.run_id or "")
+        _queues[key] = described.execution_config.task_queue.name
+        _bounded(_queues)
+    return _queues[key]
+
+
+async def query(
+    handle: WorkflowHandle[Any, Any],
+    name: str,
+    *,
+    args: Sequence[Any] = (),
+    queue: str = "",
+    hint: Any = None,
+) -> Any:
+    """Ask a workflow one thing; its answer as plain JSON.
+
+    Raises NoAnswer at once where no worker polls, or when none answered in time; QueryFailed for a
+    handler that raised, an unknown query or an answer that cannot be decoded; RunNotFound, TemporalAway.
+    """
+    if not await has_pollers(await get_client(), queue or await _queue_of(handle)):
+        raise NoAnswer("No worker answers: none polls the queue of this workflow.")
+    patience = timedelta(seconds=conf().rpc_timeout)
+    try:
+        with rpc_errors():
+            return await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=patience)
+    except TemporalAway as error:
+        # With a server that answers describe, a query that runs out of time is a worker that is stuck.
+        raise NoAnswer("The worker did not answer in time.") from error
+    except TemporalError:
+        raise
+    except Exception as error:
+        if isinstance(error, (MemoryError, OSError)):
+            raise
+        raise QueryFailed("The answer cannot be decoded here.") from error
+
+
+async def _declaration(handle: WorkflowHandle[Any, Any], asked: Asked) -> Declared:
+    at, declared = _declared.get(asked.kind, (0.0, None))
+    if declared is None or time.monotonic() - at > DECLARED_FOR:
+        try:
+            answer = await query(handle, METADATA, queue=asked.queue, hint=WorkflowMetadata)
+        except QueryFailed:  # an SDK that does not describe itself: there is nothing we may ask
+            answer = WorkflowMetadata()
+        found = answer.definition
+        queries = frozenset(item.name for item in found.query_definitions)
+        declared = Declared(queries, frozenset(item.name for item in found.signal_definitions))
+        _declared[asked.kind] = (time.monotonic(), declared)
+        _bounded(_declared)
+    return declared
+
+
+async def _one(
+    known: Known, handle: WorkflowHandle[Any, Any], name: str, label: str, queue: str = ""
+) -> None:
+    try:
+        known.put(label, await query(handle, name, queue=queue))
+    except NoAnswer as error:
+        known.fail(label, error.message)
+        known.silent = error.message if label != BREAKER else known.silent
+    except RunNotFound:
+        known.fail(label, "There is no such workflow.")
+    except TemporalError as error:
+        known.fail(label, error.message)
+
+
+async def _ask(client: Client, known: Known, asked: Asked) -> None:
+    """Everything about one run, side by side; each answer is kept as it arrives."""
+    handle = client.get_workflow_handle(asked.workflow_id, run_id=asked.run_id)
+    jobs = []
+    if (asked.waiting_for or "").startswith(WaitingFor.BREAKER):
+        dependency = (asked.waiting_for or "").removeprefix(WaitingFor.BREAKER)
+        breaker = client.get_workflow_handle(breaker_id(dependency))
+        jobs.append(_one(known, breaker, Query.CIRCUIT, BREAKER))
+    try:
+        known.declared = await _declaration(handle, asked)
+        known.silent = ""
+    except (NoAnswer, TemporalAway) as error:
+        known.silent = error.message
+    except RunNotFound:
+        known.silent = "This run is gone."
+    if known.declared and not known.silent:
+        names = [name for name in DRAWN if name in known.declared.queries]
+        jobs += [_one(known, handle, name, name, asked.queue) for name in names]
+    await asyncio.gather(*jobs)
+    known.asked = time.monotonic()
+
+
+async def ask(client: Client, asked: Asked, patience: float) -> Known:
+    """What a run answers, as far as it is known after `patience` seconds. Readers of one run share the
+    asking; what comes later is there for the next one who looks."""
+    key = (client.namespace, asked.workflow_id, asked.run_id)
+    known = _known.setdefault(key, Known())
+    _known.move_to_end(key)
+    _bounded(_known)
+    loop = asyncio.get_running_loop()
+    under_way = known.asking if known.asking and not known.asking.done() else None
+    if under_way is None or under_way.get_loop() is not loop:
+        if known.asked and time.monotonic() - known.asked < FRESH:
+            return known
+        under_way = known.asking = asyncio.create_task(_ask(client, known, asked))
+    done, _ = await asyncio.wait({under_way}, timeout=patience)
+    for task in done:
+        task.result()  # anything that _ask did not foresee is a bug and must be seen
+    return known

@@ -1,0 +1,76 @@
+"""One run: its page, and the region of it that changes. `/workflows/<id>/` leads to the newest run."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+from django.http import HttpResponse, HttpResponseRedirect
+from django.shortcuts import render
+from django.urls import reverse
+from django.views.decorators.http import require_safe
+
+from dashboard.access import ConsoleRequest, Verb, console
+from dashboard.actions.decisions import choices
+from dashboard.panels import drawn, timeline
+from dashboard.panels.headline import headline
+from dashboard.reads import run as runs
+from dashboard.reads.payloads import shorten
+from workers.errors import TemporalAway
+
+
+async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> dict[str, Any]:
+    """The context of page and region. Raises TemporalAway where not even a snapshot is known."""
+    found = await runs.read_run(request.viewer, workflow_id, run_id)
+    run = found.value
+    if run is None:
+        raise TemporalAway(found.notice)
+    said = drawn.draw(run)
+    memo, attributes = run.row.memo, run.row.attributes
+    return {
+        "seen": found,
+        "run": run,
+        "row": run.row,
+        "drawn": said,
+        "headline": headline(run, said),
+        "timeline": timeline.draw(run),
+        "memo": list(zip(memo, shorten(list(memo.values()), 1000), strict=True)),
+        "attributes": sorted((name, value) for name, value in attributes.items()),
+        "workflow_id": workflow_id,
+        "run_id": run_id,
+        "region_url": reverse("run-region", args=[workflow_id, run_id]),
+    }
+
+
+@require_safe
+@console(Verb.VIEW)
+async def newest(request: ConsoleRequest, workflow_id: str) -> HttpResponse:
+    """To the newest run of a workflow."""
+    run_id = await runs.newest(request.viewer, workflow_id)
+    return HttpResponseRedirect(reverse("run", args=[workflow_id, run_id]))
+
+
+@require_safe
+@console(Verb.VIEW)
+async def page(request: ConsoleRequest, workflow_id: str, run_id: str) -> HttpResponse:
+    """A run, with the form to decide on it. The form stands outside of the region: nothing replaces it
+    under somebody's hands."""
+    context = await _context(request, workflow_id, run_id)
+    said, run = context["drawn"], context["run"]
+    context |= {
+        "nav": "workflows",
+        "title": workflow_id,
+        "acts": choices(request.viewer, run.subject, said.acts) if said.acts else [],
+        "approval": said.approval,
+        "stuck": said.stuck,
+        "decision_id": str(uuid.uuid4()),
+        "next": request.path,
+    }
+    return render(request, "dashboard/workflow.html", context)
+
+
+@require_safe
+@console(Verb.VIEW)
+async def region(request: ConsoleRequest, workflow_id: str, run_id: str) -> HttpResponse:
+    """Everything of a run that changes, without forms."""
+    return render(request, "dashboard/regions/_run.html", await _context(request, workflow_id, run_id))
