@@ -1,0 +1,3 @@
+"""Management commands of the orders domain."""
+
+from __future__ import annotations

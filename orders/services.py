@@ -1,0 +1,134 @@
+"""Placing an order: the row, the rules it is launched with, and its workflow, each at most once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from asgiref.sync import sync_to_async
+from temporalio.client import Client
+from temporalio.common import SearchAttributePair
+
+from orders import attributes
+from orders.conf import conf
+from orders.messages import WORKFLOW_TYPE, OrderInput, OrderLine, OrderRules, Strategy
+from orders.models import Order
+from orders.validation import NewOrder
+from workers.conf import conf as workers_conf
+from workers.contracts import DECIMALS, ApprovalPolicy
+from workers.launch import full_id, launch
+
+APPROVERS = ["approver"]
+LARGE = 10  # times the limit of approval: from there on it takes two, neither of them the requester
+
+
+class OrderConflict(Exception):
+    """The order id was used before, for another order. `message` is safe to show."""
+
+    def __init__(self, order_id: str) -> None:
+        self.message = f"Order {order_id} exists already, with other contents. Nothing was changed."
+        super().__init__(self.message)
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """`created`: the workflow was started by this call, or by one before that did not finish."""
+
+    order: Order
+    created: bool
+
+
+def approval_for(total_minor: int) -> ApprovalPolicy | None:
+    """Who must agree to an order of this size (minor units); None when nobody needs to."""
+    limit = conf().approval_above_minor
+    if total_minor <= limit:
+        return None
+    if total_minor <= LARGE * limit:
+        return ApprovalPolicy(quorum=1, roles=APPROVERS)
+    return ApprovalPolicy(quorum=2, roles=APPROVERS, self_approval=False)
+
+
+def rules_for(total_minor: int) -> OrderRules:
+    """The rules in force now; an order keeps those it was launched with."""
+    return OrderRules(approval=approval_for(total_minor), approval_seconds=conf().approval_seconds)
+
+
+def major(minor: int, currency: str) -> float:
+    """Major units, as search attributes hold them."""
+    return float(minor / 10 ** DECIMALS.get(currency, 2))
+
+
+def _fields(new: NewOrder) -> dict[str, Any]:
+    return new.model_dump(mode="json", exclude={"order_id"})
+
+
+def _row(new: NewOrder, requester: str) -> tuple[Order, bool]:
+    """The row of this order, made if need be. Raises OrderConflict when the id stands for another order."""
+    fields = _fields(new)
+    order, created = Order.objects.get_or_create(
+        order_id=new.order_id,
+        defaults={
+            **fields,
+            "workflow_id": full_id(f"order-{new.order_id}", workers_conf().tenant),
+            "created_by": requester,
+        },
+    )
+    if any(getattr(order, name) != value for name, value in fields.items()):
+        raise OrderConflict(new.order_id)
+    return order, created
+
+
+def _input(order: Order, rules: OrderRules) -> OrderInput:
+    return OrderInput(
+        order_id=order.order_id,
+        customer_id=order.customer_id,
+        customer_name=order.customer_name,
+        requester=order.created_by,
+        currency=order.currency,
+        lines=[OrderLine.model_validate(line) for line in order.lines],
+        total_minor=order.total_minor,
+        strategy=Strategy(order.strategy),
+        priority=order.priority,
+        rules=rules,
+    )
+
+
+def search_attributes(order: Order) -> list[SearchAttributePair[Any]]:
+    return [
+        SearchAttributePair(attributes.CUSTOMER_ID, order.customer_id),
+        SearchAttributePair(attributes.STRATEGY, order.strategy),
+        SearchAttributePair(attributes.ORDER_AMOUNT, major(order.total_minor, order.currency)),
+        SearchAttributePair(attributes.PRIORITY, order.priority),
+        SearchAttributePair(attributes.IS_PREMIUM, order.strategy == Strategy.PREMIUM),
+        SearchAttributePair(attributes.CREATED_DATE, order.created_at),
+    ]
+
+
+async def place_order(
+    new: NewOrder, *, requester: str, rules: OrderRules | None = None, client: Client | None = None
+) -> Placed:
+    """Keep the order and start its workflow. Again with the same contents: the order as it is.
+
+    The row comes first, so that a call that dies between the two is finished by calling again. `rules`: those
+    in force when None. Raises OrderConflict, and TemporalError where the workflow cannot be started.
+    """
+    order, _ = await sync_to_async(_row)(new, requester)
+    if order.first_run_id:
+        return Placed(order, created=False)
+    handle = await launch(
+        WORKFLOW_TYPE,
+        _input(order, rules or rules_for(order.total_minor)),
+        id=f"order-{order.order_id}",
+        attributes=search_attributes(order),
+        memo={
+            "customer_name": order.customer_name,
+            "currency": order.currency,
+            "item_count": sum(line["quantity"] for line in order.lines),
+            "requester": order.created_by,
+        },
+        summary=f"Order of {order.customer_name}"[:100],
+        client=client,
+    )
+    order.first_run_id = handle.first_execution_run_id or handle.run_id or ""
+    await order.asave(update_fields=["first_run_id"])
+    return Placed(order, created=True)
