@@ -16,6 +16,7 @@ from temporalio.worker import Worker
 
 from workers import devserver
 from workers.attributes import PLATFORM, ensure
+from workers.conf import conf
 from workers.connection import connect, set_client
 from workers.registry import registry
 
@@ -35,7 +36,7 @@ async def server() -> AsyncIterator[str]:
     started = None if given else await devserver.start()
     address = given or (started.address if started else "")
     os.environ["TEMPORAL_ADDRESS"] = address  # for the processes that tests start
-    django_settings.WORKERS = django_settings.WORKERS.model_copy(update={"address": address})
+    django_settings.WORKERS = conf().model_copy(update={"address": address})
     registry.load()
     await ensure(await connect(patient=True), [*PLATFORM, *registry.attributes])
     yield address

@@ -1,8 +1,8 @@
 """Settings of the workers floor, typed, from the environment; and how every app reads its own.
 
-An app owns a `conf.py` with a subclass of `Conf`. `compose()` reads several and reports all errors at once, each
-with the name of its variable. Any variable may be given as `NAME_FILE`, the path of a file that holds the value,
-which is how orchestrators hand over secrets.
+An app owns a `conf.py` with a subclass of `Conf`. `compose()` reads several and reports all errors at once,
+each with the name of its variable. Any variable may be given as `NAME_FILE`, the path of a file that holds the
+value, which is how orchestrators hand over secrets.
 """
 
 from __future__ import annotations
@@ -63,7 +63,11 @@ def compose(classes: Iterable[type[Conf]]) -> list[Conf]:
     confs: list[Conf] = []
     problems: list[str] = []
     for cls in classes:
-        both = [f.alias for f in cls.model_fields.values() if os.environ.get(f"{f.alias}_FILE") and os.environ.get(f.alias or "")]
+        both = [
+            f.alias
+            for f in cls.model_fields.values()
+            if os.environ.get(f"{f.alias}_FILE") and os.environ.get(f.alias or "")
+        ]
         problems += [f"{name} and {name}_FILE are both set; keep one of them." for name in both]
         try:
             confs.append(cls())
@@ -87,16 +91,22 @@ class WorkersConf(Conf):
     tls_client_cert: Path | None = Field(None, alias="TEMPORAL_TLS_CLIENT_CERT_PATH")
     tls_client_key: Path | None = Field(None, alias="TEMPORAL_TLS_CLIENT_KEY_PATH")
     tls_server_name: str | None = Field(None, alias="TEMPORAL_TLS_SERVER_NAME")
-    rpc_timeout: float = Field(2.0, alias="TEMPORAL_RPC_TIMEOUT", gt=0, le=60, description="seconds a page waits")
+    rpc_timeout: float = Field(
+        2.0, alias="TEMPORAL_RPC_TIMEOUT", gt=0, le=60, description="seconds a page waits"
+    )
     drain_seconds: float = Field(20.0, alias="WORKER_DRAIN_SECONDS", ge=0, le=3600)
     activity_threads: int = Field(32, alias="WORKER_ACTIVITY_THREADS", ge=1, le=1000)
     environment: str = Field("development", alias="ENVIRONMENT_ID", pattern=r"^[a-z0-9-]{1,40}$")
-    tenant: str = Field("default", alias="TENANT_ID", pattern=r"^[^~/\s]{1,60}$", description="tenant of runs launched here")
+    tenant: str = Field(
+        "default", alias="TENANT_ID", pattern=r"^[^~/\s]{1,60}$", description="tenant of runs launched here"
+    )
 
     @model_validator(mode="after")
     def _pairs(self) -> Self:
         if (self.tls_client_cert is None) != (self.tls_client_key is None):
-            raise ValueError("TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH must be set together")
+            raise ValueError(
+                "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH must be set together"
+            )
         if ":" not in self.address or "://" in self.address or not self.address.rpartition(":")[2].isdigit():
             raise ValueError(f"TEMPORAL_ADDRESS: must be host:port without a scheme, not {self.address!r}")
         return self
@@ -106,4 +116,4 @@ def conf() -> WorkersConf:
     """The settings in force; tests change them by override_settings(WORKERS=...)."""
     from django.conf import settings
 
-    return cast(WorkersConf, settings.WORKERS)
+    return cast(WorkersConf, settings.WORKERS)  # type: ignore[misc] # composed in the settings module

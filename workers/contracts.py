@@ -1,8 +1,8 @@
 """The shapes that workflows and the console exchange: status queries, decisions and verdicts.
 
-A workflow in any language that answers one of these queries with plain JSON gets its panel. Every model ignores
-unknown fields and has defaults, so that half an answer still draws half a panel. Times are absolute (RFC 3339),
-because workflow time stands still inside a query. The prose version is docs/contracts.md.
+A workflow in any language that answers one of these queries with plain JSON gets its panel. Every model
+ignores unknown fields and has defaults, so that half an answer still draws half a panel. Times are absolute
+(RFC 3339), because workflow time stands still inside a query. The prose version is docs/contracts.md.
 """
 
 from __future__ import annotations
@@ -129,8 +129,8 @@ class StepStatus(Contract):
 
 
 class SagaStatus(Contract):
-    """Answer of `get_saga_status`. Attempts and times are not here: workflow code cannot see them, so the console
-    joins them from describe and history by activity_id."""
+    """Answer of `get_saga_status`. Attempts and times are not here: workflow code cannot see them, so the
+    console joins them from describe and history by activity_id."""
 
     state: str = SagaState.RUNNING
     steps: list[StepStatus] = Field(default_factory=list)
@@ -188,7 +188,7 @@ class Vote(Contract):
 
 
 class ApprovalStatus(Contract):
-    """Answer of `get_approval_status`. `missing`: votes that are still needed. `on_timeout`: approve or reject."""
+    """Answer of `get_approval_status`. `missing`: votes still needed. `on_timeout`: approve or reject."""
 
     state: str = ApprovalState.PENDING
     subject: str = ""
@@ -225,8 +225,8 @@ class Status(Contract):
 class Decision(Contract):
     """The body of approve, reject, cancel, resolve_compensation and the breaker acts.
 
-    `decision_id` makes it exactly-once: the same id gets the same verdict. `at` is when the person decided, and
-    a deadline is judged by it, not by when a worker woke. `choice`: retry, skip or settled_outside, for
+    `decision_id` makes it exactly-once: the same id gets the same verdict. `at` is when the person decided,
+    and a deadline is judged by it, not by when a worker woke. `choice`: retry, skip or settled_outside, for
     resolve_compensation of `step`; `evidence` says why that is right.
     """
 
@@ -242,7 +242,7 @@ class Decision(Contract):
 
 
 class Resume(Contract):
-    """The body of `resume`: the breaker of `dependency` lets a held workflow go on. With `lease` it is the probe."""
+    """The body of `resume`: the breaker of `dependency` lets a held workflow go on; with `lease`, as the probe."""
 
     dependency: str = ""
     epoch: int = 0

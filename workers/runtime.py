@@ -61,8 +61,8 @@ class _Stopped(Exception):
 def workflow_runner() -> SandboxedWorkflowRunner:
     """The sandbox of workers, tests and replays alike.
 
-    Workflow files pass our own modules through themselves; Django and what else registers things on import must
-    never be loaded a second time, whatever a workflow file forgot.
+    Workflow files pass our own modules through themselves; Django and what else registers things on import
+    must never be loaded a second time, whatever a workflow file forgot.
     """
     restrictions = SandboxRestrictions.default.with_passthrough_modules(
         "django", "asgiref", "httpx", "pydantic"

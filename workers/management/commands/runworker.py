@@ -17,8 +17,8 @@ class Command(BaseCommand):
 
     help = (
         "Run Temporal workers for QUEUEs (default: all registered). The first SIGTERM or SIGINT drains, the "
-        "second stops at once. Exit codes: 0 done, 2 usage, 3 Temporal away, 4 search attributes, 5 a workflow "
-        "does not load, 6 a worker failed, 130 or 143 stopped at once."
+        "second stops at once. Exit codes: 0 done, 2 usage, 3 Temporal away, 4 search attributes, 5 a "
+        "workflow does not load, 6 a worker failed, 130 or 143 stopped at once."
     )
     # A worker serves no page, so the checks of URLs and admin pages only cost it time.
     requires_system_checks = ()
