@@ -23,6 +23,7 @@ class _Activity(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         fn = input.fn
         input.fn = _clean_async(fn) if _is_async(fn) else _clean(fn)
+        return await super().execute_activity(input)
 
 
 def _is_async(fn: Callable[..., Any]) -> bool:
