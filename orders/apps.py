@@ -18,5 +18,4 @@ class OrdersConfig(AppConfig):
         "SANDBOX_URL": "http://127.0.0.1:{sandbox_port}",
         "BREAKER_OPEN_SECONDS": "30",  # short enough to watch it heal
     }
-    demo_environment: ClassVar[dict[str, str]] = {"SANDBOX_URL": "http://127.0.0.1:{sandbox_port}"}
     seed: ClassVar[str] = "seed_orders"
