@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
-from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 
 from dashboard import audit
@@ -45,7 +44,7 @@ async def perform(viewer: Viewer, act: Act) -> AsyncIterator[Performance]:
     Raises Forbidden or Hidden before anything is done, and DatabaseError when the intent cannot be recorded:
     then the body does not run. What the body raises is recorded as failed and passes on.
     """
-    await sync_to_async(authorise)(viewer, act.verb, act.subject)
+    authorise(viewer, act.verb, act.subject)
     intent = await audit.intend(
         viewer, act.action, act.subject, decision_id=act.decision_id, reason=act.reason
     )

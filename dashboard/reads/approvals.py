@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from dashboard import extend
 from dashboard.access import Subject, Viewer
-from dashboard.actions.decisions import Choice, choices
+from dashboard.actions.kinds import Choice, choices
 from dashboard.live.regions import PATIENCE, Seen, seen, set_badges
 from dashboard.reads import breakers
 from dashboard.reads.answers import query

@@ -13,11 +13,13 @@ from django.views.decorators.http import require_POST
 
 from dashboard.access import ConsoleRequest, Verb, console
 from dashboard.actions import decisions
-from dashboard.actions.decisions import ACTS, KINDS, LABELS, Choice, Closed, Invalid
+from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
+from dashboard.errors import Closed, Invalid
 from dashboard.views.login import safe_next
 from workers.contracts import Outcome, Verdict
 from workers.errors import TemporalAway
 
+CLOSED = 409
 FIELDS = ("reason", "decision_id", "choice", "step", "evidence")
 LEVELS: dict[str, int] = {
     Outcome.APPLIED: messages.SUCCESS,
@@ -58,7 +60,7 @@ def _again(
     context = {
         **kwargs,
         "title": f"{LABELS[act]} {kwargs['workflow_id']}",
-        "acts": [Choice(act, LABELS[act])],
+        "acts": [Choice(act, LABELS[act], "The workflow is closed." if status == CLOSED else "")],
         "decision_id": typed["decision_id"] or str(uuid.uuid4()),
         "next": safe_next(request, _run_url(kwargs)),
         "typed": typed,
@@ -100,7 +102,7 @@ async def decide(request: ConsoleRequest, workflow_id: str, run_id: str, act: st
         return await again(request, kwargs, 422, "Nothing has changed yet.", error.errors)
     except Closed as error:
         stored = say(act, workflow_id, error.verdict) if error.verdict else ""
-        return await again(request, kwargs, 409, f"{error.message} {stored}".strip())
+        return await again(request, kwargs, CLOSED, f"{error.message} {stored}".strip())
     except TemporalAway as error:
         return await again(
             request, kwargs, 503, f"{error.message} Your text is kept; send it again in a moment."

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import ConsoleRequest, Verb, Viewer, console
-from dashboard.actions.decisions import KINDS
+from dashboard.actions.kinds import KINDS
 from dashboard.conf import conf
 from dashboard.models import AuditEntry
 

@@ -11,7 +11,7 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from dashboard.access import ConsoleRequest, Verb, console
-from dashboard.actions.decisions import choices
+from dashboard.actions.kinds import choices
 from dashboard.panels import drawn, timeline
 from dashboard.panels.headline import headline
 from dashboard.reads import run as runs
@@ -57,10 +57,11 @@ async def page(request: ConsoleRequest, workflow_id: str, run_id: str) -> HttpRe
     under somebody's hands."""
     context = await _context(request, workflow_id, run_id)
     said, run = context["drawn"], context["run"]
+    declared = run.known.declared
     context |= {
         "nav": "workflows",
         "title": workflow_id,
-        "acts": choices(request.viewer, run.subject, said.acts) if said.acts else [],
+        "acts": choices(request.viewer, run.subject, said.acts, declared.signals if declared else None),
         "approval": said.approval,
         "stuck": said.stuck,
         "decision_id": str(uuid.uuid4()),

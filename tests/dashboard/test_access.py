@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import pytest
-from django.conf import settings as django_settings
 from django.contrib.auth.models import AnonymousUser, Group
 from django.http import HttpResponse
 from django.test import RequestFactory
@@ -22,6 +21,7 @@ from dashboard.access import (
     scope,
     viewer_from,
 )
+from dashboard.conf import conf
 
 RIGHTS = {
     "nobody": "",
@@ -35,7 +35,7 @@ RUN = Subject("order-1", "r", "acme")
 
 @pytest.fixture
 def tenants(settings):
-    settings.DASHBOARD = django_settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
+    settings.DASHBOARD = conf().model_copy(update={"tenancy": "attribute"})
 
 
 @pytest.mark.parametrize("verb", list(Verb))

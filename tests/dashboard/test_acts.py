@@ -13,6 +13,7 @@ from django.urls import reverse
 from dashboard.models import AuditEntry
 from tests.dashboard.flows import Decidable, foreign_worker
 from workers import connection
+from workers.conf import conf as workers_conf
 from workers.connection import set_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -131,7 +132,7 @@ async def test_identity_is_the_logins_and_never_the_forms(anna, run):
 
 
 async def test_temporal_away_keeps_the_text(anna):
-    before, conf = connection._client, django_settings.WORKERS
+    before, conf = connection._client, workers_conf()
     set_client(None)
     django_settings.WORKERS = conf.model_copy(update={"address": "127.0.0.1:1", "rpc_timeout": 0.5})
     try:

@@ -7,11 +7,13 @@ import time
 import uuid
 
 import pytest
-from django.conf import settings as django_settings
 
 from dashboard.access import Forbidden, Hidden, Subject, Viewer
 from dashboard.actions import decisions
-from dashboard.actions.decisions import Closed, Invalid, await_verdict, choices, decide, send
+from dashboard.actions.decisions import await_verdict, decide, send
+from dashboard.actions.kinds import choices
+from dashboard.conf import conf
+from dashboard.errors import Closed, Invalid
 from dashboard.models import AuditEntry
 from tests.dashboard.flows import Decidable, Foreign, foreign_worker
 from tests.support import eventually
@@ -214,7 +216,7 @@ async def test_a_run_id_that_cannot_be_one(client, viewers):
 
 
 async def test_a_strangers_run_is_not_there(start, viewers, settings):
-    settings.DASHBOARD = django_settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
+    settings.DASHBOARD = conf().model_copy(update={"tenancy": "attribute"})
     run = await start()
     acme = Viewer("anna", frozenset({"approver"}), "acme")
     with pytest.raises(Hidden):
@@ -237,3 +239,12 @@ def test_buttons_are_disabled_with_the_reason(viewers):
     assert approve.why == ""
     assert "operator or admin" in cancel.why
     assert cancel.destructive
+
+
+def test_without_the_signal_the_button_says_what_it_can_do(viewers):
+    subject = Subject("order-1", "r", None)
+    labels = [
+        choices(viewers["operator"], subject, ["cancel"], signals)[0].label
+        for signals in (None, {"cancel"}, {"approve"})
+    ]
+    assert labels == ["Cancel", "Cancel", "Request cancellation"]

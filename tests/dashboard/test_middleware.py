@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from asgiref.sync import iscoroutinefunction
@@ -80,7 +81,7 @@ def test_headers_in_both_modes(settings):
         seen.append(request_id.get())
         return HttpResponse("ok")
 
-    response = security_headers(sync_view)(request)
+    response = cast(HttpResponse, security_headers(sync_view)(request))
     policy = response["Content-Security-Policy"]
     assert "default-src 'self'" in policy
     assert "frame-ancestors 'none'" in policy
@@ -93,7 +94,7 @@ async def test_headers_without_a_thread():
     async def view(request):
         return HttpResponse("ok", headers={"Cache-Control": "max-age=5"})
 
-    middleware = security_headers(view)
+    middleware: Any = security_headers(view)
     assert iscoroutinefunction(middleware)
     response = await middleware(RequestFactory().get("/"))
     assert response["Cross-Origin-Opener-Policy"] == "same-origin"
@@ -106,5 +107,5 @@ async def test_headers_without_a_thread():
 def test_an_id_that_is_none_is_replaced(given):
     request = RequestFactory().get("/")
     request.META["HTTP_X_REQUEST_ID"] = given
-    response = security_headers(lambda request: HttpResponse())(request)
+    response = cast(HttpResponse, security_headers(lambda request: HttpResponse())(request))
     assert re.fullmatch(r"[0-9a-f]{32}", response["X-Request-ID"])

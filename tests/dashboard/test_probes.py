@@ -9,6 +9,7 @@ from django.db import DatabaseError
 
 from dashboard.views import probes
 from workers import connection
+from workers.conf import conf as workers_conf
 from workers.connection import set_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -17,7 +18,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 @pytest.fixture
 def away():
     """Nobody listens at the address; the client of the run comes back after the test."""
-    before, conf = connection._client, django_settings.WORKERS
+    before, conf = connection._client, workers_conf()
     set_client(None)
     django_settings.WORKERS = conf.model_copy(update={"address": "127.0.0.1:1", "rpc_timeout": 0.5})
     yield
