@@ -84,7 +84,9 @@ class DecisionBook(BaseModel):
         decision.at = min(at if at.tzinfo else at.replace(tzinfo=UTC), now)
         decision.actor = decision.actor.strip()
         if problem := _oversized(decision):
-            self.record(self._name(decision), Outcome.REFUSED, problem, now)
+            known = decision.decision_id if len(decision.decision_id) <= LONGEST_ID else ""
+            short = Decision(decision_id=known, actor=decision.actor[:LONGEST_ID])
+            self.record(short if known else self._name(short), Outcome.REFUSED, problem, now)
             return None
         return decision if decision.decision_id else self._name(decision)
 

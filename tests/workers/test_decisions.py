@@ -1,0 +1,82 @@
+"""Decisions exactly once."""
+
+from __future__ import annotations
+
+import inspect
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from temporalio.common import RawValue
+
+from workers.contracts import Decision, Outcome
+from workers.patterns.decisions import CAPACITY, NO_BODY, DecisionBook, tolerant
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def test_a_known_id_is_not_taken_again() -> None:
+    book = DecisionBook()
+    decision = book.take({"decision_id": "d1", "actor": " ann "}, NOW)
+    assert decision is not None
+    assert (decision.actor, decision.at) == ("ann", NOW)
+    book.record(decision, Outcome.APPLIED, "Approved.", NOW)
+    assert book.take({"decision_id": "d1", "actor": "bob"}, NOW) is None
+    assert book.get("d1").by == "ann"
+
+
+@pytest.mark.parametrize(
+    "body", ["text", 3, ["x"], {"at": "never"}, {"roles": "approver"}, {"decision_id": 7}]
+)
+def test_what_is_no_decision_is_recorded_as_refused(body: object) -> None:
+    book = DecisionBook()
+    assert book.take(body, NOW) is None
+    assert book.get("unnamed-1").outcome == Outcome.REFUSED
+
+
+@pytest.mark.parametrize("field", ["decision_id", "actor", "reason", "evidence"])
+def test_oversized_text_is_refused_and_not_kept(field: str) -> None:
+    book = DecisionBook()
+    assert book.take({"decision_id": "d1", field: "x" * 5_000}, NOW) is None
+    known = "unnamed-1" if field == "decision_id" else "d1"
+    assert book.get(known).outcome == Outcome.REFUSED
+    assert len(book.model_dump_json()) < 1_000
+
+
+def test_a_body_that_is_missing_gets_a_name() -> None:
+    book = DecisionBook()
+    first, second = book.take(NO_BODY, NOW), book.take(None, NOW)
+    assert first is not None
+    assert second is not None
+    assert (first.decision_id, second.decision_id) == ("unnamed-1", "unnamed-2")
+
+
+def test_the_future_is_clamped_and_a_naive_time_is_utc() -> None:
+    book = DecisionBook()
+    later = book.take({"decision_id": "a", "at": (NOW + timedelta(hours=1)).isoformat()}, NOW)
+    naive = book.take({"decision_id": "b", "at": "2026-01-02T03:00:00"}, NOW)
+    assert later is not None
+    assert naive is not None
+    assert (later.at, naive.at) == (NOW, datetime(2026, 1, 2, 3, tzinfo=UTC))
+
+
+def test_forgets_the_oldest_and_survives_json() -> None:
+    book = DecisionBook()
+    for number in range(CAPACITY + 1):
+        book.record(Decision(decision_id=str(number)), Outcome.APPLIED, "", NOW)
+    again = DecisionBook.model_validate_json(book.model_dump_json())
+    assert again.get("0").outcome == Outcome.UNKNOWN
+    assert again.get("1").outcome == Outcome.APPLIED
+
+
+def test_a_tolerant_handler_keeps_the_signature_that_the_sdk_reads() -> None:
+    heard: list[object] = []
+
+    class Desk:
+        @tolerant
+        def approve(self, raw: RawValue = NO_BODY) -> None:
+            heard.append(raw)
+
+    assert list(inspect.signature(Desk.approve).parameters) == ["self", "raw"]
+    Desk().approve()
+    Desk().approve("one", "two")
+    assert heard == [NO_BODY, "one"]
