@@ -60,7 +60,8 @@ class Decidable:
 
     @workflow.query
     def get_decision(self, decision_id: str) -> dict[str, Any]:
-        return self.book.get(decision_id, {"decision_id": decision_id, "outcome": "unknown"})
+        unknown = {"decision_id": decision_id, "outcome": "unknown"}
+        return dict(self.book.get(decision_id, unknown))
 
     @workflow.query
     def get_approval_status(self) -> dict[str, Any]:

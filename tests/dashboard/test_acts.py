@@ -127,7 +127,7 @@ async def test_no_such_act_and_no_such_workflow(anna, run):
 
 async def test_identity_is_the_logins_and_never_the_forms(anna, run):
     await anna.post(address(run), fields(actor="mallory", roles="admin", at="2001-01-01T00:00:00Z"))
-    entry = await AuditEntry.objects.filter(phase="outcome").afirst()
+    entry = await AuditEntry.objects.aget(phase="outcome")
     assert entry.detail.startswith("anna as approver")
 
 
@@ -153,7 +153,7 @@ async def test_the_audit_page_lists_filters_and_pages(anna, run, admin_user):
     assert "fine &lt;b&gt;" in text
     assert reverse("workflow", args=[run.id]) in text
     assert "No act matches" in (await ada.get("/audit/", {"actor": "bob"})).content.decode()
-    first = await AuditEntry.objects.order_by("id").afirst()
+    first = await AuditEntry.objects.aearliest("id")
     older = (await ada.get("/audit/", {"before": str(first.pk)})).content.decode()
     assert run.id not in older
     for nonsense in ("-1", "x", "9" * 40, "²"):
