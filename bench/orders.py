@@ -61,7 +61,7 @@ async def _ours(client: Client) -> float:
     order, began = _order(), time.perf_counter()
     handle = await launch(OrderWorkflow, order, id=f"order-{order.order_id}", client=client)
     result = await handle.result()
-    assert result.stage == "delivered", result
+    assert result["stage"] == "delivered", result
     return time.perf_counter() - began
 
 
