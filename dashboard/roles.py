@@ -1,8 +1,9 @@
 """The role groups and what each may do in the Django admin.
 
 `migrate` calls `ensure` when it is done, so a database always has the roles. The console's own rights are
-those of `dashboard.access`; permissions of Django count in the admin only, and there they let people look.
-Acts on orders run through the console's actions, which check the role again.
+those of `dashboard.access`; permissions of Django count in the admin and in APIs of apps: they let people
+look, and the role admin add what an app lets be added. Acts on orders run through the console's actions,
+which check the role again.
 """
 
 from __future__ import annotations
@@ -27,7 +28,8 @@ def _granted(role: str, permission: Permission) -> bool:
         return True
     if model == "dashboard.auditentry":
         return role in {"operator", "admin"} and permission.codename.startswith("view_")
-    return permission.content_type.app_label in conf().apps and permission.codename.startswith("view_")
+    verbs = ("view_", "add_") if role == "admin" else ("view_",)
+    return permission.content_type.app_label in conf().apps and permission.codename.startswith(verbs)
 
 
 def ensure(**_: Any) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -12,7 +13,7 @@ from django.db import DatabaseError
 from dashboard import audit
 from dashboard.access import Subject, Verb, Viewer, authorise
 from dashboard.models import AuditEntry
-from workers.contracts import Verdict
+from workers.contracts import Outcome, Verdict
 
 logger = logging.getLogger(__name__)
 FAILED = "failed"
@@ -51,7 +52,10 @@ async def perform(viewer: Viewer, act: Act) -> AsyncIterator[Performance]:
     performance = Performance(act)
     try:
         yield performance
-    except BaseException as error:
+    except asyncio.CancelledError:
+        await _conclude(intent, Outcome.UNKNOWN, "Interrupted before the answer; it may have been applied.")
+        raise
+    except Exception as error:
         await _conclude(intent, FAILED, str(error) or type(error).__name__)
         raise
     await _conclude(intent, str(performance.verdict.outcome), performance.verdict.detail)

@@ -114,6 +114,9 @@ def test_migrate_made_the_roles():
     may_look = Group.objects.get(name="operator").permissions.values_list("codename", flat=True)
     assert "view_auditentry" in may_look
     assert not any(name.startswith(("add_", "change_", "delete_")) for name in may_look)
+    administers = Group.objects.get(name="admin").permissions.values_list("codename", flat=True)
+    assert {"change_user", "view_auditentry"} <= set(administers)
+    assert "change_auditentry" not in administers
 
 
 @console(Verb.VIEW)
