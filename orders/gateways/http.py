@@ -14,8 +14,8 @@ from temporalio.exceptions import ApplicationError
 
 from orders.conf import conf
 from orders.messages import EffectResult, Refusal
+from workers.patterns.breaker import UNAVAILABLE
 
-UNAVAILABLE = "DependencyUnavailable"
 UNDO_REFUSED = "UndoRefused"
 LONGEST_ANSWER = 64 * 1024
 REFUSALS = {
