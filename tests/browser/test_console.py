@@ -1,0 +1,219 @@
+"""The console in Chromium: people decide, pages stay current, and nothing breaks the policy."""
+
+from __future__ import annotations
+
+import re
+import uuid
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+
+from tests.browser.conftest import Shop, Visitor, sign_in
+
+PATIENCE = 15_000  # ms: a workflow has to come through a worker on a busy machine
+PAGES = ["/", "/workflows/", "/approvals/", "/breakers/", "/audit/"]
+MAX_REQUESTS = 12
+MAX_BYTES = 150_000
+
+
+@pytest.fixture(scope="module", autouse=True)
+def settled(shop: Shop) -> dict[str, str]:
+    """Orders in different conditions, so that no page is empty."""
+    return {
+        "delivered": shop.order(),
+        "waiting": shop.order(150_000),
+        "waiting for two": shop.order(2_000_000, customer_name="Zürich <Werke> & Söhne"),
+        "declined": shop.order(customer_id="declined-1"),
+    }
+
+
+def applied(page: Page) -> None:
+    expect(page.get_by_text("Applied").first).to_be_visible(timeout=PATIENCE)
+
+
+def until(page: Page, path: str, text: str) -> None:
+    """Open a page again until it shows a text; for pages without scripts, and for eventual visibility."""
+    for _ in range(60):
+        page.goto(path)
+        if page.get_by_text(text).count():
+            return
+        page.wait_for_timeout(250)
+    raise AssertionError(f"{path} does not show {text!r}:\n{page.locator('main').inner_text()}")
+
+
+def test_somebody_signs_in_sees_the_list_and_signs_out(visit: Visitor, settled, it):
+    me = visit()
+    page = me.go("/workflows/")
+    assert "/login/" in page.url
+    sign_in(page, it.url, "viewer")
+    until(page, f"{it.url}/workflows/", settled["waiting"])
+    page.get_by_text("viewer", exact=True).first.click()
+    page.get_by_role("button", name="Sign out").first.click()
+    expect(page.get_by_role("heading", name="Sign in")).to_be_visible()
+    assert "/login/" in me.go("/workflows/").url
+
+
+def test_an_approver_approves_and_the_run_goes_on_before_their_eyes(visit: Visitor, shop: Shop):
+    order = shop.order(150_000)
+    approver = visit("approver")
+    until(approver.page, f"{approver.url}/approvals/?w={order}", "vote is missing")
+    watcher = visit("viewer")
+    until(watcher.page, f"{watcher.url}/workflows/{order}/", "Waiting")
+    approver.page.get_by_role("button", name="Approve").click()
+    applied(approver.page)
+    # No reload: the region follows.
+    expect(watcher.page.locator("main").get_by_text("Completed").first).to_be_visible(timeout=PATIENCE)
+
+
+def test_an_operator_cancels_and_must_say_why(visit: Visitor, shop: Shop):
+    order = shop.order(150_000)
+    me = visit("operator")
+    me.expected = [r"status of 422"]
+    page = me.page
+    until(page, f"{me.url}/workflows/{order}/", "Waiting")
+    page.get_by_role("button", name="Cancel").click()
+    expect(page.get_by_text("A reason is needed")).to_be_visible(timeout=PATIENCE)
+    page.get_by_label("Reason").fill("The customer called.")
+    page.get_by_role("button", name="Cancel").click()
+    applied(page)
+    until(page, f"{me.url}/workflows/{order}/", "Cancelled")
+
+
+def test_without_scripts_an_order_is_approved_all_the_same(visit: Visitor, shop: Shop):
+    order = shop.order(150_000)
+    me = visit("approver", java_script_enabled=False)
+    until(me.page, f"{me.url}/approvals/?w={order}", "vote is missing")
+    me.page.get_by_label("Reason").fill("Known customer.")
+    me.page.get_by_role("button", name="Approve").click()
+    expect(me.page.locator(".note[role=status]")).to_contain_text(f"Approved {order}", timeout=PATIENCE)
+    until(me.page, f"{me.url}/workflows/{order}/", "Completed")
+
+
+def test_without_scripts_a_rejection_without_reason_keeps_the_form(visit: Visitor, shop: Shop):
+    order = shop.order(150_000)
+    me = visit("approver", java_script_enabled=False)
+    me.expected = [r"status of 422"]
+    until(me.page, f"{me.url}/approvals/?w={order}", "vote is missing")
+    me.page.get_by_role("button", name="Reject").click()
+    expect(me.page.get_by_text("A reason is needed")).to_be_visible()
+    me.page.get_by_label("Reason").fill("Wrong address.")
+    me.page.get_by_role("button", name="Reject").click()
+    expect(me.page.locator(".note[role=status]")).to_contain_text(f"Rejected {order}", timeout=PATIENCE)
+
+
+def test_the_list_is_narrowed_by_a_keyword(visit: Visitor, shop: Shop):
+    customer = f"c-{uuid.uuid4().hex[:8]}"
+    order, other = shop.order(customer_id=customer), shop.order()
+    me = visit("viewer")
+    until(me.page, f"{me.url}/workflows/", other)
+    me.page.get_by_text("Add filter").click()
+    me.page.get_by_label("Query").fill(f"CustomerId = '{customer}'")
+    me.page.get_by_role("button", name="Show").click()
+    expect(me.page.get_by_role("link", name=order)).to_be_visible(timeout=PATIENCE)
+    expect(me.page.get_by_role("link", name=other)).to_have_count(0)
+    assert "CustomerId" in me.page.url
+
+
+def test_the_overview_follows_and_keeps_the_focus(visit: Visitor, shop: Shop):
+    me = visit("viewer")
+    page = me.go("/")
+    link = page.locator(".station > a").nth(2)
+    before = int(link.locator("b").inner_text())
+    link.focus()
+    shop.order(150_000)
+    expect(link.locator("b")).to_have_text(str(before + 1), timeout=PATIENCE)
+    assert page.evaluate("document.activeElement === document.querySelectorAll('.station > a')[2]")
+
+
+def test_a_lost_connection_is_told_and_the_page_stays(visit: Visitor):
+    me = visit("viewer")
+    me.expected = [r"ERR_INTERNET_DISCONNECTED", r"Failed to fetch"]
+    page = me.go("/")
+    expect(page.locator("#live")).to_contain_text("Live")
+    page.context.set_offline(True)
+    expect(page.locator("#live")).to_contain_text(re.compile(r"Reconnecting.*old"), timeout=PATIENCE)
+    expect(page.get_by_role("heading", name="The line")).to_be_visible()
+    page.context.set_offline(False)
+    expect(page.locator("#live")).to_contain_text("Live", timeout=PATIENCE)
+
+
+def test_an_outage_opens_the_breaker_holds_orders_and_heals(visit: Visitor, shop: Shop):
+    prefix = uuid.uuid4().hex[:6]
+    me = visit("viewer")
+    page = me.go("/breakers/")
+    shop.fault("payments", "outage", order_prefix=prefix)
+    try:
+        for at in range(6):
+            shop.order(order_id=f"{prefix}-{at}")
+        card = page.locator("#breaker-payments")
+        expect(card).to_contain_text("Open", timeout=30_000)
+        expect(card).to_contain_text("Holds", timeout=30_000)
+        held = card.get_by_role("link", name=re.compile("Holds")).get_attribute("href")
+        assert held
+        assert "breaker%3Apayments" in held
+    finally:
+        shop.fault("payments", "none")
+    expect(card).to_contain_text("Closed", timeout=45_000)
+    until(page, f"{me.url}/workflows/order-{prefix}-0/", "Completed")
+
+
+def test_keys_lead_to_forms_and_never_submit(visit: Visitor, settled):
+    me = visit("approver")
+    until(me.page, f"{me.url}/approvals/", settled["waiting"])
+    first = me.page.locator("#chosen h2").inner_text()
+    me.page.keyboard.press("j")
+    expect(me.page.locator("#chosen h2")).not_to_have_text(first)
+    me.page.get_by_label("Reason").focus()
+    me.page.keyboard.type("j a r")
+    expect(me.page.get_by_label("Reason")).to_have_value("j a r")
+
+
+def test_the_theme_follows_the_system_until_somebody_chooses(visit: Visitor):
+    me = visit("viewer", color_scheme="dark")
+    page = me.go("/")
+
+    def ground() -> str:
+        return str(page.evaluate("getComputedStyle(document.body).backgroundColor"))
+
+    dark = ground()
+    page.get_by_text("viewer", exact=True).first.click()
+    page.get_by_role("button", name="Theme").first.click()
+    light = ground()
+    assert light != dark
+    me.go("/breakers/")
+    assert ground() == light
+    assert page.locator("html").get_attribute("data-theme") == "light"
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+@pytest.mark.parametrize("path", [*PAGES, "/login/", "/nowhere/", "run"])
+def test_every_page_is_open_to_all_readers(visit: Visitor, settled, path, scheme):
+    me = visit("operator", color_scheme=scheme)
+    me.expected = [r"status of 404"] if path == "/nowhere/" else []
+    page = me.go(f"/workflows/{settled['waiting']}/" if path == "run" else path)
+    found = Axe().run(page).response["violations"]
+    grave = [item for item in found if item["impact"] in ("serious", "critical")]
+    where = [(item["id"], [node["html"][:200] for node in item["nodes"]][:5]) for item in grave]
+    assert where == []
+
+
+@pytest.mark.parametrize("width", [320, 390, 768, 1400, 2560])
+@pytest.mark.parametrize("path", [*PAGES, "/login/", "run"])
+def test_no_page_is_wider_than_the_screen(visit: Visitor, settled, path, width):
+    me = visit("operator", width=width)
+    page = me.go(f"/workflows/{settled['waiting for two']}/" if path == "run" else path)
+    wide = page.evaluate("document.documentElement.scrollWidth")
+    assert wide <= width
+
+
+def test_the_list_is_light(visit: Visitor):
+    """By the browser's own count, on a first visit: at most 12 requests and 150 kB."""
+    me = visit("viewer")
+    page = me.go("/workflows/")
+    page.wait_for_load_state("load")
+    script = """() => performance.getEntries().filter((entry) => 'transferSize' in entry)
+        .map((entry) => [entry.name, entry.transferSize])"""
+    found = [entry for entry in page.evaluate(script) if "/regions/" not in entry[0]]
+    assert len(found) <= MAX_REQUESTS
+    assert sum(size for _, size in found) <= MAX_BYTES, found
