@@ -31,6 +31,11 @@ TABLE: dict[str, tuple[int, ...]] = {
     "logout": (405,) * 6,
     "healthz": (200,) * 6,
     "readyz": (200,) * 6,
+    "orders-api:openapi-json": (200,) * 6,
+    "orders-api:read": (401, 403, 404, 404, 404, 404),
+    # An order can only be posted there.
+    "orders-api:create": (405,) * 6,
+    "orders-api:api-root": (405,) * 6,
 }
 # Acts answer POST only; a reason is missing, so whoever may gets as far as the form: 422.
 ACTS: dict[str, tuple[int, ...]] = {
@@ -39,19 +44,16 @@ ACTS: dict[str, tuple[int, ...]] = {
     "cancel": (302, 403, 403, 422, 403, 422),
     "resolve": (302, 403, 403, 422, 403, 422),
 }
-# Routes of Django's own and of the apps, which have tests of their own.
-OTHERS = ("admin/", "api/")
 
 
 def routes(patterns, prefix=""):
+    """Names of all routes with their namespaces; the Django admin asks for staff itself."""
     for pattern in patterns:
-        route = prefix + str(pattern.pattern)
-        if route.startswith(OTHERS):
-            continue
-        if isinstance(pattern, URLResolver):
-            yield from routes(pattern.url_patterns, route)
-        elif isinstance(pattern, URLPattern):
-            yield pattern.name or route
+        if isinstance(pattern, URLPattern):
+            yield f"{prefix}{pattern.name or pattern.pattern}"
+        elif isinstance(pattern, URLResolver) and pattern.namespace != "admin":
+            space = f"{pattern.namespace}:" if pattern.namespace else ""
+            yield from routes(pattern.url_patterns, prefix + space)
 
 
 def test_every_route_has_an_entry():
@@ -80,6 +82,7 @@ async def test_each_role_gets_what_the_table_says(clients, run):
         "workflow": [run.id],
         "run": [run.id, run.first_execution_run_id],
         "run-region": [run.id, run.first_execution_run_id],
+        "orders-api:read": ["none-such"],
     }
     found = {}
     for name in TABLE:
@@ -95,6 +98,20 @@ async def test_each_role_may_act_as_the_table_says(clients, run):
         found[act] = tuple([(await clients[who].post(url, {})).status_code for who in PEOPLE])
     assert found == ACTS
     assert (await run.query(Decidable.get_approval_status))["votes"] == []
+
+
+async def test_an_order_is_placed_by_who_is_permitted_only(clients):
+    line = {"sku": "A-1", "quantity": 1, "unit_minor": 100}
+    order = {
+        "order_id": "matrix-1",
+        "customer_id": "c",
+        "customer_name": "C",
+        "currency": "EUR",
+        "lines": [line],
+    }
+    for who, status in zip(PEOPLE[:-1], (401, 403, 403, 403, 403), strict=True):
+        answer = await clients[who].post("/api/orders/", {**order, "total_minor": 100}, "application/json")
+        assert answer.status_code == status, (who, answer.content)
 
 
 async def test_the_admin_is_for_staff(clients):
