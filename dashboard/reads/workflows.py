@@ -9,6 +9,7 @@ from typing import Any
 
 from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest, ListWorkflowExecutionsRequest
 from temporalio.client import Client
+from temporalio.service import RPCError
 
 from dashboard.access import Verb, Viewer, authorise
 from dashboard.live.regions import Seen, seen
@@ -116,6 +117,10 @@ async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Li
             )
     except BadQuery as error:
         raise Refused({"raw" if narrowed.raw else "form": error.message}) from error
+    except RPCError as error:
+        if not token:
+            raise
+        raise Refused({"form": "There is no such page of the list; start from the first one."}) from error
     scan = glance(client, viewer)
     open_rows = _narrow(narrowed, scan.rows) if scan else None
     return Listing(

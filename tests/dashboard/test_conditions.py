@@ -1,0 +1,108 @@
+"""Conditions: the query clause and the rule on a row say the same, and exactly one holds."""
+
+from __future__ import annotations
+
+import uuid
+from datetime import timedelta
+
+import pytest
+from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
+
+from dashboard import extend
+from dashboard.access import Viewer
+from dashboard.extend import Line, Stage
+from dashboard.live import regions
+from dashboard.reads.workflows import read_list
+from dashboard.visibility import conditions
+from dashboard.visibility.literal import Unusable
+from dashboard.visibility.query import Filter
+from tests.dashboard.shunting import Shunted
+from tests.support import eventually
+
+VERA = Viewer("vera", frozenset({"viewer"}))
+
+
+@pytest.fixture
+def line(monkeypatch):
+    """`Shunted` has a line for this test."""
+    monkeypatch.setitem(extend.lines(), "Shunted", Line("Shunted", "Shunted", (Stage("a", "A"),)))
+
+
+# Name of the expected condition -> how a run comes into it: end, attributes.
+CASES: list[tuple[str, str, dict[str, str]]] = [
+    ("moving", "wait", {"SagaState": "running", "Stage": "a"}),
+    ("moving", "wait", {}),
+    ("waiting", "wait", {"WaitingFor": "approval", "SagaState": "running"}),
+    ("waiting", "wait", {"WaitingFor": "operator"}),
+    ("held", "wait", {"WaitingFor": "breaker:payments", "SagaState": "running"}),
+    ("stuck", "wait", {"WaitingFor": "operator", "SagaState": "stuck"}),
+    ("compensating", "wait", {"SagaState": "compensating"}),
+    ("compensating", "wait", {"SagaState": "compensating", "WaitingFor": "breaker:payments"}),
+    ("completed", "end", {"SagaState": "completed", "Stage": "delivered"}),
+    ("completed", "end", {}),
+    ("compensated", "end", {"SagaState": "compensated", "Stage": "declined"}),
+    ("compensated", "end", {"SagaState": "compensated"}),
+    ("rejected", "end", {"SagaState": "compensated", "Stage": "rejected"}),
+    ("cancelled", "end", {"SagaState": "compensated", "Stage": "cancelled"}),
+    ("cancelled", "cancel", {"SagaState": "running"}),
+    ("failed", "fail", {"Stage": "a"}),
+    ("terminated", "terminate", {"WaitingFor": "approval"}),
+    ("timed_out", "time out", {"SagaState": "stuck"}),
+]
+
+
+async def _start(client, queue: str, workflow_id: str, end: str, attributes: dict[str, str]) -> None:
+    waits = end in ("cancel", "terminate", "time out")
+    pairs = [
+        SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in attributes.items()
+    ]
+    handle = await client.start_workflow(
+        "Shunted",
+        args=["wait" if waits else end, attributes],
+        id=workflow_id,
+        task_queue=queue,
+        run_timeout=timedelta(seconds=1 if end == "time out" else 300),
+        search_attributes=TypedSearchAttributes(pairs),
+    )
+    if end == "cancel":
+        await handle.cancel()
+    if end == "terminate":
+        await handle.terminate()
+
+
+async def test_clauses_and_rows_agree_and_exclude_each_other(client, queue, worker, line):
+    prefix = f"cond-{uuid.uuid4().hex[:8]}"
+    expected = {f"{prefix}-{at:02}": name for at, (name, _, _) in enumerate(CASES)}
+    assert set(expected.values()) == set(conditions.CONDITIONS)
+
+    async def derived() -> bool:
+        regions.forget()
+        seen = await read_list(VERA, Filter(prefix=prefix))
+        return {row.workflow_id: row.condition for row in seen.value.rows} == expected
+
+    async with worker(queue, workflows=[Shunted]):
+        for at, (_, end, attributes) in enumerate(CASES):
+            await _start(client, queue, f"{prefix}-{at:02}", end, attributes)
+        await eventually(derived, timeout=20)
+        for name in conditions.CONDITIONS:
+            seen = await read_list(VERA, Filter(prefix=prefix, condition=name))
+            found = sorted(row.workflow_id for row in seen.value.rows)
+            assert found == [key for key, value in expected.items() if value == name], name
+
+
+def test_types_without_a_line_and_unknown_statuses_have_no_condition(line):
+    assert conditions.derive("Foreign", 1, {"WaitingFor": "approval"}) is None
+    assert conditions.derive("Shunted", 8, {}) is None
+    assert conditions.derive("Shunted", 6, {}) is None
+    assert conditions.shown(None, 8) == ("rest", "Status 8")
+    assert conditions.shown(None, 5) == ("stop", "Terminated")
+
+
+def test_a_condition_that_cannot_be_asked_for_says_why(line, monkeypatch):
+    with pytest.raises(Unusable, match="SagaState, WaitingFor"):
+        conditions.clause("held", {"Stage"})
+    with pytest.raises(Unusable, match="no condition"):
+        conditions.clause("sleepy")
+    monkeypatch.setattr(extend, "_lines", {})
+    with pytest.raises(Unusable, match="line"):
+        conditions.clause("held")

@@ -1,0 +1,129 @@
+"""Workers with none of our code: whoever answers a contract gets its panel, half an answer draws what it
+can, and those that answer none are shown all the same."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from html import unescape
+
+import pytest
+from django.test import AsyncClient
+from django.urls import reverse
+from temporalio.worker import Worker
+
+from dashboard.live import regions
+from tests.dashboard.shunting import FULL, HALF, Foreign, Silent, refund
+from tests.support import eventually
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture
+async def browser(client, viewer_user):
+    regions.forget()
+    made = AsyncClient()
+    await made.aforce_login(viewer_user)
+    return made
+
+
+@pytest.fixture
+async def foreign(client, queue):
+    """A plain worker, without our interceptors, registry or launch; `await foreign(answers)` starts a
+    run."""
+
+    async def start(answers, *, busy=False):
+        return await client.start_workflow(
+            "Foreign", args=[answers, busy], id=f"foreign/{uuid.uuid4().hex[:8]}", task_queue=queue
+        )
+
+    async with Worker(client, task_queue=queue, workflows=[Foreign, Silent], activities=[refund]):
+        yield start
+
+
+async def until(browser, handle, *words: str) -> str:
+    """The page, once it has these words: answers may come after the first paint."""
+    url = reverse("run", args=[handle.id, handle.result_run_id])
+
+    async def has():
+        regions.forget()
+        response = await browser.get(url)
+        assert response.status_code == 200, response.content.decode()
+        text = response.content.decode()
+        return text if all(word in text for word in words) else None
+
+    return await eventually(has)
+
+
+async def test_a_workflow_that_answers_every_contract_gets_every_panel(browser, foreign):
+    raw = await until(browser, await foreign(FULL), "It refunds, and then ends.", "Mara Lind", "levers")
+    text = unescape(raw)
+
+    for title in ("Saga", "Approval", "Breaker", "Progress", "State"):
+        assert f'aria-label="{title}"' in text
+    assert "Charge, €310.40" in text
+    assert "cannot be undone" in text
+    assert "It takes 2 votes of finance." in text
+    assert "One vote is missing" in text
+    assert "opens at 5" in text
+    assert "4 of 10" in text
+    assert "&lt;b&gt;bold&lt;/b&gt;" in raw
+    assert "from the workflow" in text
+
+
+async def test_attempts_and_failures_are_joined_by_activity_id(browser, foreign):
+    handle = await foreign(FULL, busy=True)
+
+    text = unescape(await until(browser, handle, "503 Service Unavailable", "Waiting on"))
+
+    assert re.search(r"running, attempt [12] of 9", text)
+    assert re.search(r"Attempt [12] of 9", text)
+    assert 'class="times"' in text
+
+
+async def test_half_a_contract_is_drawn_as_far_as_it_goes(browser, foreign):
+    text = unescape(await until(browser, await foreign(HALF), "levitating", "Not as the contract says"))
+
+    assert "The answer is a list, where an object was expected." in text
+    assert "steps.0.name" in text
+    assert "Jon approved" in text
+    assert "It could not read missing" in text or "missing" in text
+    assert "0 of 0" in text
+    assert f"{'x' * 300}…" in text
+    assert "It is running." in text
+
+
+async def test_a_workflow_without_contracts_has_everything_else(client, queue, browser, foreign):
+    handle = await client.start_workflow(
+        "Silent", "hello", id=f"silent-{uuid.uuid4().hex[:8]}", task_queue=queue
+    )
+    await handle.result()
+
+    text = unescape(await until(browser, handle, "It has completed."))
+
+    assert "hello" in text
+    assert 'aria-label="Saga"' not in text
+    assert "No worker answers" not in text
+
+
+async def test_a_handler_that_raises_spoils_its_own_panel_only(browser, foreign):
+    handle = await foreign({"get_progress": {"total": 3, "done": 1}, "get_saga_status": None})
+
+    text = unescape(await until(browser, handle, "1 of 3", "The answer is empty"))
+
+    assert "Facts" in text
+
+
+async def test_the_list_shows_foreign_types_with_what_every_workflow_has(client, queue, browser, foreign):
+    handle = await foreign({})
+
+    async def listed():
+        regions.forget()
+        return handle.id in unescape((await browser.get("/workflows/", {"id": handle.id})).content.decode())
+
+    await eventually(listed)
+    regions.forget()
+    text = (await browser.get("/workflows/", {"id": handle.id})).content.decode()
+    assert "<th>Type</th>" in text
+    assert "<th>Closed</th>" in text
+    assert "<th>Stage</th>" not in text

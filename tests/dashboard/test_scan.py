@@ -1,0 +1,98 @@
+"""The shared scan: one call for all who ask at once, totals with sums and addresses, partitions, and its
+limit."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import pytest
+from temporalio.common import SearchAttributeKey, SearchAttributePair
+
+from dashboard import extend
+from dashboard.access import Viewer
+from dashboard.conf import conf
+from dashboard.extend import Line, Money, Stage
+from dashboard.visibility import scan
+from tests.dashboard.sidings import stand
+from tests.support import eventually
+
+VERA = Viewer("vera", frozenset({"viewer"}))
+AMOUNT = SearchAttributeKey.for_float("OrderAmount")
+
+
+@pytest.fixture
+async def freight(client, queue, monkeypatch):
+    """Four runs of a type with a line that no other test has: two held by payments, one by another, one
+    moving."""
+    name = f"Freight{uuid.uuid4().hex[:8]}"
+    monkeypatch.setattr(extend, "_lines", {name: Line(name, "Freight", (Stage("charging", "Charging"),))})
+    monkeypatch.setattr(extend, "_moneys", {name: Money(name, "OrderAmount", "currency")})
+    held = (("acme", "breaker:payments", 10.5, "EUR"), ("rival", "breaker:payments", 2, "USD"))
+    for at, (tenant, waits, amount, currency) in enumerate((*held, ("acme", "breaker:it's", 1, "EUR"))):
+        await stand(
+            client,
+            queue,
+            f"{name}-{at}",
+            tenant=tenant,
+            workflow_type=name,
+            memo={"currency": currency},
+            extra=(SearchAttributePair(AMOUNT, float(amount)),),
+            stage="charging",
+            waiting_for=waits,
+        )
+    await stand(client, queue, f"{name}-free", tenant="acme", workflow_type=name, stage="receiving")
+
+    async def all_there():
+        return (await client.count_workflows(f"WorkflowType = '{name}'")).count == 4
+
+    await eventually(all_there)
+    return name
+
+
+async def test_totals_count_and_sum_and_lead_to_exactly_those_runs(client, freight):
+    found = await scan.open_runs(client, VERA)
+
+    assert found.complete
+    held = found.held()
+    assert {name: total.count for name, total in held.items()} == {"payments": 2, "it's": 1}
+    assert held["payments"].sums == {"EUR": 1050, "USD": 200}
+    assert "condition=held" in held["it's"].url
+    assert "breaker%3Ait%27s" in held["it's"].url
+    stages = found.by_stage(freight)
+    assert {name: total.count for name, total in stages.items()} == {"charging": 3, "receiving": 1}
+    assert {name: total.count for name, total in found.by_condition().items()} == {"held": 3, "moving": 1}
+
+
+async def test_many_who_ask_at_once_share_one_scan(client, freight):
+    scans = await asyncio.gather(*(scan.open_runs(client, VERA) for _ in range(20)))
+
+    assert len({id(item) for item in scans}) == 1
+    assert await scan.open_runs(client, VERA) is scans[0]
+
+
+async def test_viewers_of_a_tenant_see_their_own_partition(client, freight, settings):
+    settings.DASHBOARD = conf().model_copy(update={"tenancy": "attribute"})
+    acme, rival = (Viewer("v", frozenset({"viewer"}), tenant=name) for name in ("acme", "rival"))
+
+    ours, theirs = await asyncio.gather(scan.open_runs(client, acme), scan.open_runs(client, rival))
+
+    assert {row.attributes["TenantId"] for row in ours.rows} == {"acme"}
+    assert [row.workflow_id for row in theirs.rows] == [f"{freight}-1"]
+    assert ours.held()["payments"].count == 1
+
+
+async def test_above_the_limit_it_says_that_there_are_more(client, freight, settings):
+    settings.DASHBOARD = conf().model_copy(update={"scan_limit": 3})
+
+    found = await scan.open_runs(client, VERA)
+
+    assert (len(found.rows), found.complete) == (3, False)
+
+
+async def test_a_glance_never_waits_and_starts_a_scan(client, freight):
+    assert scan.glance(client, VERA) is None
+
+    found = await eventually(lambda: scan.glance(client, VERA))
+
+    assert len(found.rows) == 4

@@ -1,0 +1,238 @@
+"""The list page: filters in the address, chips, pages, errors beside their fields, Temporal away."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from html import unescape
+
+import pytest
+from django.test import AsyncClient
+from django.urls import reverse
+from temporalio.common import SearchAttributeKey, SearchAttributePair
+
+from dashboard import extend
+from dashboard.extend import Column, Line, Money, Stage
+from dashboard.live import regions
+from dashboard.visibility import known
+from tests.dashboard.sidings import stand
+from tests.support import eventually
+from workers import connection
+from workers.conf import conf
+
+pytestmark = pytest.mark.django_db(transaction=True)
+AMOUNT = SearchAttributeKey.for_float("OrderAmount")
+URL = "/workflows/"
+
+
+@pytest.fixture
+async def browser(client, viewer_user):
+    regions.forget()
+    made = AsyncClient()
+    await made.aforce_login(viewer_user)
+    return made
+
+
+@pytest.fixture
+def wagon(monkeypatch) -> str:
+    """A type of workflow with a line that no other test has."""
+    name = f"Wagon{uuid.uuid4().hex[:8]}"
+    line = Line(name, "Wagons", (Stage("charging", "Charging it"), Stage("shipping", "Shipping it")))
+    monkeypatch.setattr(extend, "_lines", {name: line})
+    monkeypatch.setattr(extend, "_moneys", {name: Money(name, "OrderAmount", "currency")})
+    columns = (Column("OrderAmount", "Amount", kind="money"), Column("customer_name", "Customer", "memo"))
+    monkeypatch.setattr(extend, "_columns", {column.key: column for column in columns})
+    return name
+
+
+async def page(browser, **params) -> str:
+    """The page as text; everything that is remembered is forgotten first."""
+    regions.forget()
+    response = await browser.get(URL, params)
+    assert response.status_code == 200, response.content.decode()
+    return unescape(response.content.decode())
+
+
+def rows(text: str) -> list[str]:
+    """Ids on a page, in order."""
+    return re.findall(r'<a class="id" href="[^"]*">([^<]*)</a>', text)
+
+
+async def some(client, queue, wagon, count: int = 1, **attributes) -> list[str]:
+    """Start some and wait until they are listed."""
+    ids = [f"{wagon}-{at:03}" for at in range(count)]
+    for workflow_id in ids:
+        await stand(client, queue, workflow_id, workflow_type=wagon, **attributes)
+
+    async def listed():
+        return (await client.count_workflows(f"WorkflowType = '{wagon}'")).count == count
+
+    await eventually(listed)
+    return ids
+
+
+async def test_a_row_shows_what_the_app_registered(client, queue, browser, wagon):
+    memo = {"customer_name": "Aster & <Vale>", "currency": "EUR"}
+    extra = (SearchAttributePair(AMOUNT, 12480.0),)
+    await some(client, queue, wagon, waiting_for="breaker:payments", stage="shipping", memo=memo, extra=extra)
+
+    text = await page(browser, type=wagon)
+    raw = (await browser.get(URL, {"type": wagon})).content.decode()
+
+    assert rows(text) == [f"{wagon}-000"]
+    assert "€12,480.00" in text
+    assert "Shipping it" in text
+    assert "Held" in text
+    assert ">payments<" in text
+    assert "Aster &amp; &lt;Vale&gt;" in raw
+    assert "<Vale>" not in raw
+
+
+async def test_the_region_is_the_same_list_without_its_frame(client, queue, browser, wagon):
+    await some(client, queue, wagon)
+
+    regions.forget()
+    response = await browser.get(reverse("workflows-region"), {"type": wagon})
+
+    text = response.content.decode()
+    assert response.status_code == 200
+    assert text.startswith('<div id="workflows"')
+    assert rows(text) == [f"{wagon}-000"]
+    assert "<form" not in text
+
+
+async def test_chips_count_conditions_and_statuses(client, queue, browser, wagon):
+    await some(client, queue, wagon, 3, waiting_for="approval", stage="charging")
+    handle = client.get_workflow_handle(f"{wagon}-001")
+    await handle.terminate()
+
+    async def counted():
+        text = await page(browser, type=wagon)
+        chips = dict(re.findall(r"</svg>([A-Z][a-z ]+)</span><b>([^<]*)</b>", text))
+        return chips if chips.get("Terminated") == "1" and chips.get("Waiting") == "2" else None
+
+    chips = await eventually(counted)
+    assert (chips["Open"], chips["Held"]) == ("2", "0")
+    assert rows(await page(browser, type=wagon, status="Terminated")) == [f"{wagon}-001"]
+    assert sorted(rows(await page(browser, condition="waiting"))) == [f"{wagon}-000", f"{wagon}-002"]
+
+
+async def test_pages_follow_each_other_to_an_end(client, queue, browser, wagon):
+    ids = await some(client, queue, wagon, 41)
+    url, seen = f"{URL}?type={wagon}&size=20", list[list[str]]()
+    while url:
+        regions.forget()
+        text = unescape((await browser.get(url)).content.decode())
+        seen.append(rows(text))
+        found = re.search(r'href="([^"]*)" rel="next"', text)
+        url = found[1] if found else ""
+
+    assert [len(part) for part in seen] == [20, 20, 1]
+    assert sorted(workflow_id for part in seen for workflow_id in part) == ids
+    assert "Rows 41 to 41 of 41" in text
+    assert "First page" in text
+
+
+async def test_a_full_last_page_has_no_next_and_an_empty_one_says_so(client, queue, browser, wagon):
+    await some(client, queue, wagon, 20)
+    text = await page(browser, type=wagon, size="20")
+    assert 'rel="next"' not in text
+
+    found = re.search(
+        r'href="([^"]*)" rel="next"', await page(browser, type=wagon, size="20", a="Stage", op="IS NULL")
+    )
+    assert found is None
+
+
+async def test_a_syntax_error_stands_beside_the_field_which_keeps_its_text(browser):
+    typed = "Stage = = 'a' AND <b>"
+    response = await browser.get(URL, {"q": typed})
+
+    text = response.content.decode()
+    assert response.status_code == 400
+    field = text[text.index("<textarea") : text.index("</label>", text.index("<textarea"))]
+    assert unescape(re.search(r">([^<]*)</textarea>", field)[1]) == typed
+    assert "syntax error" in field
+    assert 'aria-invalid="true"' in field
+    assert "</html>" in text
+
+
+async def test_every_wrong_field_has_its_own_sentence(browser):
+    params = {"q": "(", "after": "soon", "a": ["Deadline", "Nope"], "op": ["=", "="], "v": ["never", "1"]}
+    response = await browser.get(URL, params)
+
+    text = unescape(response.content.decode())
+    assert response.status_code == 400
+    assert "A parenthesis is not closed." in text
+    assert "“soon” is not a time" in text
+    assert "“never” is not a time" in text
+    assert "This server has no search attribute Nope." in text
+
+
+async def test_order_by_is_explained(browser):
+    response = await browser.get(URL, {"q": "Stage = 'a' ORDER BY StartTime"})
+
+    assert response.status_code == 400
+    assert "ORDER BY cannot be used here" in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    "params", [{"page": "???"}, {"page": "AAAA"}, {"size": "1e9"}, {"size": "-1"}, {"row": "x"}]
+)
+async def test_a_mangled_address_is_no_crash(browser, params):
+    response = await browser.get(URL, params)
+
+    assert response.status_code in (200, 400)
+    assert "</html>" in response.content.decode()
+
+
+async def test_temporal_away_shows_the_last_list_with_its_age(client, queue, browser, wagon, settings):
+    await some(client, queue, wagon)
+    before = await page(browser, type=wagon)
+    settings.WORKERS = conf().model_copy(update={"address": "127.0.0.1:1"})
+    connection.set_client(None)
+    for slot in regions._slots.values():
+        slot.fresh_until = 0.0
+    try:
+        gone = await browser.get(URL, {"type": wagon})
+        other = await browser.get(URL, {"type": "Another"})
+    finally:
+        connection.set_client(client)
+
+    text = gone.content.decode()
+    assert gone.status_code == 200
+    assert rows(text) == rows(before) == [f"{wagon}-000"]
+    assert "Temporal is away" in text
+    assert "What you see is from" in text
+    assert other.status_code == 200
+    assert "there is nothing to show" in other.content.decode()
+
+
+async def test_without_our_attributes_everything_else_works(client, queue, browser, wagon, monkeypatch):
+    await some(client, queue, wagon)
+    monkeypatch.setattr(known, "_known", {})
+
+    async def none(_client):
+        return {}
+
+    monkeypatch.setattr(known.attributes, "registered", none)
+    text = await page(browser, type=wagon)
+    refused = await browser.get(URL, {"condition": "held"})
+
+    assert rows(text) == [f"{wagon}-000"]
+    assert "This server has no search attributes SagaState, WaitingFor, Stage" in text
+    assert "Waits for" not in text
+    assert refused.status_code == 400
+    assert "which this server has not" in refused.content.decode()
+
+
+async def test_the_page_is_small_and_asks_for_little(client, queue, browser, wagon):
+    memo = {"customer_name": "Aster & Vale", "currency": "EUR"}
+    extra = (SearchAttributePair(AMOUNT, 12480.0),)
+    await some(client, queue, wagon, 100, stage="charging", memo=memo, extra=extra, waiting_for="approval")
+
+    regions.forget()
+    body = (await browser.get(URL, {"type": wagon})).content
+
+    assert len(rows(body.decode())) == 100
+    assert len(body) < 120_000
