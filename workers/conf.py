@@ -1,8 +1,8 @@
 """Settings of the workers floor, typed, from the environment; and how every app reads its own.
 
 An app owns a `conf.py` with a subclass of `Conf`. `compose()` reads several and reports all errors at once,
-each with the name of its variable. Any variable may be given as `NAME_FILE`, the path of a file that holds the
-value, which is how orchestrators hand over secrets.
+each with the name of its variable. Any variable may be given as `NAME_FILE`, the path of a file that holds
+the value, which is how orchestrators hand over secrets.
 """
 
 from __future__ import annotations
@@ -14,7 +14,13 @@ from typing import Any, Self, cast
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
-from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
+from pydantic_settings import (
+    BaseSettings,
+    EnvSettingsSource,
+    PydanticBaseSettingsSource,
+    SettingsConfigDict,
+    SettingsError,
+)
 
 
 class ConfigurationError(Exception):
@@ -71,8 +77,10 @@ def compose(classes: Iterable[type[Conf]]) -> list[Conf]:
         problems += [f"{name} and {name}_FILE are both set; keep one of them." for name in both]
         try:
             confs.append(cls())
-        except ConfigurationError as error:
-            problems += error.problems
+        except SettingsError as error:
+            # pydantic wraps what a source raises, such as our sentence about a file that cannot be read.
+            cause = error.__cause__
+            problems += cause.problems if isinstance(cause, ConfigurationError) else [f"{error}: {cause}."]
         except ValidationError as error:
             problems += [_sentence(item) for item in error.errors()]
     if problems:

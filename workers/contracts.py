@@ -242,7 +242,7 @@ class Decision(Contract):
 
 
 class Resume(Contract):
-    """The body of `resume`: the breaker of `dependency` lets a held workflow go on; with `lease`, as the probe."""
+    """The body of `resume`: the breaker of `dependency` lets a held workflow go on, with a lease as probe."""
 
     dependency: str = ""
     epoch: int = 0

@@ -40,7 +40,9 @@ class Health:
         self._client: Client | None = None
         self._identities: Mapping[Queue, str] = {}
         routes = [Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
-        config = uvicorn.Config(Starlette(routes=routes), log_config=None, access_log=False, lifespan="off")
+        config = uvicorn.Config(
+            Starlette(routes=routes), log_config=None, lifespan="off", access_log=False, log_level="warning"
+        )
         self._server = _Server(config)
         self._task: asyncio.Task[None] | None = None
 
