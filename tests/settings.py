@@ -1,4 +1,4 @@
-"""Settings of the test run: development mode, a file database of its own (threads must share it), fast hashing."""
+"""Settings of the test run: development mode, a file database (threads must share it), fast hashing."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 os.environ.setdefault("SIGNALBOX_MODE", "development")
 os.environ.setdefault("SIGNALBOX_STATE_DIR", tempfile.mkdtemp(prefix="signalbox-test-"))
 
-from dashboard.settings import *
+from dashboard.settings import *  # noqa: F403
 from dashboard.settings import DATABASES, _dashboard
 
 if DATABASES["default"]["ENGINE"].endswith("sqlite3"):
