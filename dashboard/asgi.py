@@ -38,12 +38,15 @@ class FromApps(ServeStaticASGI):  # type: ignore[misc]  # the package has no typ
             yield str(found)
 
 
+def _headers(headers: Any, path: str, url: str) -> None:
+    headers["X-Content-Type-Options"] = "nosniff"
+
+
 def _static() -> ServeStaticASGI:
+    options: dict[str, Any] = {"allow_all_origins": False, "add_headers_function": _headers}
     if conf().development:
-        return FromApps(None, autorefresh=True, max_age=0, allow_all_origins=False)
-    return ServeStaticASGI(
-        None, root=settings.STATIC_ROOT, prefix=settings.STATIC_URL, allow_all_origins=False
-    )
+        return FromApps(None, autorefresh=True, max_age=0, **options)
+    return ServeStaticASGI(None, root=settings.STATIC_ROOT, prefix=settings.STATIC_URL, **options)
 
 
 static = _static()

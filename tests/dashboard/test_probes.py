@@ -95,6 +95,7 @@ async def test_static_files_are_served_as_the_apps_have_them():
     status, headers, body = await get("/static/dashboard/signalbox.css")
     assert status == 200
     assert headers[b"content-type"].startswith(b"text/css")
+    assert headers[b"x-content-type-options"] == b"nosniff"
     assert body
 
 
