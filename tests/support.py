@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import inspect
 import time
-from collections.abc import Awaitable, Callable
-from typing import TypeVar
-
-T = TypeVar("T")
+from collections.abc import Callable
+from typing import Any
 
 
-async def eventually(fn: Callable[[], T | Awaitable[T]], *, timeout: float = 10, every: float = 0.05) -> T:
+async def eventually(fn: Callable[[], Any], *, timeout: float = 10, every: float = 0.05) -> Any:
     """Call `fn` (sync or async) until it returns something truthy, then return it; fail after `timeout` s."""
     deadline = time.monotonic() + timeout
     while True:
         result = fn()
-        value: T = await result if inspect.isawaitable(result) else result
+        value = await result if inspect.isawaitable(result) else result
         if value:
             return value
         if time.monotonic() > deadline:

@@ -72,7 +72,8 @@ def decision(actor: str = "ann", **more: Any) -> Decision:
 
 
 async def verdict(handle: WorkflowHandle[Any, Any], decision_id: str) -> Verdict:
-    return await handle.query("get_decision", decision_id, result_type=Verdict)
+    answer: Verdict = await handle.query("get_decision", decision_id, result_type=Verdict)
+    return answer
 
 
 async def send(handle: WorkflowHandle[Any, Any], signal: str, body: Decision) -> Verdict:
@@ -81,11 +82,13 @@ async def send(handle: WorkflowHandle[Any, Any], signal: str, body: Decision) ->
 
 
 async def saga(handle: WorkflowHandle[Any, Any]) -> SagaStatus:
-    return await handle.query("get_saga_status", result_type=SagaStatus)
+    answer: SagaStatus = await handle.query("get_saga_status", result_type=SagaStatus)
+    return answer
 
 
 async def approval(handle: WorkflowHandle[Any, Any]) -> ApprovalStatus:
-    return await handle.query("get_approval_status", result_type=ApprovalStatus)
+    answer: ApprovalStatus = await handle.query("get_approval_status", result_type=ApprovalStatus)
+    return answer
 
 
 async def attribute(handle: WorkflowHandle[Any, Any], key: Any) -> Any:
