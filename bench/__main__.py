@@ -23,7 +23,10 @@ _START_SECONDS = 60.0
 def _set_up(state: str) -> None:
     """Django with a state folder of its own, whatever the shell says."""
     os.environ.update(
-        SIGNALBOX_MODE="development", SIGNALBOX_STATE_DIR=state, DJANGO_SETTINGS_MODULE="dashboard.settings"
+        SIGNALBOX_MODE="development",
+        SIGNALBOX_STATE_DIR=state,
+        DJANGO_SETTINGS_MODULE="dashboard.settings",
+        ALLOWED_HOSTS="127.0.0.1,testserver",  # the last is how Django's test client calls itself
     )
     django.setup()
     from django.core.management import call_command

@@ -50,7 +50,7 @@ async def _visit(browser: Browser, url: str, cookies: list[Any]) -> Visit:
         sizes: list[int] = []
         wire.on("Network.loadingFinished", lambda event: sizes.append(int(event["encodedDataLength"])))
         await page.goto(url, wait_until="commit")
-        await page.wait_for_function("window.allRowsAt !== undefined", timeout=_PATIENCE)
+        await page.locator("tbody tr").nth(ROWS - 1).wait_for(state="attached", timeout=_PATIENCE)
         await page.wait_for_load_state("load")
         await page.wait_for_timeout(_SETTLE)
         ms = float(await page.evaluate("window.allRowsAt"))
