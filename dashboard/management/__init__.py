@@ -1,1 +1,3 @@
+"""Management commands of the console."""
+
 from __future__ import annotations

@@ -6,13 +6,14 @@ import asyncio
 from typing import Any
 
 import httpx
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
 from orders.demo import SeedRefused, seed
 from workers.errors import TemporalError
+from workers.management.base import TemporalCommand
 
 
-class Command(BaseCommand):
+class Command(TemporalCommand):
     help = "Place the demo's orders; needs a worker and the sandbox. Running it again places nothing new."
 
     def handle(self, **_: Any) -> None:

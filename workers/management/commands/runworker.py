@@ -7,12 +7,13 @@ import importlib
 from argparse import ArgumentParser
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError
+from django.core.management.base import CommandError
 
+from workers.management.base import TemporalCommand
 from workers.registry import registry, workflow_name
 
 
-class Command(BaseCommand):
+class Command(TemporalCommand):
     """Thin: what a worker process does is in workers/runtime.py."""
 
     help = (

@@ -1,0 +1,133 @@
+"""The house holds: imports run down, workflow files stay clear of Django, every file says what it is."""
+
+from __future__ import annotations
+
+import ast
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+FLOORS = ("workers", "dashboard", "orders")
+MAY_IMPORT_DASHBOARD = {"console.py", "admin.py", "api.py"}
+FOLDERS = (*FLOORS, "tests", "bench", "deploy")
+
+
+def sources(*folders: str) -> list[Path]:
+    found = [path for folder in folders for path in sorted((ROOT / folder).rglob("*.py"))]
+    assert found, folders
+    return found
+
+
+def relative(path: Path) -> str:
+    return str(path.relative_to(ROOT))
+
+
+def imported(path: Path) -> set[str]:
+    """Full names of what a file imports, wherever in it; relative imports made absolute."""
+    package, names = list(path.relative_to(ROOT).parent.parts), set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            above = package[: len(package) - node.level + 1] if node.level else []
+            base = ".".join([*above, *([node.module] if node.module else [])])
+            names |= {f"{base}.{alias.name}" for alias in node.names}
+    return names
+
+
+def floors_of(path: Path) -> set[str]:
+    return {name.split(".")[0] for name in imported(path)} & set(FLOORS)
+
+
+@pytest.mark.parametrize("path", sources("workers"), ids=relative)
+def test_the_ground_floor_imports_neither_of_the_others(path):
+    assert not floors_of(path) - {"workers"}
+
+
+@pytest.mark.parametrize("path", sources("dashboard"), ids=relative)
+def test_the_console_never_imports_orders(path):
+    assert "orders" not in floors_of(path)
+
+
+@pytest.mark.parametrize("path", sources("orders"), ids=relative)
+def test_only_three_files_of_orders_import_the_console(path):
+    if path.parent == ROOT / "orders" and path.name in MAY_IMPORT_DASHBOARD:
+        return
+    assert "dashboard" not in floors_of(path)
+
+
+WORKFLOW_FILES = [path for path in sources("workers", "orders") if path.parent.name == "workflows"]
+
+
+@pytest.mark.parametrize("path", WORKFLOW_FILES, ids=relative)
+def test_workflow_files_import_nothing_of_django(path):
+    foreign = {"django", "asgiref", "channels", "ninja", "axes", "httpx"}
+    assert not {name.split(".")[0] for name in imported(path)} & foreign
+
+
+@pytest.mark.parametrize("path", WORKFLOW_FILES, ids=relative)
+def test_workflow_files_pass_our_modules_through_the_sandbox(path):
+    """Whatever the sandbox would import a second time registers a second time."""
+    tree = ast.parse(path.read_text())
+    bare = [
+        ast.unparse(node)
+        for node in tree.body
+        if isinstance(node, (ast.Import, ast.ImportFrom))
+        and ast.unparse(node).split()[1].split(".")[0] in FLOORS
+    ]
+    assert not bare
+
+
+@pytest.mark.parametrize("path", WORKFLOW_FILES, ids=relative)
+def test_workflow_files_raise_only_application_errors_on_purpose(path):
+    raised = {
+        ast.unparse(node.exc.func)
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Raise) and isinstance(node.exc, ast.Call)
+    }
+    assert not {name for name in raised if name.split(".")[-1] != "ApplicationError"}
+
+
+OWN = [path for path in [*sources(*FOLDERS[:4]), ROOT / "manage.py"] if "migrations" not in path.parts]
+
+
+@pytest.mark.parametrize("path", [path for path in OWN if path.read_text().strip()], ids=relative)
+def test_every_module_says_what_it_is(path):
+    assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def tracked() -> list[Path]:
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=False)
+    if listed.returncode:
+        pytest.skip("no git here, so no list of the files that are published")
+    return [ROOT / name for name in listed.stdout.decode().split("\0") if name and (ROOT / name).is_file()]
+
+
+SECRETS = re.compile(
+    rb"-----BEGIN [A-Z ]*PRIVATE KEY|AKIA[0-9A-Z]{16}|gh[pousr]_[A-Za-z0-9]{36}|xox[abp]-[0-9A-Za-z-]{10}"
+)
+
+
+def test_no_secret_is_published():
+    assert not [relative(path) for path in tracked() if SECRETS.search(path.read_bytes())]
+
+
+def test_no_path_of_one_machine_is_published():
+    """Somebody else's checkout lies elsewhere."""
+    own = re.compile(rb"/(?:home|Users)/[a-z]\w+/|/root/|" + str(ROOT).encode() + rb"\b")
+    texts = (path for path in tracked() if path.suffix in {".py", ".md", ".toml", ".html", ".yml", ".sh", ""})
+    assert not [relative(path) for path in texts if own.search(path.read_bytes())]
+
+
+def test_secrets_of_production_have_no_default():
+    from dashboard.conf import DashboardConf
+    from workers.conf import WorkersConf
+
+    for cls in (DashboardConf, WorkersConf):
+        for field in cls.model_fields.values():
+            if "SecretStr" in str(field.annotation):
+                value = field.get_default()
+                assert value is None or not value.get_secret_value(), field.alias
