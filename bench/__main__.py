@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
+import secrets
 import sys
 import tempfile
 from collections.abc import AsyncIterator
@@ -21,9 +22,10 @@ _START_SECONDS = 60.0
 
 
 def _set_up(state: str) -> None:
-    """Django with a state folder of its own, whatever the shell says."""
+    """Django as in production, with a state folder of its own, whatever the shell says."""
     os.environ.update(
-        SIGNALBOX_MODE="development",
+        SIGNALBOX_MODE="production",
+        SECRET_KEY=secrets.token_urlsafe(48),
         SIGNALBOX_STATE_DIR=state,
         DJANGO_SETTINGS_MODULE="dashboard.settings",
         ALLOWED_HOSTS="127.0.0.1,testserver",  # the last is how Django's test client calls itself
@@ -32,6 +34,7 @@ def _set_up(state: str) -> None:
     from django.core.management import call_command
 
     call_command("migrate", verbosity=0)
+    call_command("collectstatic", verbosity=0, interactive=False)
 
 
 @asynccontextmanager
@@ -59,7 +62,7 @@ async def _temporal(ui_port: int = 0) -> AsyncIterator[Any]:
 
 @asynccontextmanager
 async def _web(port: int) -> AsyncIterator[str]:
-    """The web server as `make up` runs it, on the server that the settings name."""
+    """The web server, on the server that the settings name."""
     from django.conf import settings
 
     process = await asyncio.create_subprocess_exec(

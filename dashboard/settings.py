@@ -16,7 +16,11 @@ from workers.conf import Conf, ConfigurationError, WorkersConf, compose
 def _conf_class(app: str) -> type[Conf] | None:
     """An app's subclass of Conf in `<app>/conf.py`, if it has one. No floor imports the one above: names only."""
     module = import_module(f"{app}.conf")
-    own = (item for item in vars(module).values() if isinstance(item, type) and item.__module__ == module.__name__)
+    own = (
+        item
+        for item in vars(module).values()
+        if isinstance(item, type) and item.__module__ == module.__name__
+    )
     return next((item for item in own if issubclass(item, Conf)), None)
 
 
@@ -55,6 +59,7 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "dashboard.middleware.security_headers",
+    "django.middleware.gzip.GZipMiddleware",  # a list shrinks to a tenth; tokens are masked anew each time
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -124,6 +129,7 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "dashboard.views.login.locked_out"
 AXES_RESET_ON_SUCCESS = True
+AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_VERBOSE = False
 
 SESSION_COOKIE_HTTPONLY = True
@@ -153,7 +159,16 @@ LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
-    "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
+    "handlers": {
+        "console": {"class": "logging.StreamHandler", "formatter": "plain"},
+        "quiet": {"class": "logging.NullHandler"},
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
-    "loggers": {"axes": {"level": "WARNING"}, "httpx": {"level": "WARNING"}, "uvicorn.access": {"level": "WARNING"}},
+    "loggers": {
+        "axes": {"level": "WARNING"},
+        "httpx": {"level": "WARNING"},
+        "uvicorn.access": {"level": "WARNING"},
+        # Anybody can send any Host header; the answer 400 says enough.
+        "django.security.DisallowedHost": {"handlers": ["quiet"], "propagate": False},
+    },
 }
