@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
@@ -25,6 +26,7 @@ from workers.errors import BadQuery, rpc_errors
 SIZES = (20, 50, 100)
 # Pages looked through for rows that only we can compare exactly, before the rest is left to "next".
 MOST_PAGES = 10
+STATEMENT = "select * from table1 where "  # what the server puts before a query
 SYSTEM_FIELDS = {"WorkflowId": "workflow_id", "RunId": "run_id", "WorkflowType": "workflow_type"}
 
 
@@ -102,6 +104,14 @@ def _narrow(narrowed: Filter, scan_rows: list[Row]) -> list[Row] | None:
     return [row for row in scan_rows if narrowed.workflow_type in ("", row.workflow_type)]
 
 
+def _located(message: str, query: str, raw: str) -> str:
+    """The server's message, and where in the text that was typed the error is: it counts in a statement
+    of its own."""
+    found = re.search(r"syntax error at position (\d+)", message)
+    place = int(found[1]) - len(STATEMENT) - query.find(raw) if found and raw else 0
+    return f"{message} (character {min(place, len(raw))} of your text)" if place > 0 else message
+
+
 async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Listing:
     client = await get_client()
     types = await attribute_types(client)
@@ -116,7 +126,8 @@ async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Li
                 _page(client, query, size, token, exact), _counts(client, unfiltered)
             )
     except BadQuery as error:
-        raise Refused({"raw" if narrowed.raw else "form": error.message}) from error
+        message = _located(error.message, query, narrowed.raw.strip())
+        raise Refused({"raw" if narrowed.raw else "form": message}) from error
     except RPCError as error:
         if not token:
             raise

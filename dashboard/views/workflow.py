@@ -16,6 +16,7 @@ from dashboard.panels import drawn, timeline
 from dashboard.panels.headline import headline
 from dashboard.reads import run as runs
 from dashboard.reads.payloads import shorten
+from dashboard.visibility import table
 from workers.errors import TemporalAway
 
 
@@ -35,7 +36,7 @@ async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> di
         "headline": headline(run, said),
         "timeline": timeline.draw(run),
         "memo": list(zip(memo, shorten(list(memo.values()), 1000), strict=True)),
-        "attributes": sorted((name, value) for name, value in attributes.items()),
+        "attributes": sorted((name, table.text(value)) for name, value in attributes.items()),
         "workflow_id": workflow_id,
         "run_id": run_id,
         "region_url": reverse("run-region", args=[workflow_id, run_id]),

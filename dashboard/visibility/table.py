@@ -33,13 +33,17 @@ class Column:
     cell: Callable[[Row], str]
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, Undecodable):
-        return f'<span class="muted">{escape(str(value))}</span>'
+def text(value: Any) -> str:
+    """A decoded value as one line of plain text, cut where it is long."""
     if value is None:
         return ""
-    text = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
-    return escape(text if len(text) <= LONGEST else f"{text[:LONGEST]}…")
+    line = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+    return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
+
+
+def _text(value: Any) -> str:
+    shown = escape(text(value))
+    return f'<span class="muted">{shown}</span>' if isinstance(value, Undecodable) else shown
 
 
 def waits_for(value: str | None) -> str:

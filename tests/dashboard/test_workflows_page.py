@@ -153,6 +153,7 @@ async def test_a_syntax_error_stands_beside_the_field_which_keeps_its_text(brows
     field = text[text.index("<textarea") : text.index("</label>", text.index("<textarea"))]
     assert unescape(re.search(r">([^<]*)</textarea>", field)[1]) == typed
     assert "syntax error" in field
+    assert "(character 10 of your text)" in field
     assert 'aria-invalid="true"' in field
     assert "</html>" in text
 
