@@ -1,4 +1,4 @@
-"""Django settings, composed from the typed settings of each app; every error of every app is reported at once."""
+"""Django settings, composed from the typed settings of each app; all errors of all apps are reported at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.conf import Conf, ConfigurationError, WorkersConf, compose
 
 
 def _conf_class(app: str) -> type[Conf] | None:
-    """An app's subclass of Conf in `<app>/conf.py`, if it has one. No floor imports the one above: names only."""
+    """An app's subclass of Conf in `<app>/conf.py`, if it has one. Names only: no floor imports the one above."""
     module = import_module(f"{app}.conf")
     own = (
         item
@@ -59,7 +59,6 @@ INSTALLED_APPS = [
 ]
 MIDDLEWARE = [
     "dashboard.middleware.security_headers",
-    "django.middleware.gzip.GZipMiddleware",  # a list shrinks to a tenth; tokens are masked anew each time
     "django.middleware.security.SecurityMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
@@ -129,7 +128,6 @@ AXES_COOLOFF_TIME = 0.25  # hours
 AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
 AXES_LOCKOUT_CALLABLE = "dashboard.views.login.locked_out"
 AXES_RESET_ON_SUCCESS = True
-AXES_RESET_COOL_OFF_ON_FAILURE_DURING_LOCKOUT = False
 AXES_VERBOSE = False
 
 SESSION_COOKIE_HTTPONLY = True
