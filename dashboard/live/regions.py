@@ -22,6 +22,7 @@ T = TypeVar("T")
 
 FRESH_SECONDS = 1.0
 KEPT = 512
+BADGES_KEPT_SECONDS = 60.0
 PATIENCE = 0.3  # seconds that a page waits for the answers of workflows
 SLOW = "It has not answered yet."
 
@@ -100,12 +101,6 @@ async def seen(
     return Seen(slot.value, slot.at)
 
 
-def forget() -> None:
-    """Drop all snapshots; for tests."""
-    _slots.clear()
-
-
-BADGES_KEPT_SECONDS = 60.0
 _badges: OrderedDict[str, dict[str, tuple[int, float]]] = OrderedDict()
 
 
@@ -124,3 +119,9 @@ def badges(viewer: Viewer) -> dict[str, int]:
         return {}
     since = time.monotonic() - BADGES_KEPT_SECONDS
     return {name: count for name, (count, at) in _badges.get(scope(viewer), {}).items() if at > since}
+
+
+def forget() -> None:
+    """Drop all snapshots and badges; for tests."""
+    _slots.clear()
+    _badges.clear()

@@ -1,0 +1,60 @@
+"""The frame of every page: the band of production, the theme, the badges, and what it never asks."""
+
+from __future__ import annotations
+
+import pytest
+from django.test import AsyncClient
+
+from dashboard.access import Viewer
+from dashboard.live import regions
+
+pytestmark = pytest.mark.django_db(transaction=True)
+VERA = Viewer("vera", frozenset({"viewer"}))
+
+
+@pytest.fixture
+async def browser(client, viewer_user):
+    regions.forget()
+    found = AsyncClient()
+    await found.aforce_login(viewer_user)
+    return found
+
+
+@pytest.mark.parametrize(
+    ("environment", "band"),
+    [("production", True), ("prod", True), ("production-eu", True), ("staging", False)],
+)
+async def test_production_wears_a_band(browser, settings, environment, band):
+    settings.WORKERS = settings.WORKERS.model_copy(update={"environment": environment})
+    text = (await browser.get("/breakers/")).content.decode()
+    assert ('class="band"' in text) == band
+    assert environment in text
+
+
+@pytest.mark.parametrize(("cookie", "shown"), [("dark", True), ("light", True), ('"><script>', False)])
+async def test_the_theme_is_a_cookie_that_only_names_a_theme(browser, cookie, shown):
+    browser.cookies["theme"] = cookie
+    text = (await browser.get("/breakers/")).content.decode()
+    assert (f'data-theme="{cookie}"' in text) == shown
+    assert "><script>" not in text
+
+
+async def test_badges_come_from_what_was_read_and_grow_old(browser, monkeypatch):
+    regions.set_badges(VERA, approvals=3)
+    text = (await browser.get("/workflows/")).content.decode()
+    assert "waiting</span>" in text
+    monkeypatch.setattr(regions, "BADGES_KEPT_SECONDS", -1.0)
+    text = (await browser.get("/workflows/")).content.decode()
+    assert "waiting</span>" not in text
+
+
+async def test_who_is_not_signed_in_sees_no_navigation(client):
+    text = (await AsyncClient().get("/login/")).content.decode()
+    assert 'aria-label="Pages"' not in text
+    assert 'href="#main"' in text
+
+
+async def test_signing_out_is_a_post_with_a_token(browser):
+    text = (await browser.get("/breakers/")).content.decode()
+    assert '<form method="post" action="/logout/"><input type="hidden" name="csrfmiddlewaretoken"' in text
+    assert "X-CSRFToken" in text
