@@ -32,7 +32,10 @@ async def offer_probe(wake: Wake) -> str:
     """
     client = activity.client()
     for workflow_id, run_id in await _held(client, wake.dependency, SPARE):
-        if await _resume(client, workflow_id, run_id, wake):
+        # A lease that nobody uses keeps the breaker open for another round, so ask more than the list.
+        description = await client.get_workflow_handle(workflow_id, run_id=run_id).describe()
+        waits = description.typed_search_attributes.get(WAITING_FOR) == _waiting(wake.dependency)
+        if waits and await _resume(client, workflow_id, run_id, wake):
             return workflow_id
     raise ApplicationError(f"Nothing is held at {wake.dependency}.", type=NONE_HELD)
 
@@ -48,8 +51,12 @@ async def release_held(wake: Wake) -> int:
 
 
 async def _held(client: Client, dependency: str, limit: int) -> list[tuple[str, str]]:
-    query = f"{WAITING_FOR.name} = '{WaitingFor.BREAKER.value}{dependency}' AND ExecutionStatus = 'Running'"
+    query = f"{WAITING_FOR.name} = '{_waiting(dependency)}' AND ExecutionStatus = 'Running'"
     return [(item.id, item.run_id) async for item in client.list_workflows(query, limit=limit)]
+
+
+def _waiting(dependency: str) -> str:
+    return f"{WaitingFor.BREAKER.value}{dependency}"
 
 
 async def _resume(client: Client, workflow_id: str, run_id: str, wake: Wake) -> bool:

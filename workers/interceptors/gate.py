@@ -9,7 +9,7 @@ import uuid
 from datetime import UTC, datetime, timedelta
 
 from temporalio.client import Client, WorkflowQueryFailedError
-from temporalio.service import RPCError
+from temporalio.service import RPCError, RPCStatusCode
 
 from workers.contracts import CircuitState, CircuitStatus, Query
 from workers.patterns.breaker import Machine, Report, breaker_id, circuit_open
@@ -47,7 +47,9 @@ class Gate:
 
     async def admit(self, lease: str, attempt: int) -> tuple[int, bool]:
         """Returns the epoch (0: not known) and whether the call is the probe. Raises CircuitOpen."""
-        await self._refresh(force=bool(lease) and not self._lends(lease))
+        await self._refresh()
+        if lease and not self._lends(lease):  # lent after we asked, perhaps
+            await self._refresh(force=True)
         machine = self._machine
         if machine is None or machine.state is CircuitState.CLOSED:
             return (machine.epoch if machine else 0), False
@@ -92,7 +94,7 @@ class Gate:
         before = machine.failure_count if pending.calls == pending.failures else 0
         return before + pending.tail >= machine.config.threshold
 
-    async def _refresh(self, *, force: bool) -> None:
+    async def _refresh(self, *, force: bool = False) -> None:
         if self._asking is None:
             if not force and time.monotonic() - self._asked_at < FRESH_SECONDS:
                 return
@@ -163,7 +165,9 @@ class Gate:
             try:
                 await handle.signal("report", report, rpc_timeout=timedelta(seconds=5))
             except RPCError as error:
-                logger.warning("A report to the breaker of %s was lost: %s", self._dependency, error)
-                await asyncio.sleep(REPORT_SECONDS if left else 0)
+                logger.warning("The breaker of %s did not hear a report: %s", self._dependency, error)
+                if not left or error.status is RPCStatusCode.NOT_FOUND:
+                    return
+                await asyncio.sleep(REPORT_SECONDS)
             else:
                 return

@@ -6,6 +6,7 @@ wake-up costs a delay, never the workflow.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 
 from temporalio import workflow
@@ -46,7 +47,13 @@ class Holds:
             self._tries = 0
         except TimeoutError:
             self._tries += 1
-        finally:
-            self.dependency = ""
-            self._changed()
+        except asyncio.CancelledError:
+            self._go_on()
+            raise
+        self._go_on()
         return self._lease
+
+    def _go_on(self) -> None:
+        # Never in a `finally`: that also runs when a worker drops the workflow from its cache, outside of it.
+        self.dependency = ""
+        self._changed()
