@@ -50,7 +50,7 @@ class OrderOut(Schema):
 
 async def _signed_in(request: HttpRequest) -> User | None:
     """The login of the session; for what changes something, only with the CSRF token."""
-    if check_csrf(request):
+    if await sync_to_async(check_csrf)(request):  # refused with a page, which reads the session
         raise HttpError(403, "The CSRF token is missing or wrong.")
     user = await request.auser()
     return user if isinstance(user, User) and user.is_active else None

@@ -1,0 +1,168 @@
+"""Orders on a real server against the real sandbox: the ledger is the witness."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import sys
+from typing import Any
+
+import pytest
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
+
+from orders.activities import ALL, validate_order
+from orders.messages import QUEUE, WORKFLOW_TYPE, OrderInput, OrderRules, Stage
+from orders.services import rules_for
+from orders.validation import NewOrder
+from tests.orders.conftest import Sandbox
+from tests.orders.samples import body, new_order
+from tests.support import eventually
+from workers.contracts import Decision, Signal
+from workers.launch import launch
+from workers.patterns.breaker import dependency_of
+
+
+def test_the_activities_have_their_names_and_breakers():
+    names = {activity._Definition.must_from_callable(fn).name: dependency_of(fn) for fn in ALL}
+    assert {name: guard for name, guard in names.items() if guard} == {
+        "charge_payment": "payments",
+        "book_freight": "freight",
+    }
+    assert set(names) >= {
+        "validate_order",
+        "reserve_stock",
+        "release_stock",
+        "refund_payment",
+        "cancel_freight",
+    }
+
+
+def test_a_valid_order_passes():
+    assert ActivityEnvironment().run(validate_order, OrderInput.model_validate(body())).total_minor == 9800
+
+
+@pytest.mark.parametrize(
+    ("changes", "field"),
+    [
+        ({"total_minor": 9801}, "total_minor"),
+        ({"total_minor": -9800}, "total_minor"),
+        ({"lines": [], "total_minor": 0}, "lines"),
+        ({"lines": [{"sku": "A", "quantity": -2, "unit_minor": -4900}]}, "lines.0.quantity"),
+        ({"lines": [{"sku": "A", "quantity": 1, "unit_minor": 1}] * 501, "total_minor": 501}, "lines"),
+        ({"customer_name": "x" * 201}, "customer_name"),
+        ({"customer_name": "two\nlines"}, "customer_name"),
+        ({"currency": "euro"}, "currency"),
+        ({"order_id": "a~b"}, "order_id"),
+    ],
+)
+def test_an_invalid_order_is_refused_by_field(changes: dict[str, Any], field: str):
+    with pytest.raises(ApplicationError) as caught:
+        ActivityEnvironment().run(validate_order, OrderInput.model_validate(body(**changes)))
+    assert (caught.value.type, caught.value.non_retryable) == ("InvalidOrder", True)
+    assert field in caught.value.details[0]
+
+
+async def start(new: NewOrder, client: Client, **rules: Any) -> WorkflowHandle[Any, Any]:
+    """As place_order does, without the row."""
+    order = OrderInput(**new.model_dump(), requester="vera", rules=OrderRules(**rules))
+    return await launch(WORKFLOW_TYPE, order, id=f"order-{order.order_id}", client=client)
+
+
+async def test_a_delivered_order_balances(client: Client, worker: Any, sandbox: Sandbox):
+    new = new_order()
+    async with worker(QUEUE):
+        result = await (await start(new, client)).result()
+    assert result["stage"] == Stage.DELIVERED
+    ledger = sandbox.ledger(new.order_id)
+    assert ledger["orders"][new.order_id] == {
+        "standing": {"stock": 1, "payments": 1, "carrier": 1},
+        "balanced": True,
+    }
+    assert [row["service"] for row in ledger["effects"]].count("notifications") == 2
+
+
+async def test_a_declined_card_gives_the_goods_back(client: Client, worker: Any, sandbox: Sandbox):
+    new = new_order(customer_id="declined-1")
+    async with worker(QUEUE):
+        result = await (await start(new, client)).result()
+    assert result["stage"] == Stage.DECLINED
+    order = sandbox.ledger(new.order_id)["orders"][new.order_id]
+    assert order["balanced"]
+    assert order["standing"]["stock"] == 0
+
+
+async def test_a_charge_that_timed_out_after_it_happened_is_undone_exactly_once(
+    client: Client, worker: Any, sandbox: Sandbox
+):
+    sandbox.fault("payments", "accept_then_timeout")
+    new = new_order()
+    async with worker(QUEUE):
+        handle = await start(new, client)
+        await eventually(lambda: sandbox.ledger(new.order_id)["sums"])
+        decision = Decision(decision_id="d1", actor="otto", roles=["operator"], reason="Changed my mind")
+        await handle.signal(Signal.CANCEL, decision)
+        await handle.signal(Signal.CANCEL, decision)
+        result = await handle.result()
+    assert result["stage"] == Stage.CANCELLED
+    ledger = sandbox.ledger(new.order_id)
+    assert ledger["orders"][new.order_id]["balanced"]
+    assert ledger["sums"] == [
+        {"currency": "EUR", "charged": 9800, "refunded": 9800, "standing": 0, "charges": 1}
+    ]
+    assert [(row["service"], row["undid"]) for row in ledger["undos"]].count(("payments", 1)) == 1
+
+
+@pytest.mark.slow
+async def test_a_killed_worker_loses_nothing(client: Client, sandbox: Sandbox, tmp_path: Any):
+    """SIGKILL a real worker process in the middle of a dozen orders; another finishes them, and all sums match."""
+    sandbox.fault("payments", "latency", latency_ms=300)
+    environment = {
+        **os.environ,
+        "SANDBOX_URL": sandbox.url,
+        "SIGNALBOX_STATE_DIR": str(tmp_path),
+        "GATEWAY_TIMEOUT": "2",
+        "WORKER_ACTIVITY_THREADS": "4",
+        "DJANGO_SETTINGS_MODULE": "dashboard.settings",
+    }
+
+    async def runworker() -> asyncio.subprocess.Process:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "manage.py", "runworker", env=environment, stdout=asyncio.subprocess.DEVNULL
+        )
+
+    orders = [new_order() for _ in range(12)]
+    first = await runworker()
+    handles = [await start(new, client, step_seconds=3) for new in orders]
+    try:
+        await eventually(lambda: len(sandbox.http.get("/ledger").json()["sums"]) > 0, timeout=40)
+    finally:
+        first.send_signal(signal.SIGKILL)
+        await first.wait()
+    done = [handle for handle in handles if (await handle.describe()).close_time]
+    assert len(done) < len(orders)
+    second = await runworker()
+    try:
+        results = await asyncio.wait_for(asyncio.gather(*(handle.result() for handle in handles)), 90)
+    finally:
+        second.terminate()
+        await second.wait()
+    assert {result["stage"] for result in results} == {Stage.DELIVERED}
+    ledger = sandbox.http.get("/ledger").json()
+    assert ledger["balanced"]
+    assert len(ledger["orders"]) == len(orders)
+    assert ledger["sums"][0]["standing"] == sum(new.total_minor for new in orders)
+    assert ledger["sums"][0]["charges"] == len(orders)
+
+
+def test_rules_follow_the_amount(settings: Any):
+    settings.ORDERS = settings.ORDERS.model_copy(update={"approval_above_minor": 100_000})
+    assert rules_for(100_000).approval is None
+    one, two = rules_for(100_001).approval, rules_for(1_000_001).approval
+    assert one is not None
+    assert two is not None
+    assert (one.quorum, one.roles, one.self_approval) == (1, ["approver"], True)
+    assert (two.quorum, two.roles, two.self_approval) == (2, ["approver"], False)
