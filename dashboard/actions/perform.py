@@ -12,6 +12,7 @@ from django.db import DatabaseError
 
 from dashboard import audit
 from dashboard.access import Subject, Verb, Viewer, authorise
+from dashboard.live.regions import outdate
 from dashboard.models import AuditEntry
 from workers.contracts import Outcome, Verdict
 
@@ -64,6 +65,7 @@ async def perform(viewer: Viewer, act: Act) -> AsyncIterator[Performance]:
 async def _conclude(intent: AuditEntry, outcome: str, detail: str) -> None:
     """What happened has happened: a log that cannot be written now must not hide the answer from the
     person."""
+    outdate()
     try:
         await audit.conclude(intent, outcome[:30], detail)
     except DatabaseError:

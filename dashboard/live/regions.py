@@ -101,6 +101,15 @@ async def seen(
     return Seen(slot.value, slot.at)
 
 
+def outdate() -> None:
+    """Somebody acted: whoever looks from now on gets a read that began after the act.
+
+    Snapshots stay as a last resort; reads under way end in slots that nobody looks at any more.
+    """
+    for key, slot in _slots.items():
+        _slots[key] = _Slot(slot.value, slot.at)
+
+
 _badges: OrderedDict[str, dict[str, tuple[int, float]]] = OrderedDict()
 
 

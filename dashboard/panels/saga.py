@@ -28,6 +28,12 @@ WORDS = {
     SagaState.COMPENSATED: ("rest", "Compensated"),
     SagaState.STUCK: ("stop", "Stuck"),
 }
+# What has not been undone is not always still to be undone.
+AHEAD = {
+    SagaState.RUNNING: "stands by",
+    SagaState.COMPLETED: "not needed",
+    SagaState.COMPENSATED: "not needed",
+}
 UNDOING = (StepState.RUNNING, StepState.DONE, StepState.STUCK, StepState.FAILED)
 
 
@@ -101,10 +107,12 @@ def _forward(run: RunPage, step: StepStatus) -> Side:
     )
 
 
-def _back(run: RunPage, undo: CompensationStatus | None) -> Side:
+def _back(run: RunPage, undo: CompensationStatus | None, state: str) -> Side:
     if undo is None:
         return Side("rest", "nothing to undo", "", "")
     s, word = look(undo.status)
+    if undo.status == StepState.PENDING:
+        word = AHEAD.get(state, word)
     s = "undo" if undo.status == StepState.RUNNING else s
     tries, details = _attempts(run, undo.activity_id)
     told = [undo.error or "", *details]
@@ -113,7 +121,7 @@ def _back(run: RunPage, undo: CompensationStatus | None) -> Side:
     )
 
 
-def _rung(run: RunPage, step: StepStatus) -> Rung:
+def _rung(run: RunPage, step: StepStatus, state: str) -> Rung:
     undo = step.compensation
     live = (
         ""
@@ -122,14 +130,14 @@ def _rung(run: RunPage, step: StepStatus) -> Rung:
         if undo.status == StepState.STUCK
         else "undo"
     )
-    return Rung(_forward(run, step), _back(run, undo), live)
+    return Rung(_forward(run, step), _back(run, undo, state), live)
 
 
 def draw(run: RunPage, status: SagaStatus) -> Ladder:
     """The ladder of a saga."""
     known = status.state in set(SagaState)
     s, word = WORDS[SagaState(status.state)] if known else ("rest", status.state or "Unknown")
-    return Ladder(s, word, [_rung(run, step) for step in status.steps])
+    return Ladder(s, word, [_rung(run, step, status.state) for step in status.steps])
 
 
 def stuck_steps(status: SagaStatus) -> list[str]:

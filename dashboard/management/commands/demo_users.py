@@ -16,7 +16,7 @@ PEOPLE: dict[str, tuple[str, ...]] = {
     "operator": ("operator",),
     "approver": ("approver",),
     "finance": ("approver", "finance"),
-    "admin": ("admin",),
+    "admin": ("admin", "approver"),
 }
 
 
