@@ -65,10 +65,10 @@ class House:
         """What a process has written so far."""
         return (self.folder / f"{name}.log").read_text(errors="replace")
 
-    def until_up(self, url: str, name: str) -> None:
-        """Wait until a process answers with 200, or fail with what it wrote."""
+    def until_up(self, url: str, name: str, process: subprocess.Popen[bytes]) -> None:
+        """Wait until a process answers with 200; fail with what it wrote when it ends or takes too long."""
         deadline = time.monotonic() + START_SECONDS
-        while time.monotonic() < deadline:
+        while time.monotonic() < deadline and process.poll() is None:
             with contextlib.suppress(httpx.HTTPError):
                 if httpx.get(url, timeout=5).status_code == 200:
                     return
@@ -118,9 +118,10 @@ def house(folder: Path) -> Iterator[House]:
         it.manage("demo_users")
         it.manage("createsuperuser", "--noinput", "--username", SUPERUSER, "--email", "root@example.org")
         stack.enter_context(it.running("sandbox", *DJANGO, "sandbox", "--port", str(sandbox)))
-        stack.enter_context(it.running("worker", *DJANGO, "runworker", "--health-port", str(health)))
+        working = (*DJANGO, "runworker", "--health-port", str(health))
+        worker = stack.enter_context(it.running("worker", *working))
         serve = (sys.executable, "-m", "uvicorn", "dashboard.asgi:application", "--port", str(web))
-        stack.enter_context(it.running("web", *serve, "--log-level", "warning"))
-        it.until_up(f"{it.url}/healthz", "web")
-        it.until_up(f"http://127.0.0.1:{health}/readyz", "worker")
+        server = stack.enter_context(it.running("web", *serve, "--log-level", "warning"))
+        it.until_up(f"{it.url}/healthz", "web", server)
+        it.until_up(f"http://127.0.0.1:{health}/readyz", "worker", worker)
         yield it
