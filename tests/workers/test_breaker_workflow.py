@@ -18,6 +18,8 @@ from workers.attributes import CIRCUIT_STATE, WAITING_FOR
 from workers.contracts import CircuitState, CircuitStatus, Decision, SagaStatus, Status, StepState
 from workers.patterns import breaker
 from workers.patterns.breaker import BreakerConfig, Report, breaker_id
+from workers.registry import registry
+from workers.runtime import start_breakers
 from workers.workflows.breaker import BreakerState, BreakerWorkflow
 
 
@@ -240,3 +242,13 @@ async def test_an_idle_breaker_writes_no_events(bench: Bench) -> None:
         await circuit(shared)
         await asyncio.sleep(0.5)
         assert (await shared.describe()).history_length == before
+
+
+async def test_a_starting_worker_keeps_the_registered_breakers_running(client: Client, worker: Any) -> None:
+    await start_breakers(client)
+    await start_breakers(client)
+    async with worker(breaker.QUEUE):
+        for dependency, config in registry.breakers.items():
+            status = await circuit(client.get_workflow_handle(breaker_id(dependency)))
+            known = (status.dependency, status.threshold, status.open_seconds)
+            assert known == (dependency, config.threshold, config.open_seconds)
