@@ -115,11 +115,13 @@ def test_no_secret_is_published():
     assert not [relative(path) for path in tracked() if SECRETS.search(path.read_bytes())]
 
 
-def test_no_path_of_one_machine_is_published():
-    """Somebody else's checkout lies elsewhere."""
-    own = re.compile(rb"/(?:home|Users)/[a-z]\w+/|/root/|" + str(ROOT).encode() + rb"\b")
-    texts = (path for path in tracked() if path.suffix in {".py", ".md", ".toml", ".html", ".yml", ".sh", ""})
-    assert not [relative(path) for path in texts if own.search(path.read_bytes())]
+@pytest.mark.skipif(
+    len(ROOT.parts) < 3, reason="the path of this checkout is too short to be told from others"
+)
+def test_no_path_of_this_checkout_is_published():
+    """Somebody else's lies elsewhere."""
+    own = re.compile(re.escape(str(ROOT)).encode() + rb"\b")
+    assert not [relative(path) for path in tracked() if own.search(path.read_bytes())]
 
 
 def test_secrets_of_production_have_no_default():

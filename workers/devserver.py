@@ -1,4 +1,4 @@
-"""A Temporal server for development: finds or fetches the binary, starts it tuned, makes the namespace.
+"""A Temporal server for development: started tuned, with its namespace.
 
 When TEMPORAL_ADDRESS is set there is a server already, and nobody calls `start`. The flags were measured on
 one machine with one history shard; a production cluster needs none of them.
@@ -7,14 +7,9 @@ one machine with one history shard; a production cluster needs none of them.
 from __future__ import annotations
 
 import asyncio
-import os
-import shutil
 import socket
 import subprocess
-import sys
 import tempfile
-import time
-from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -24,14 +19,12 @@ from google.protobuf.duration_pb2 import Duration
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest, RegisterNamespaceRequest
 from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
-from temporalio.testing import WorkflowEnvironment
 
-VERSION = "1.5.1"
-MODULE = f"github.com/temporalio/cli/cmd/temporal@v{VERSION}"
+from workers.devbinary import Unavailable, find_binary, last_line
+
 HOST = "127.0.0.1"
 RETENTION = timedelta(days=7)
 _START_SECONDS = 30.0
-_BUILD_SECONDS = 900.0
 _STOP_SECONDS = 10.0
 
 # The dev server's defaults are limits meant for clusters: 43 ms a task, timers rounded up to a second.
@@ -45,10 +38,6 @@ TUNING = (
     "frontend.WorkerHeartbeatsEnabled=true",
     "frontend.ListWorkersEnabled=true",
 )
-
-
-class Unavailable(Exception):
-    """No server could be had; the message says what was tried and what each way said."""
 
 
 @dataclass
@@ -73,100 +62,6 @@ class DevServer:
                 self.process.kill()
                 await asyncio.to_thread(self.process.wait)
         self.log.close()
-
-
-def default_cache() -> Path:
-    """The user's cache folder for this project."""
-    if sys.platform == "darwin":
-        return Path.home() / "Library" / "Caches" / "signalbox"
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "signalbox"
-
-
-def _existing(kept: Path) -> tuple[Path | None, str]:
-    named = os.environ.get("TEMPORAL_CLI")
-    if named:
-        found = shutil.which(named)
-        return (Path(found), "") if found else (None, f"TEMPORAL_CLI: {named} is not an executable")
-    on_path = shutil.which("temporal")
-    if on_path:
-        return Path(on_path), ""
-    if os.access(kept, os.X_OK):
-        return kept, ""
-    return None, "a binary: none is on PATH, none was kept, TEMPORAL_CLI is not set"
-
-
-def _keep(folder: Path, kept: Path) -> None:
-    """Move the complete binary into place at once: a half-built one must never look like a whole one."""
-    max(folder.iterdir(), key=lambda path: path.stat().st_size).replace(kept)
-
-
-async def _download(kept: Path) -> None:
-    """The SDK's own download; it only fetches to start at once, so that server is ended again."""
-    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        environment = await WorkflowEnvironment.start_local(
-            download_dest_dir=folder, dev_server_download_version=f"v{VERSION}", dev_server_log_level="error"
-        )
-        await environment.shutdown()
-        _keep(Path(folder), kept)
-
-
-async def _build(kept: Path) -> None:
-    """`go install`, into a folder of its own."""
-    go = shutil.which("go")
-    if not go:
-        raise RuntimeError("go is not on PATH")
-    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        build = await asyncio.create_subprocess_exec(
-            *(go, "install", MODULE),
-            env={**os.environ, "GOBIN": folder},
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            _, said = await asyncio.wait_for(build.communicate(), _BUILD_SECONDS)
-        except BaseException:
-            build.kill()
-            await build.wait()
-            raise
-        if build.returncode:
-            raise RuntimeError(_last_line(said) or f"exit code {build.returncode}")
-        _keep(Path(folder), kept)
-
-
-def _last_line(said: bytes) -> str:
-    lines = said.decode(errors="replace").strip().splitlines()
-    return lines[-1].strip()[:300] if lines else ""
-
-
-_FETCHES: tuple[tuple[str, Callable[[Path], Awaitable[None]]], ...] = (
-    ("the SDK's download", _download),
-    (f"go install {MODULE}", _build),
-)
-
-
-async def find_binary(cache_dir: Path | None = None) -> Path:
-    """The dev server's binary, fetched or built into the cache when there is none. Raises Unavailable."""
-    kept = (cache_dir or default_cache()) / f"temporal-{VERSION}"
-    binary, said = _existing(kept)
-    if binary:
-        return binary
-    tried = [said]
-    try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise Unavailable(f"The cache folder {kept.parent} cannot be made: {error.strerror}.") from error
-    for name, fetch in _FETCHES:
-        try:
-            await fetch(kept)
-        except (RuntimeError, OSError, TimeoutError) as error:
-            tried.append(f"{name}: {str(error).strip()[:300] or type(error).__name__}")
-        else:
-            return kept
-    raise Unavailable(
-        "No Temporal server is to be had. Set TEMPORAL_ADDRESS to one, or TEMPORAL_CLI to a binary. Tried: "
-        + "; ".join(tried)
-        + "."
-    )
 
 
 def _port(wanted: int) -> int:
@@ -205,26 +100,27 @@ async def start(
     Web UI there, 0 does not. Raises Unavailable.
     """
     binary, chosen = await find_binary(cache_dir), _port(port)
-    log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the server)
-    # A session of its own: Ctrl-C in the terminal must not end the server before its clients.
-    process = subprocess.Popen(  # noqa: ASYNC220 (starting takes no time, and any loop may end it)
-        _command(binary, chosen, database, ui_port),
-        stdin=subprocess.DEVNULL,
-        stdout=log,
-        stderr=log,
-        start_new_session=True,
-    )
-    server = DevServer(f"{HOST}:{chosen}", process, log)
+    server = _launch(_command(binary, chosen, database, ui_port), chosen)
     try:
         async with asyncio.timeout(_START_SECONDS):
             await _ready(server, namespace)
-    except TimeoutError as error:
+    except BaseException as error:
         await server.stop()
-        raise Unavailable(f"The Temporal server did not answer within {_START_SECONDS:.0f} s.") from error
-    except BaseException:
-        await server.stop()
+        if isinstance(error, TimeoutError):
+            raise Unavailable(f"The Temporal server did not answer in {_START_SECONDS:.0f} s.") from error
+        if isinstance(error, RPCError):
+            raise Unavailable(f"The Temporal server refused its namespace: {error.message}.") from error
         raise
     return server
+
+
+def _launch(command: list[str], port: int) -> DevServer:
+    log = tempfile.TemporaryFile()  # noqa: SIM115 (it lives as long as the server)
+    # A session of its own: Ctrl-C in the terminal must not end the server before its clients.
+    process = subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+    )
+    return DevServer(f"{HOST}:{port}", process, log)
 
 
 async def _ready(server: DevServer, namespace: str) -> None:
@@ -232,7 +128,7 @@ async def _ready(server: DevServer, namespace: str) -> None:
         if server.process.poll() is not None:
             server.log.seek(0)
             raise Unavailable(
-                f"The Temporal server ended at once: {_last_line(server.log.read()) or 'no word'}"
+                f"The Temporal server ended at once: {last_line(server.log.read()) or 'no word'}"
             )
         try:
             client = await Client.connect(server.address, namespace=namespace)
@@ -257,13 +153,12 @@ async def _make_namespace(client: Client) -> None:
                 namespace=client.namespace, workflow_execution_retention_period=retention
             )
         )
-    deadline = time.monotonic() + _START_SECONDS
-    while True:
+    while True:  # until the caller's deadline
         try:
             await client.count_workflows("")
         except RPCError as error:
             # A new namespace reaches the frontend's cache a moment later.
-            if error.status is not RPCStatusCode.NOT_FOUND or time.monotonic() > deadline:
+            if error.status is not RPCStatusCode.NOT_FOUND:
                 raise
             await asyncio.sleep(0.1)
         else:

@@ -8,12 +8,7 @@ from contextlib import contextmanager
 from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.service import RPCError, RPCStatusCode
 
-_AWAY = (
-    RPCStatusCode.UNAVAILABLE,
-    RPCStatusCode.DEADLINE_EXCEEDED,
-    RPCStatusCode.CANCELLED,
-    RPCStatusCode.RESOURCE_EXHAUSTED,
-)
+_LATE = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
 _REFUSED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 
@@ -52,7 +47,9 @@ def _translate(error: RPCError) -> TemporalError | None:
         return NoAnswer("No worker answered the query.")
     if status is RPCStatusCode.RESOURCE_EXHAUSTED:
         return TemporalAway("Temporal is over its rate limit; try again in a moment.")
-    if status in _AWAY:
+    if status is RPCStatusCode.UNAVAILABLE:
+        return TemporalAway("Temporal cannot be reached.")
+    if status in _LATE:
         return TemporalAway("Temporal did not answer in time.")
     if status in _REFUSED:
         return TemporalAway("Temporal refused these credentials.")

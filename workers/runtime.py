@@ -6,13 +6,12 @@ import asyncio
 import logging
 import os
 import signal
-from collections.abc import Awaitable, Iterable, Sequence
+from collections.abc import Awaitable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from enum import IntEnum
 from typing import Any, TypeVar
 
-from temporalio import workflow
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.worker import Worker
@@ -25,10 +24,9 @@ from workers.errors import TemporalError, rpc_errors
 from workers.health import Health
 from workers.interceptors import worker_interceptors
 from workers.launch import DEFAULT_TENANT, launch
-from workers.patterns.breaker import QUEUE as BREAKER_QUEUE
 from workers.patterns.breaker import WORKFLOW_TYPE as BREAKER_TYPE
 from workers.patterns.breaker import breaker_id
-from workers.registry import Queue, registry, workflow_name
+from workers.registry import Queue, registry
 
 logger = logging.getLogger(__name__)
 
@@ -70,28 +68,14 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     return SandboxedWorkflowRunner(restrictions=restrictions)
 
 
-def choose(names: Sequence[str]) -> list[Queue]:
-    """The registered queues called `names`, or all; with the breakers' queue when there are breakers."""
-    unknown = sorted(set(names) - registry.queues.keys())
-    if unknown:
-        known = ", ".join(sorted(registry.queues)) or "none"
-        raise Stop(Exit.USAGE, f"No such queue: {', '.join(unknown)}. Registered queues: {known}.")
-    wanted = set(names or registry.queues)
-    if registry.breakers:
-        wanted.add(BREAKER_QUEUE)
-    if not wanted:
-        raise Stop(Exit.USAGE, "No app has registered a queue.")
-    return [registry.queues[name] for name in sorted(wanted)]
-
-
-async def _connected(settings: WorkersConf, identity: str) -> Client:
+async def connected(settings: WorkersConf, identity: str) -> Client:
     try:
         return await connect(settings, patient=True, identity=identity)
     except TemporalError as error:
         raise Stop(Exit.AWAY, f"Temporal at {settings.address}: {error.message}") from error
 
 
-async def _settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
+async def settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
     """The result of a call about attributes or breakers; its errors as a Stop."""
     try:
         return await awaitable
@@ -99,32 +83,6 @@ async def _settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
         raise Stop(Exit.ATTRIBUTES, str(error)) from error
     except TemporalError as error:
         raise Stop(Exit.AWAY, f"Temporal at {settings.address}: {error.message}") from error
-
-
-def load_in_sandbox(workflows: Iterable[type]) -> int:
-    """Import each workflow in the sandbox as a worker would; returns how many. Stop names a bad one."""
-    runner, loaded = workflow_runner(), 0
-    for cls in workflows:
-        try:
-            runner.prepare_workflow(workflow._Definition.must_from_class(cls))
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise Stop(Exit.WORKFLOW, f"Workflow {workflow_name(cls)} does not load: {reason}") from error
-        loaded += 1
-    return loaded
-
-
-async def check(queues: Sequence[Queue]) -> str:
-    """Could a worker run here? Changes nothing. Returns what was found; raises Stop with the reason."""
-    settings, keys = conf(), [*attributes.PLATFORM, *registry.attributes]
-    loaded = load_in_sandbox(cls for queue in queues for cls in queue.workflows)
-    client = await _connected(settings, process_name("check"))
-    missing = await _settled(attributes.compare(client, keys), settings)
-    if missing:
-        raise Stop(
-            Exit.ATTRIBUTES, f"Search attributes are missing: {', '.join(missing)}. A worker registers them."
-        )
-    return f"{loaded} workflows on {len(queues)} queues load, {len(keys)} search attributes are as declared."
 
 
 async def start_breakers(client: Client) -> None:
@@ -200,9 +158,9 @@ class WorkerProcess:
         raise _Stopped
 
     async def _prepare(self) -> Client:
-        client = await _connected(self.conf, self._name("worker"))
-        await _settled(attributes.ensure(client, [*attributes.PLATFORM, *registry.attributes]), self.conf)
-        await _settled(start_breakers(client), self.conf)
+        client = await connected(self.conf, self._name("worker"))
+        await settled(attributes.ensure(client, [*attributes.PLATFORM, *registry.attributes]), self.conf)
+        await settled(start_breakers(client), self.conf)
         set_client(client)
         return client
 

@@ -9,7 +9,7 @@ import pytest
 from temporalio.api.workflowservice.v1 import DescribeNamespaceRequest
 from temporalio.client import Client
 
-from workers import devserver
+from workers import devbinary, devserver
 from workers.devserver import Unavailable
 
 
@@ -35,7 +35,7 @@ def no_ways(monkeypatch, tmp_path):
 
     monkeypatch.delenv("TEMPORAL_CLI", raising=False)
     monkeypatch.setenv("PATH", str(tmp_path))
-    monkeypatch.setattr(devserver.WorkflowEnvironment, "start_local", blocked)
+    monkeypatch.setattr(devbinary.WorkflowEnvironment, "start_local", blocked)
 
 
 async def test_own_namespace_is_kept_for_seven_days_and_survives_a_restart(tmp_path):
@@ -64,7 +64,7 @@ async def test_a_port_in_use_is_told():
 async def test_all_ways_that_failed_are_told(no_ways, tmp_path, script):
     script("go", "no module proxy", 1)
     with pytest.raises(Unavailable) as caught:
-        await devserver.find_binary(tmp_path / "cache")
+        await devbinary.find_binary(tmp_path / "cache")
     said = str(caught.value)
     for part in (
         "none is on PATH",
@@ -79,27 +79,27 @@ async def test_all_ways_that_failed_are_told(no_ways, tmp_path, script):
 
 async def test_without_go_that_is_told(no_ways, tmp_path):
     with pytest.raises(Unavailable, match="go is not on PATH"):
-        await devserver.find_binary(tmp_path / "cache")
+        await devbinary.find_binary(tmp_path / "cache")
 
 
 async def test_a_build_lands_whole_in_the_cache(no_ways, tmp_path, script, monkeypatch):
     go = script("go", "", 0)
     go.write_text('#!/bin/sh\necho binary > "$GOBIN/temporal"\n')
-    found = await devserver.find_binary(tmp_path / "cache")
+    found = await devbinary.find_binary(tmp_path / "cache")
     assert found.read_text() == "binary\n"
-    assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"temporal-{devserver.VERSION}"]
+    assert [path.name for path in (tmp_path / "cache").iterdir()] == [f"temporal-{devbinary.VERSION}"]
 
 
 async def test_a_named_binary_comes_first(monkeypatch, script):
     path = script("mine", "", 0)
     monkeypatch.setenv("TEMPORAL_CLI", str(path))
-    assert await devserver.find_binary() == path
+    assert await devbinary.find_binary() == path
 
 
 async def test_a_named_binary_that_is_none_is_told(no_ways, monkeypatch, tmp_path):
     monkeypatch.setenv("TEMPORAL_CLI", str(tmp_path / "none"))
     with pytest.raises(Unavailable, match="TEMPORAL_CLI"):
-        await devserver.find_binary(tmp_path / "cache")
+        await devbinary.find_binary(tmp_path / "cache")
 
 
 async def test_a_server_that_ends_at_once_is_quoted(monkeypatch, script):

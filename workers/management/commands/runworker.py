@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import importlib
 from argparse import ArgumentParser
 from typing import Any
 
 from django.core.management.base import CommandError
 
+from workers import preflight
 from workers.management.base import TemporalCommand
-from workers.registry import registry, workflow_name
+from workers.registry import Queue, registry, workflow_name
+from workers.runtime import Exit, Stop, WorkerProcess
 
 
 class Command(TemporalCommand):
@@ -33,33 +34,32 @@ class Command(TemporalCommand):
         parser.add_argument("--identity", default="", help="default: signalbox/<queue>@<host>:<pid>")
 
     def handle(self, *args: Any, **options: Any) -> None:
-        runtime = self._load()
         try:
+            self._load()
             if options["list"]:
                 self._list()
                 return
-            queues = runtime.choose(options["queues"])
+            queues = preflight.choose(options["queues"])
             if options["check"]:
-                self.stdout.write(asyncio.run(runtime.check(queues)))
+                self.stdout.write(asyncio.run(preflight.check(queues)))
             else:
-                asyncio.run(self._run(runtime, queues, options))
-        except runtime.Stop as stop:
+                asyncio.run(self._run(queues, options))
+        except Stop as stop:
             raise CommandError(stop.message, returncode=int(stop.code)) from stop
 
-    def _load(self) -> Any:
-        """The runtime, after every app has registered; a module that fails says so in one sentence."""
+    def _load(self) -> None:
+        """Let every app register; a module that fails says so in one sentence."""
         try:
             registry.load()
-            return importlib.import_module("workers.runtime")
         except Exception as error:
-            raise CommandError(
-                f"The registered workflows do not load: {type(error).__name__}: {error}", returncode=5
-            ) from error
+            reason = f"{type(error).__name__}: {error}"
+            raise Stop(Exit.WORKFLOW, f"The registered workflows do not load: {reason}") from error
 
-    async def _run(self, runtime: Any, queues: Any, options: dict[str, Any]) -> None:
+    async def _run(self, queues: list[Queue], options: dict[str, Any]) -> None:
         port = options["health_port"]
         health = (options["health_host"], port) if port else None
-        await runtime.WorkerProcess(queues, identity=options["identity"], health=health).run()
+        # Made inside the loop that it is about.
+        await WorkerProcess(queues, identity=options["identity"], health=health).run()
 
     def _list(self) -> None:
         for queue in sorted(registry.queues.values(), key=lambda queue: queue.name):
