@@ -19,6 +19,7 @@ from workers.contracts import DECIMALS, ApprovalPolicy
 from workers.launch import full_id, launch
 
 APPROVERS = ["approver"]
+ANSWER_SECONDS = 7  # a try outlives its gateway call by these, so that a lost answer is seen as one
 LARGE = 10  # times the limit of approval: from there on it takes two, neither of them the requester
 
 
@@ -50,7 +51,11 @@ def approval_for(total_minor: int) -> ApprovalPolicy | None:
 
 def rules_for(total_minor: int) -> OrderRules:
     """The rules in force now; an order keeps those it was launched with."""
-    return OrderRules(approval=approval_for(total_minor), approval_seconds=conf().approval_seconds)
+    return OrderRules(
+        approval=approval_for(total_minor),
+        approval_seconds=conf().approval_seconds,
+        step_seconds=conf().gateway_timeout + ANSWER_SECONDS,
+    )
 
 
 def major(minor: int, currency: str) -> float:
