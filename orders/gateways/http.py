@@ -10,7 +10,7 @@ import threading
 from typing import Any
 
 import httpx
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from orders.conf import conf
 from orders.messages import EffectResult, Refusal
@@ -92,4 +92,6 @@ def _refusal(dependency: str, what: str, status: int, answer: dict[str, Any] | N
     # an undo that is refused once is refused for good, whatever the reason: only a person can settle it
     kind = UNDO_REFUSED if what == "undo" else REFUSALS[code]
     detail = str((answer or {}).get("detail", ""))[:500]
-    return ApplicationError(f"{dependency}: {detail}", type=kind, non_retryable=True)
+    # a business refusal is an ordinary answer, nothing for the worker's log
+    ordinary = ApplicationErrorCategory.UNSPECIFIED if what == "undo" else ApplicationErrorCategory.BENIGN
+    return ApplicationError(f"{dependency}: {detail}", type=kind, non_retryable=True, category=ordinary)

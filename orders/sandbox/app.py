@@ -113,14 +113,14 @@ def _read_ledger(ledger: Ledger, order_id: str | None) -> dict[str, Any]:
     return {
         "effects": ledger.rows("effects", order_id),
         "undos": ledger.rows("undos", order_id),
-        "sums": ledger.sums(),
+        "sums": ledger.sums(order_id),
         "orders": orders,
         "balanced": all(order["balanced"] for order in orders.values()),
     }
 
 
 async def read_ledger(request: Request) -> Response:
-    """GET /ledger[?order_id=...]: the newest 1,000 entries, sums by currency, the balance by order."""
+    """GET /ledger[?order_id=...]: the newest 1,000 entries, sums by currency, balance by order."""
     order_id = request.query_params.get("order_id")
     return JSONResponse(await run_in_threadpool(_read_ledger, request.app.state.ledger, order_id))
 

@@ -185,15 +185,17 @@ class Ledger:
             found = db.execute(statement, (*values, limit))
             return [dict(row) for row in found]
 
-    def sums(self) -> list[dict[str, Any]]:
-        """Money per currency in minor units: charged ever, refunded, and what stands."""
+    def sums(self, order_id: str | None = None) -> list[dict[str, Any]]:
+        """Minor units by currency: charged ever, refunded, and what stands; of one order or of all."""
+        where, values = ("AND order_id=?", (order_id,)) if order_id else ("", ())
         with self._open() as db:
             found = db.execute(
-                "SELECT currency, SUM(amount_minor) AS charged,"
+                "SELECT currency, SUM(amount_minor) AS charged,"  # noqa: S608
                 " SUM(CASE WHEN state='undone' THEN amount_minor ELSE 0 END) AS refunded,"
                 " SUM(CASE WHEN state='done' THEN amount_minor ELSE 0 END) AS standing, COUNT(*) AS charges"
-                " FROM effects WHERE service='payments' AND state<>'tombstone'"
-                " GROUP BY currency ORDER BY currency"
+                f" FROM effects WHERE service='payments' AND state<>'tombstone' {where}"
+                " GROUP BY currency ORDER BY currency",
+                values,
             )
             return [dict(row) for row in found]
 

@@ -91,7 +91,7 @@ def test_both_notifications_of_a_step_are_sent(sandbox: Sandbox):
 )
 def test_what_no_service_of_ours_says_is_no_refusal(settings: Any, status: int, body: bytes):
     class Stranger(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:  # noqa: N802
+        def do_POST(self) -> None:
             self.rfile.read(int(self.headers["Content-Length"]))
             self.send_response(status)
             self.send_header("Content-Length", str(len(body)))
