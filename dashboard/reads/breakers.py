@@ -82,10 +82,11 @@ class Breaker:
         return f"{self.status.failure_count} failures in a row, opens at {self.status.threshold}"
 
     @property
-    def transitions(self) -> list[Transition]:
-        """The newest first."""
+    def transitions(self) -> list[tuple[str, Transition]]:
+        """With the word of each new state, the newest first."""
         newest = sorted(self.status.transitions, key=lambda item: str(item.at or ""), reverse=True)
-        return newest[:SHOWN_TRANSITIONS]
+        shown = newest[:SHOWN_TRANSITIONS]
+        return [(STATES[item.state][1] if item.state in STATES else item.state, item) for item in shown]
 
 
 @dataclass(frozen=True, slots=True)

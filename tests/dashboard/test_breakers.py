@@ -40,7 +40,11 @@ async def card(dependency: str, viewer: Viewer = OTTO) -> breakers.Breaker | Non
 
 async def test_an_open_breaker_says_why_and_what_it_holds(client, queue, worker, dependency):
     probe = datetime.now(UTC) + timedelta(seconds=134)
-    answers = circuit(dependency, next_probe_at=probe.isoformat(), last_error="503 Service Unavailable")
+    history = [
+        {"at": "2026-11-21T03:00:00Z", "state": "OPEN", "why": "first"},
+        {"at": "2026-11-21T03:05:00Z", "state": "HALF_OPEN", "why": "later"},
+    ]
+    answers = circuit(dependency, next_probe_at=probe.isoformat(), transitions=history)
     amount = (SearchAttributePair(ORDER_AMOUNT, 12.5),)
     async with worker(queue, workflows=[Siding]):
         await stand(client, queue, f"breaker-{dependency}", answers=answers, circuit_state="OPEN")
@@ -52,6 +56,10 @@ async def test_an_open_breaker_says_why_and_what_it_holds(client, queue, worker,
         found = await eventually(lambda: _answered(dependency, held=2))
     assert found.look == ("stop", "Open", "stop")
     assert found.probes_at == probe
+    assert [(word, change.why) for word, change in found.transitions] == [
+        ("Half open", "later"),
+        ("Open", "first"),
+    ]
     assert found.held.sums == {"EUR": 2500}
     assert f"breaker%3A{dependency}" in found.held.url
 
