@@ -1,4 +1,4 @@
-"""Django settings, composed from the typed settings of each app; all errors of all apps are reported at once."""
+"""Django settings, composed from the typed settings of each app; errors of all apps are told at once."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from workers.conf import Conf, ConfigurationError, WorkersConf, compose
 
 
 def _conf_class(app: str) -> type[Conf] | None:
-    """An app's subclass of Conf in `<app>/conf.py`, if it has one. Names only: no floor imports the one above."""
+    """An app's subclass of Conf in `<app>/conf.py`, if any. Names only: no floor imports the one above."""
     module = import_module(f"{app}.conf")
     own = (
         item
@@ -161,11 +161,13 @@ LOGGING = {
         "console": {"class": "logging.StreamHandler", "formatter": "plain"},
         "quiet": {"class": "logging.NullHandler"},
     },
+    "filters": {"on_purpose": {"()": "workers.logs.OnPurpose"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "axes": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
-        "uvicorn.access": {"level": "WARNING"},
+        "uvicorn": {"level": "WARNING"},
+        "temporalio.activity": {"filters": ["on_purpose"]},
         # Anybody can send any Host header; the answer 400 says enough.
         "django.security.DisallowedHost": {"handlers": ["quiet"], "propagate": False},
     },

@@ -29,7 +29,7 @@ WORDS = {
     SagaState.STUCK: ("stop", "Stuck"),
 }
 # What has not been undone is not always still to be undone.
-AHEAD = {
+AHEAD: dict[str, str] = {
     SagaState.RUNNING: "stands by",
     SagaState.COMPLETED: "not needed",
     SagaState.COMPENSATED: "not needed",
@@ -101,7 +101,9 @@ def _forward(run: RunPage, step: StepStatus) -> Side:
     tries, details = _attempts(run, step.activity_id)
     name = f"{step.name or 'Unnamed step'}{f', {money(step.amount)}' if step.amount else ''}"
     told = [step.error or "", *details, "cannot be undone" if step.point_of_no_return else ""]
-    key = f"key {step.idempotency_key}" if step.idempotency_key else ""
+    # Keys begin with the first run id, which the page shows already.
+    key = step.idempotency_key.replace(run.first_run_id, "…") if run.first_run_id else step.idempotency_key
+    key = f"key {key}" if key else ""
     return Side(
         s, name, f"{word}, {tries}" if tries else word, " · ".join(text for text in (*told, key) if text)
     )
