@@ -33,6 +33,10 @@ WorkerFactory = Callable[..., AbstractAsyncContextManager[None]]
 async def server() -> AsyncIterator[str]:
     """The address of the run's Temporal server, with the attributes of all apps; settings point to it."""
     given = os.environ.get("TEMPORAL_ADDRESS")
+    if given and not given.startswith(("127.0.0.1:", "localhost:")):
+        pytest.exit(
+            f"TEMPORAL_ADDRESS is {given}; tests write to their server, so it must be a local one.", 2
+        )
     started = None if given else await devserver.start()
     address = given or (started.address if started else "")
     os.environ["TEMPORAL_ADDRESS"] = address  # for the processes that tests start
