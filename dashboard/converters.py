@@ -8,8 +8,8 @@ from urllib.parse import quote, unquote
 class TemporalId:
     """A workflow or run id in one path segment.
 
-    Temporal allows any text, also slashes, so the id is quoted before Django quotes the path: a slash travels as
-    %252F, and plain ids look as they are.
+    Temporal allows any text, also slashes, so the id is quoted before Django quotes the path: a slash
+    travels as %252F, and plain ids look as they are.
     """
 
     regex = "[^/]{1,1000}"
