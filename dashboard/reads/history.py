@@ -6,15 +6,12 @@ events, so attempts of a pending activity come from describe.
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
 from temporalio.api.common.v1 import Payload, WorkflowExecution
-from temporalio.api.enums.v1 import EventType
-from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.api.workflowservice.v1 import (
     GetWorkflowExecutionHistoryRequest,
@@ -22,6 +19,18 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client
 
+from dashboard.reads.events import (
+    CUTS,
+    DETAILS,
+    ENDS,
+    LONGEST,
+    NAMES,
+    QUIET,
+    STARTS,
+    attributes_of,
+    event_name,
+    reason,
+)
 from dashboard.reads.payloads import decode, shorten
 from dashboard.visibility.rows import moment
 from workers.conf import conf
@@ -29,7 +38,6 @@ from workers.errors import rpc_errors
 
 READ = 300  # events
 SHOWN = 100
-LONGEST = 300  # characters of a detail
 
 
 @dataclass(slots=True)
@@ -81,84 +89,6 @@ class History:
         return next(matching, None) if activity_id else None
 
 
-def reason(failure: Failure) -> str:
-    """Why something failed: the innermost message, which is the one that says it."""
-    deepest = failure
-    for _ in range(20):
-        if not deepest.HasField("cause"):
-            break
-        deepest = deepest.cause
-    text = deepest.message or failure.message
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
-
-
-def _words(name: str) -> str:
-    """EVENT_TYPE_ACTIVITY_TASK_SCHEDULED -> Activity scheduled; a number that this SDK does not know
-    stays one."""
-    text = re.sub("^event_type_|workflow_execution_(?!update)", "", name.lower()).replace("_task", "")
-    text = text.replace("_", " ").strip()
-    return text[:1].upper() + text[1:]
-
-
-def _event_name(event: HistoryEvent) -> str:
-    try:
-        return _words(EventType.Name(event.event_type))
-    except ValueError:
-        return f"Event of type {int(event.event_type)}"
-
-
-STARTS: dict[str, tuple[str, Callable[[Any], str]]] = {
-    "activity_task_scheduled": ("activity", lambda a: a.activity_type.name),
-    "timer_started": ("timer", lambda a: "Timer"),
-    "start_child_workflow_execution_initiated": ("child", lambda a: a.workflow_type.name),
-    "nexus_operation_scheduled": ("nexus", lambda a: f"{a.service} {a.operation}"),
-}
-# Which field of an event's attributes names the event that it ends, and the colour of that end.
-ENDS = {
-    "activity_task_completed": ("scheduled_event_id", "done"),
-    "activity_task_failed": ("scheduled_event_id", "stop"),
-    "activity_task_timed_out": ("scheduled_event_id", "stop"),
-    "activity_task_canceled": ("scheduled_event_id", "rest"),
-    "timer_fired": ("started_event_id", "rest"),
-    "timer_canceled": ("started_event_id", "rest"),
-    "child_workflow_execution_completed": ("initiated_event_id", "done"),
-    "child_workflow_execution_failed": ("initiated_event_id", "stop"),
-    "child_workflow_execution_timed_out": ("initiated_event_id", "stop"),
-    "child_workflow_execution_terminated": ("initiated_event_id", "stop"),
-    "child_workflow_execution_canceled": ("initiated_event_id", "rest"),
-    "start_child_workflow_execution_failed": ("initiated_event_id", "stop"),
-    "nexus_operation_completed": ("scheduled_event_id", "done"),
-    "nexus_operation_failed": ("scheduled_event_id", "stop"),
-    "nexus_operation_canceled": ("scheduled_event_id", "rest"),
-    "nexus_operation_timed_out": ("scheduled_event_id", "stop"),
-}
-CUTS = ("workflow_execution_signaled", "workflow_execution_cancel_requested", "workflow_execution_terminated")
-DETAILS: dict[str, Callable[[Any], str]] = {
-    "workflow_execution_started": lambda a: a.workflow_type.name,
-    "workflow_execution_signaled": lambda a: f"{a.signal_name}, from {a.identity or 'a workflow'}",
-    "workflow_execution_cancel_requested": lambda a: a.cause,
-    "workflow_execution_terminated": lambda a: a.reason,
-    "workflow_task_failed": lambda a: reason(a.failure),
-    "marker_recorded": lambda a: a.marker_name,
-    "workflow_execution_continued_as_new": lambda a: f"goes on as run {a.new_execution_run_id}",
-    "signal_external_workflow_execution_initiated": lambda a: (
-        f"{a.signal_name} to {a.workflow_execution.workflow_id}"
-    ),
-    "upsert_workflow_search_attributes": lambda a: ", ".join(sorted(a.search_attributes.indexed_fields)),
-    "workflow_properties_modified": lambda a: ", ".join(sorted(a.upserted_memo.fields)),
-    "timer_started": lambda a: f"{a.start_to_fire_timeout.ToTimedelta().total_seconds():g} s",
-    "workflow_execution_update_accepted": lambda a: a.accepted_request.input.name,
-}
-QUIET = ("workflow_task_scheduled", "workflow_task_started", "workflow_task_completed")
-
-
-def _attributes(event: HistoryEvent) -> tuple[str, Any]:
-    """The kind of an event in snake case, and its attributes; ("", None) for one that this SDK does not
-    know."""
-    which = event.WhichOneof("attributes")
-    return (which.removesuffix("_event_attributes"), getattr(event, which)) if which else ("", None)
-
-
 def _end(span: Span, kind: str, attributes: Any, s: str, at: datetime | None) -> None:
     span.end, span.s = at, s
     if "timed_out" in kind:
@@ -177,7 +107,7 @@ class _Reader:
 
     def read(self, event: HistoryEvent) -> None:
         """Take in one event."""
-        kind, attributes = _attributes(event)
+        kind, attributes = attributes_of(event)
         at = moment(event.event_time)
         detail = ""
         if kind in STARTS:
@@ -191,7 +121,7 @@ class _Reader:
         else:
             self._lifecycle(kind, attributes)
         detail = DETAILS[kind](attributes) if kind in DETAILS and kind not in STARTS else detail
-        line = Line(event.event_id, _event_name(event), detail[:LONGEST], at)
+        line = Line(event.event_id, NAMES.get(kind) or event_name(event), detail[:LONGEST], at)
         if kind not in QUIET:
             self.history.lines.append(line)
         if kind in CUTS:

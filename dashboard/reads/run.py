@@ -17,7 +17,8 @@ from dashboard.access import Subject, Verb, Viewer, authorise
 from dashboard.live.regions import Seen, seen
 from dashboard.reads.answers import Asked, Known, ask, query
 from dashboard.reads.describe import describe
-from dashboard.reads.history import History, read_history, reason
+from dashboard.reads.events import reason
+from dashboard.reads.history import History, read_history
 from dashboard.visibility.rows import Row, moment, read_rows
 from workers.attributes import TENANT_ID
 from workers.connection import get_client

@@ -109,10 +109,10 @@ def columns(rows: Sequence[Row], workflow_type: str, available: Collection[str])
                 "n" if item.kind in ("money", "number") else "muted off" if item.source == "attribute" else ""
             )
             out.append(Column(item.label, css, partial(_registered, column=item)))
-    out.append(Column("Started", "muted off", lambda row: str(tags.clock(row.start_time))))
     if ours and "Deadline" in available:
         out.append(Column("Time left", "n", lambda row: str(tags.left(row.deadline)) if row.open else ""))
-    else:
+    out.append(Column("Started", "muted off", lambda row: str(tags.clock(row.start_time))))
+    if not ours:
         out.append(Column("Closed", "muted off", lambda row: str(tags.clock(row.close_time))))
     return out
 

@@ -3,7 +3,9 @@ can, and those that answer none are shown all the same."""
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 import uuid
 from html import unescape
 
@@ -13,8 +15,10 @@ from django.urls import reverse
 from temporalio.worker import Worker
 
 from dashboard.live import regions
+from dashboard.reads import answers
 from tests.dashboard.shunting import FULL, HALF, Foreign, Silent, refund
 from tests.support import eventually
+from workers.errors import NoAnswer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -127,3 +131,43 @@ async def test_the_list_shows_foreign_types_with_what_every_workflow_has(client,
     assert "<th>Type</th>" in text
     assert "<th>Closed</th>" in text
     assert "<th>Stage</th>" not in text
+
+
+async def test_the_first_paint_does_not_wait_for_a_slow_answer(client, queue, foreign, monkeypatch):
+    handle = await foreign({"get_progress": {"total": 3, "done": 1}})
+    real, gate = answers.query, asyncio.Event()
+
+    async def slow(handle, name, **more):
+        if name == "get_progress":
+            await gate.wait()
+        return await real(handle, name, **more)
+
+    monkeypatch.setattr(answers, "query", slow)
+    asked = answers.Asked(handle.id, handle.result_run_id, queue, f"slow {handle.id}", None)
+    began = time.monotonic()
+    known = await answers.ask(client, asked, 0.3)
+    waited = time.monotonic() - began
+    assert waited < 1.5
+    assert "get_progress" not in known.answers
+    gate.set()
+
+    later = await eventually(lambda: known.answers.get("get_progress"))
+
+    assert later.value == {"total": 3, "done": 1}
+
+
+async def test_an_answer_stays_with_its_age_when_nobody_answers_any_more(client, queue, foreign, monkeypatch):
+    handle = await foreign({"get_progress": {"total": 3, "done": 1}})
+    asked = answers.Asked(handle.id, handle.result_run_id, queue, f"gone {handle.id}", None)
+    known = await answers.ask(client, asked, 5)
+    first = known.answers["get_progress"]
+
+    async def nobody(*args, **more):
+        raise NoAnswer("No worker answers.")
+
+    monkeypatch.setattr(answers, "query", nobody)
+    known.asked = 0.0
+    again = await answers.ask(client, asked, 5)
+
+    assert again.silent == "No worker answers."
+    assert (again.answers["get_progress"].value, again.answers["get_progress"].at) == (first.value, first.at)

@@ -155,7 +155,7 @@ async def test_history_is_told_in_sentences_with_whoever_interfered(
 
     lines = re.findall(r'<td class="lead">([^<]*)</td>', text)
     assert lines[0] == "Completed"
-    assert "Signaled" in lines
+    assert "Signal received" in lines
     assert lines[-1] == "Started"
     assert "go, from" in text
 
@@ -226,3 +226,13 @@ async def test_after_continue_as_new_both_runs_lead_on(client, queue, browser, w
     assert f'href="{reverse("workflow", args=[workflow_id])}">newest run' in old
     assert "It goes on as a newer run." in old
     assert first.result_run_id in new
+
+
+async def test_a_signal_names_whoever_decided(client, queue, browser, workflow_id):
+    handle = await stand(client, queue, workflow_id)
+    await handle.signal("approve", {"actor": "Mara Lind", "reason": "<b>known"})
+
+    regions.forget()
+    raw = (await browser.get(reverse("run", args=[handle.id, handle.result_run_id]))).content.decode()
+
+    assert "approve by Mara Lind: &lt;b&gt;known" in raw
