@@ -1,4 +1,4 @@
-"""History events in words: what each kind is called, what it starts or ends, and the detail that people want."""
+"""History events in words: what each kind is called, what it starts or ends, and its detail."""
 
 from __future__ import annotations
 
