@@ -40,16 +40,16 @@ def _set_up(state: str) -> None:
 @asynccontextmanager
 async def _temporal(ui_port: int = 0) -> AsyncIterator[Any]:
     """A client of a fresh server with all attributes; the settings of this process point to it."""
-    from django.conf import settings
-
+    from bench.settings import point
     from workers import devserver
     from workers.attributes import PLATFORM, ensure
+    from workers.conf import conf
     from workers.connection import connect, set_client
     from workers.registry import registry
 
     server = await devserver.start(ui_port=ui_port)
     try:
-        settings.WORKERS = settings.WORKERS.model_copy(update={"address": server.address})
+        point(workers=conf().model_copy(update={"address": server.address}))
         registry.load()
         client = await connect(patient=True)
         await ensure(client, [*PLATFORM, *registry.attributes])
@@ -63,13 +63,13 @@ async def _temporal(ui_port: int = 0) -> AsyncIterator[Any]:
 @asynccontextmanager
 async def _web(port: int) -> AsyncIterator[str]:
     """The web server, on the server that the settings name."""
-    from django.conf import settings
+    from workers.conf import conf
 
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "uvicorn", "dashboard.asgi:application", "--port", str(port)),
         *("--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3"),
         cwd=ROOT,
-        env={**os.environ, "TEMPORAL_ADDRESS": settings.WORKERS.address},
+        env={**os.environ, "TEMPORAL_ADDRESS": conf().address},
     )
     url = f"http://127.0.0.1:{port}"
     try:

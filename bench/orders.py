@@ -13,13 +13,14 @@ from pathlib import Path
 from statistics import median
 
 import uvicorn
-from django.conf import settings
 from temporalio.client import Client
 from temporalio.worker import Worker
 
 from bench.bare import QUEUE, BareOrder
 from bench.results import Row, at_most, told
+from bench.settings import point
 from orders.activities import ALL
+from orders.conf import conf
 from orders.messages import OrderInput, OrderLine
 from orders.sandbox.app import create
 from orders.sandbox.ledger import Ledger
@@ -41,7 +42,7 @@ def sandbox(folder: Path) -> Iterator[None]:
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listener]}, daemon=True)
         thread.start()
         url = f"http://127.0.0.1:{listener.getsockname()[1]}"
-        settings.ORDERS = settings.ORDERS.model_copy(update={"sandbox_url": url})
+        point(orders=conf().model_copy(update={"sandbox_url": url}))
         try:
             yield
         finally:

@@ -20,7 +20,7 @@ from xml.etree import ElementTree as ET
 
 from dashboard.conf import DashboardConf
 from orders.conf import OrdersConf
-from workers import devserver
+from workers import devbinary, devserver
 from workers.conf import WorkersConf
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -96,7 +96,7 @@ async def main(slow: bool) -> int:
     begun, tally = time.monotonic(), Tally()
     try:
         server = await devserver.start()
-    except devserver.Unavailable as error:
+    except devbinary.Unavailable as error:
         print(error, file=sys.stderr)
         return 1
     chosen = ["-m", "slow" if slow else "not slow"]

@@ -6,7 +6,7 @@ import asyncio
 from pathlib import Path
 
 from dashboard.supervisor.place import Failure
-from workers import devserver
+from workers import devbinary, devserver
 from workers.conf import ConfigurationError, WorkersConf
 from workers.connection import connect
 from workers.errors import TemporalError, rpc_errors
@@ -20,7 +20,7 @@ async def start(state: Path, port: int) -> devserver.DevServer:
     """Our own server, which finds everything of the last time again. Raises Failure."""
     try:
         return await devserver.start(port=port, database=state / "temporal.db", namespace=NAMESPACE)
-    except devserver.Unavailable as error:
+    except devbinary.Unavailable as error:
         raise Failure(str(error)) from error
 
 
