@@ -34,8 +34,7 @@ from workers.contracts import Money, Outcome, Verdict
 from workers.errors import TemporalError
 
 OFFERED = ("approve", "reject", "cancel")
-MOST_AT_ONCE = 200
-SENT_AT_ONCE = 20
+MOST_AT_ONCE, SENT_AT_ONCE = 200, 20
 BULK_PATIENCE = 3  # times the wait of a single verdict
 REFUSALS = (Invalid, Closed, Forbidden, Hidden, TemporalError)
 STATUS = {Invalid: 422, Closed: 409, Forbidden: 403, Hidden: 404}
@@ -119,9 +118,6 @@ class OrderAdmin(OrderAdminBase):
     list_display = ("order_id", "customer_name", "total", "strategy", "created_by", "created_at", "console")
     list_filter = ("strategy", "currency", "created_at")
     search_fields = ("order_id", "customer_name", "customer_id", "created_by")
-    search_help_text = "Order, customer's name or id, or who placed it"
-    list_per_page = 50
-    show_full_result_count = False
     fields = (
         *("order_id", "console", "customer_name", "customer_id", "total", "items", "strategy", "priority"),
         *("created_by", "created_at"),

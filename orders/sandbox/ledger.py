@@ -136,36 +136,26 @@ class Ledger:
                 raise Refused(409, "key_reused", "This undo key was used for another step.")
             if known:
                 return Answer(known["reference"], known["detail"], created=False)
-            effect = db.execute(
-                "SELECT * FROM effects WHERE service=? AND key=?", (service, body.key)
-            ).fetchone()
-            undid = bool(effect) and effect["state"] == "done"
-            if undid:
-                db.execute("UPDATE effects SET state='undone' WHERE id=?", (effect["id"],))
-            elif not effect:
-                self._insert(
-                    db, (service, body.key, body.order_id, _now(), "tombstone", "", 0, "", "never happened")
-                )
-            detail = (
-                f"undid {effect['reference']}" if undid else "already undone" if effect else "nothing to undo"
-            )
-            reference = f"{effect['reference']}/U" if undid else ""
+            answer = self._undo(db, service, body)
+            row = (service, body.undo_key, body.key, body.order_id, _now(), answer.reference, body.reason)
             db.execute(
                 "INSERT INTO undos (service, undo_key, key, order_id, at, reference, reason, detail, undid)"
                 " VALUES (?,?,?,?,?,?,?,?,?)",
-                (
-                    service,
-                    body.undo_key,
-                    body.key,
-                    body.order_id,
-                    _now(),
-                    reference,
-                    body.reason,
-                    detail,
-                    undid,
-                ),
+                (*row, answer.detail, bool(answer.reference)),
             )
-        return Answer(reference, detail, created=True)
+        return answer
+
+    def _undo(self, db: sqlite3.Connection, service: Service, body: UndoBody) -> Answer:
+        """The undo itself; its answer has a reference when there was something to undo."""
+        effect = db.execute("SELECT * FROM effects WHERE service=? AND key=?", (service, body.key)).fetchone()
+        if not effect:
+            row = (service, body.key, body.order_id, _now(), "tombstone", "", 0, "", "never happened")
+            self._insert(db, row)
+            return Answer("", "nothing to undo", created=True)
+        if effect["state"] != "done":
+            return Answer("", "already undone", created=True)
+        db.execute("UPDATE effects SET state='undone' WHERE id=?", (effect["id"],))
+        return Answer(f"{effect['reference']}/U", f"undid {effect['reference']}", created=True)
 
     def faults(self) -> dict[str, Fault]:
         with self._open() as db:

@@ -23,7 +23,10 @@ from tests.orders.samples import body, new_order
 from tests.support import eventually
 from workers.contracts import Decision, Signal
 from workers.launch import launch
-from workers.patterns.breaker import dependency_of
+from workers.patterns.breaker import QUEUE as BREAKER_QUEUE
+from workers.patterns.breaker import BreakerConfig, breaker_id, dependency_of
+from workers.registry import registry
+from workers.runtime import start_breakers
 
 
 def test_the_activities_have_their_names_and_breakers():
@@ -114,6 +117,32 @@ async def test_a_charge_that_timed_out_after_it_happened_is_undone_exactly_once(
         {"currency": "EUR", "charged": 9800, "refunded": 9800, "standing": 0, "charges": 1}
     ]
     assert [(row["service"], row["undid"]) for row in ledger["undos"]].count(("payments", 1)) == 1
+
+
+@pytest.mark.timeout(90)
+async def test_broken_payments_hold_orders_until_they_are_healed(
+    client: Client, worker: Any, sandbox: Sandbox, monkeypatch: Any
+):
+    quick = BreakerConfig(dependency="payments", threshold=2, open_seconds=1)
+    monkeypatch.setitem(registry.breakers, "payments", quick)
+    sandbox.fault("payments", "outage")
+    await start_breakers(client)
+    orders = [new_order() for _ in range(3)]
+    held = "ExecutionStatus = 'Running' AND WaitingFor = 'breaker:payments' AND WorkflowId = 'order-{}'"
+
+    async def all_held() -> bool:
+        counts = [(await client.count_workflows(held.format(new.order_id))).count for new in orders]
+        return all(counts)
+
+    async with worker(QUEUE, BREAKER_QUEUE):
+        handles = [await start(new, client, held_retry_seconds=30) for new in orders]
+        await eventually(all_held, timeout=30, every=0.2)
+        sandbox.fault("payments")
+        results = await asyncio.wait_for(asyncio.gather(*(handle.result() for handle in handles)), 30)
+    assert {result["stage"] for result in results} == {Stage.DELIVERED}
+    assert all(sandbox.ledger(new.order_id)["balanced"] for new in orders)
+    for dependency in registry.breakers:
+        await client.get_workflow_handle(breaker_id(dependency)).terminate()
 
 
 @pytest.mark.slow
