@@ -64,7 +64,7 @@ def queue() -> str:
 
 
 @pytest.fixture
-def worker(client: Client) -> WorkerFactory:
+def worker(client: Client, django_db_blocker: Any) -> WorkerFactory:
     """`async with worker(queue, workflows=[...], activities=[...]):` as runworker would run it.
 
     Without workflows and activities: what the registry has for that queue.
@@ -78,6 +78,8 @@ def worker(client: Client) -> WorkerFactory:
     ) -> AsyncIterator[None]:
         interceptors = worker_interceptors(client)  # shared, as in a worker process
         async with AsyncExitStack() as stack:
+            # Activities tidy up connections that earlier tests left open, also in tests without a database.
+            stack.enter_context(django_db_blocker.unblock())
             executor = stack.enter_context(ThreadPoolExecutor(16))
             for name in queues:
                 known = registry.queues.get(name)
