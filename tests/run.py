@@ -26,6 +26,7 @@ from workers.conf import WorkersConf
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit code when nothing was collected
 BROWSER = "tests/browser"
+LIMIT = 1800  # seconds for one invocation: a run that hangs must end by itself
 
 
 @dataclass
@@ -63,7 +64,11 @@ def pytest(name: str, arguments: list[str], address: str, tally: Tally) -> None:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "--durations=10", f"--junitxml={report}", *arguments]
         told = {**environment(address), "SIGNALBOX_STATE_DIR": str(Path(folder) / "state")}
-        code = subprocess.run(command, cwd=ROOT, env=told, check=False).returncode
+        try:
+            code = subprocess.run(command, cwd=ROOT, env=told, check=False, timeout=LIMIT).returncode
+        except subprocess.TimeoutExpired:
+            tally.broken.append(f"{name} (ended after {LIMIT} s)")
+            return
         if report.exists():
             tally.read(report)
         if code not in (0, NO_TESTS):
