@@ -61,6 +61,11 @@ class Known:
     silent: str = ""
     asked: float = 0.0
     asking: asyncio.Task[None] | None = None
+    events: int = 0
+
+    def after(self, events: int) -> Known:
+        """The same answers for a history that went on; what is still on its way here is too old for it."""
+        return Known(dict(self.answers), self.declared, self.silent, events=events)
 
     def put(self, name: str, value: Any) -> None:
         """A fresh answer."""
@@ -75,13 +80,14 @@ class Known:
 @dataclass(frozen=True, slots=True)
 class Asked:
     """Which run is asked: `kind` is what its declaration is shared by (its type and build, or the run
-    alone)."""
+    alone); `events` is the length of its history, of which its state is a function."""
 
     workflow_id: str
     run_id: str
     queue: str
     kind: str
     waiting_for: str | None
+    events: int = 0
 
 
 _known: OrderedDict[tuple[str, str, str], Known] = OrderedDict()
@@ -189,7 +195,10 @@ async def ask(client: Client, asked: Asked, patience: float) -> Known:
     """What a run answers, as far as it is known after `patience` seconds. Readers of one run share the
     asking; what comes later is there for the next one who looks."""
     key = (client.namespace, asked.workflow_id, asked.run_id)
-    known = _known.setdefault(key, Known())
+    known = _known.get(key, Known())
+    if known.events != asked.events:
+        known = known.after(asked.events)
+    _known[key] = known
     _known.move_to_end(key)
     _bounded(_known)
     loop = asyncio.get_running_loop()

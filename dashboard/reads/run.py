@@ -102,7 +102,8 @@ def _asked(row: Row, described: DescribeWorkflowExecutionResponse, queue: str) -
     """Runs of one type, queue and build declare the same; without a build only the run itself does."""
     build = described.workflow_execution_info.most_recent_worker_version_stamp.build_id
     kind = f"{row.workflow_type}\n{queue}\n{build}" if build else f"{row.workflow_id}\n{row.run_id}"
-    return Asked(row.workflow_id, row.run_id, queue, kind, row.waiting_for)
+    events = described.workflow_execution_info.history_length
+    return Asked(row.workflow_id, row.run_id, queue, kind, row.waiting_for, events)
 
 
 def _subject(row: Row) -> Subject:

@@ -180,3 +180,38 @@ async def test_an_answer_stays_with_its_age_when_nobody_answers_any_more(client,
 
     assert again.silent == "No worker answers."
     assert (again.answers["get_progress"].value, again.answers["get_progress"].at) == (first.value, first.at)
+
+
+async def test_a_history_that_went_on_is_asked_again_at_once(client, queue, foreign, monkeypatch):
+    handle = await foreign({"get_progress": {"total": 3, "done": 1}})
+    real, asked_for = answers.query, []
+
+    async def counted(handle, name, **more):
+        asked_for.append(str(name))
+        return await real(handle, name, **more)
+
+    monkeypatch.setattr(answers, "query", counted)
+    monkeypatch.setattr(answers, "FRESH", 3600.0)
+
+    async def answered(events: int) -> int:
+        asked_for.clear()
+        known = await answers.ask(
+            client,
+            answers.Asked(handle.id, handle.result_run_id, queue, f"on {handle.id}", None, events),
+            5,
+        )
+        assert known.answers["get_progress"].value == {"total": 3, "done": 1}
+        return asked_for.count("get_progress")
+
+    await eventually(lambda: has_answer(client, handle, queue))
+    assert await answered(5) == 1
+    assert await answered(5) == 0
+    assert await answered(6) == 1
+
+
+async def has_answer(client, handle, queue) -> bool:
+    """The server may take a moment to know that a worker polls."""
+    asked = answers.Asked(handle.id, handle.result_run_id, queue, f"on {handle.id}", None, 1)
+    known = await answers.ask(client, asked, 5)
+    known.asked = 0.0
+    return "get_progress" in known.answers and not known.answers["get_progress"].problem
