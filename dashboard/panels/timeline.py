@@ -6,6 +6,7 @@ Places are percentages for attributes of SVG, as the content security policy all
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -15,7 +16,7 @@ from dashboard.templatetags.signalbox import duration
 
 MOST = 40
 UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"), (0.001, "ms"))
-PARTS = 5
+MOST_MARKS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +56,13 @@ def _bar(span: Span, start: datetime, now: datetime, seconds: float) -> Bar:
     )
 
 
+def _marks(length: float) -> list[tuple[str, str]]:
+    """Round numbers along a scale of `length` units: steps of 1, 2 or 5 times a power of ten."""
+    power = 10 ** math.floor(math.log10(length / MOST_MARKS))
+    step = next(power * size for size in (1, 2, 5, 10) if power * size * MOST_MARKS >= length)
+    return [(f"{100 * step * n / length:.4g}", f"{step * n:.4g}") for n in range(math.ceil(length / step))]
+
+
 def draw(run: RunPage) -> Timeline | None:
     """The timeline of a run; None where nothing has taken time yet."""
     start = run.row.start_time
@@ -63,7 +71,7 @@ def draw(run: RunPage) -> Timeline | None:
     end = run.row.close_time or datetime.now(UTC)
     seconds = max((end - start).total_seconds(), 0.001)
     unit, name = next(((size, name) for size, name in UNITS if seconds >= size), UNITS[-1])
-    marks = [(f"{100 * part / PARTS:.4g}", f"{seconds / unit * part / PARTS:.3g}") for part in range(PARTS)]
+    marks = _marks(seconds / unit)
     shown = run.history.spans[-MOST:]
     cuts = [
         (f"{_percent(line.at, start, seconds):.4g}", line) for line in run.history.cuts[-MOST:] if line.at

@@ -11,6 +11,8 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
+from dashboard.templatetags.signalbox import duration
+
 LONGEST = 300  # characters of a detail
 
 
@@ -105,7 +107,7 @@ DETAILS: dict[str, Callable[[Any], str]] = {
     ),
     "upsert_workflow_search_attributes": lambda a: ", ".join(sorted(a.search_attributes.indexed_fields)),
     "workflow_properties_modified": lambda a: ", ".join(sorted(a.upserted_memo.fields)),
-    "timer_started": lambda a: f"{a.start_to_fire_timeout.ToTimedelta().total_seconds():g} s",
+    "timer_started": lambda a: f"for {duration(a.start_to_fire_timeout.ToTimedelta())}",
     "workflow_execution_update_accepted": lambda a: a.accepted_request.input.name,
 }
 QUIET = ("workflow_task_scheduled", "workflow_task_started", "workflow_task_completed")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -37,6 +37,10 @@ def text(value: Any) -> str:
     """A decoded value as one line of plain text, cut where it is long."""
     if value is None:
         return ""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, datetime):
+        return f"{value.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
     line = ", ".join(map(str, value)) if isinstance(value, list) else str(value)
     return line if len(line) <= LONGEST else f"{line[:LONGEST]}…"
 
