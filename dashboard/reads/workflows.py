@@ -18,7 +18,7 @@ from dashboard.visibility.known import attribute_types
 from dashboard.visibility.literal import Comparison
 from dashboard.visibility.query import Filter, Refused, scoped
 from dashboard.visibility.rows import Row, attributes_of, read_rows
-from dashboard.visibility.scan import Total, glance
+from dashboard.visibility.scan import Scan, Total, glance
 from workers.conf import conf
 from workers.connection import get_client
 from workers.errors import BadQuery, rpc_errors
@@ -95,13 +95,15 @@ async def _counts(client: Client, query: str) -> dict[str, int]:
     return {str(name): group.count for name, group in zip(names, answer.groups, strict=True)}
 
 
-def _narrow(narrowed: Filter, scan_rows: list[Row]) -> list[Row] | None:
-    """The scanned rows that the filter means, where that can be told from type alone; None where it
-    cannot."""
-    plain = replace(narrowed, status="", condition="", workflow_type="")
-    if plain != Filter():
+def _narrow(client: Client, viewer: Viewer, narrowed: Filter) -> Scan | None:
+    """The scanned runs that the filter means, where that can be told from type alone; None where it
+    cannot. Then no scan is begun either: it would take the server's time from the page that is drawn."""
+    if replace(narrowed, status="", condition="", workflow_type="") != Filter():
         return None
-    return [row for row in scan_rows if narrowed.workflow_type in ("", row.workflow_type)]
+    scan = glance(client, viewer)
+    if scan is None or not narrowed.workflow_type:
+        return scan
+    return replace(scan, rows=[row for row in scan.rows if row.workflow_type == narrowed.workflow_type])
 
 
 def _located(message: str, query: str, raw: str) -> str:
@@ -132,15 +134,14 @@ async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Li
         if not token:
             raise
         raise Refused({"form": "There is no such page of the list; start from the first one."}) from error
-    scan = glance(client, viewer)
-    open_rows = _narrow(narrowed, scan.rows) if scan else None
+    scan = _narrow(client, viewer, narrowed)
     return Listing(
         query=narrowed.to_query(types),
         rows=rows,
         next_token=after,
         types=types,
         counts=counts,
-        scan=replace(scan, rows=open_rows).by_condition() if scan and open_rows is not None else None,
+        scan=scan.by_condition() if scan else None,
         scan_complete=scan.complete if scan else True,
         exact=exact,
     )
