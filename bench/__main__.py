@@ -18,6 +18,7 @@ import httpx
 
 ROOT = Path(__file__).resolve().parent.parent
 _SEED_SECONDS = 600.0
+_REST_SECONDS = 20.0  # the server still writes after the last start
 _START_SECONDS = 60.0
 
 
@@ -114,6 +115,7 @@ async def _lists(workflows: int, rounds: int) -> list[Any]:
     async with _temporal(ui_port=free["ui"]) as client:
         print(f"Seeding {workflows} workflows ...")
         await seed(client, workflows, _SEED_SECONDS)
+        await asyncio.sleep(_REST_SECONDS)
         theirs = f"http://127.0.0.1:{free['ui']}/namespaces/{client.namespace}/workflows"
         theirs += str(httpx.URL("", params={"query": query, "per-page": pages.ROWS}))
         async with _web(free["web"]) as url:
