@@ -39,7 +39,7 @@ def test_hostile_text_stays_text(template):
 def test_a_status_is_word_shape_and_colour():
     out = render("{% status 'wait' 'Half open' 'half' %}")
     assert 'data-s="wait"' in out
-    assert "sprite.svg#half" in out
+    assert 'href="#s-half"' in out
     assert out.endswith("Half open</span>")
 
 
