@@ -109,9 +109,9 @@ def columns(rows: Sequence[Row], workflow_type: str, available: Collection[str])
         out.append(Column("Waits for", "off", lambda row: _text(waits_for(row.waiting_for))))
     for item in extend.columns() if ours else ():
         if item.source == "memo" or item.key in available:
-            css = (
-                "n" if item.kind in ("money", "number") else "muted off" if item.source == "attribute" else ""
-            )
+            # On a phone a row is a card without headings, where only an amount speaks for itself.
+            plain = "muted off" if item.source == "attribute" else ""
+            css = {"money": "n", "number": "n off"}.get(item.kind, plain)
             out.append(Column(item.label, css, partial(_registered, column=item)))
     if ours and "Deadline" in available:
         out.append(Column("Time left", "n", lambda row: str(tags.left(row.deadline)) if row.open else ""))

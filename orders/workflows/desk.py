@@ -105,9 +105,10 @@ class OrderDesk:
     @workflow.query(name="get_status", description="Where the order is and what happens next.")
     def status(self) -> Status:
         waiting = self._waiting_for()
-        sentence = next_sentence(
-            self._stage, self._saga.state, self._holds.dependency, self._approval.status()
-        )
+        saga = self._saga.state
+        if saga is SagaState.RUNNING and self._cancelled_by is not None:
+            saga = SagaState.COMPENSATING  # the step that runs ends first, but where this goes is settled
+        sentence = next_sentence(self._stage, saga, self._holds.dependency, self._approval.status())
         return Status(
             status=self._saga.state,
             stage=self._stage,
