@@ -11,10 +11,11 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from dashboard.access import ConsoleRequest, Verb, console
+from dashboard.access import Verb
 from dashboard.actions import decisions
 from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
 from dashboard.errors import Closed, Invalid
+from dashboard.views.guard import ConsoleRequest, console
 from dashboard.views.login import safe_next
 from workers.contracts import Outcome, Verdict
 from workers.errors import TemporalAway

@@ -9,8 +9,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from dashboard.access import ConsoleRequest, Verb, console
+from dashboard.access import Verb
 from dashboard.reads import approvals
+from dashboard.views.guard import ConsoleRequest, console
 
 
 async def _context(request: ConsoleRequest) -> dict[str, Any]:

@@ -9,10 +9,11 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from dashboard.access import ConsoleRequest, Verb, Viewer, console
+from dashboard.access import Verb, Viewer
 from dashboard.actions.kinds import KINDS
 from dashboard.conf import conf
 from dashboard.models import AuditEntry
+from dashboard.views.guard import ConsoleRequest, console
 
 PAGE = 50
 FILTERS = ("actor", "action", "workflow")

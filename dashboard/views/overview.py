@@ -8,8 +8,9 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from dashboard.access import ConsoleRequest, Verb, Viewer, console
+from dashboard.access import Verb, Viewer
 from dashboard.reads import approvals, breakers, overview
+from dashboard.views.guard import ConsoleRequest, console
 
 DUE_SHOWN = 5
 

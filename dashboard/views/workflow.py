@@ -10,12 +10,13 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from dashboard.access import ConsoleRequest, Verb, console
+from dashboard.access import Verb
 from dashboard.actions.kinds import choices
 from dashboard.panels import drawn, timeline
 from dashboard.panels.headline import headline
 from dashboard.reads import run as runs
 from dashboard.reads.payloads import shorten
+from dashboard.views.guard import ConsoleRequest, console
 from dashboard.visibility import table
 from workers.errors import TemporalAway
 

@@ -13,9 +13,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_safe
 
 from dashboard import extend
-from dashboard.access import ConsoleRequest, Verb, console
+from dashboard.access import Verb
 from dashboard.live.regions import Seen
 from dashboard.reads.workflows import SIZES, Listing, read_list
+from dashboard.views.guard import ConsoleRequest, console
 from dashboard.visibility import conditions, table
 from dashboard.visibility.literal import OPERATORS, SYSTEM
 from dashboard.visibility.query import Filter, Refused, Term, declared, list_url
