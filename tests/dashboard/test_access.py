@@ -16,12 +16,12 @@ from dashboard.access import (
     Verb,
     Viewer,
     authorise,
-    console,
     may,
     scope,
     viewer_from,
 )
 from dashboard.conf import conf
+from dashboard.views.guard import console
 
 RIGHTS = {
     "nobody": "",
