@@ -49,7 +49,6 @@ class Declared:
 
     queries: frozenset[str] = frozenset()
     signals: frozenset[str] = frozenset()
-    details: str = ""
 
 
 @dataclass(slots=True)

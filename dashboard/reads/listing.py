@@ -1,7 +1,8 @@
-"""A short list straight from the server, for reads that are not about the scanned lines."""
+"""A list straight from the server, page by page, up to a limit."""
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 
 from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
@@ -12,6 +13,7 @@ from workers.conf import conf
 from workers.errors import rpc_errors
 
 PAGE = 500
+STRIDE = 100  # rows between which other requests of this process get their turn
 
 
 async def listed(client: Client, query: str, most: int) -> tuple[list[Row], bool]:
@@ -31,7 +33,9 @@ async def listed(client: Client, query: str, most: int) -> tuple[list[Row], bool
             answer = await client.workflow_service.list_workflow_executions(
                 request, retry=True, timeout=timedelta(seconds=conf().rpc_timeout)
             )
-        rows += await read_rows(client, answer.executions)
+        for start in range(0, len(answer.executions), STRIDE):
+            rows += await read_rows(client, answer.executions[start : start + STRIDE])
+            await asyncio.sleep(0)
         token = answer.next_page_token
         if not token or len(rows) > most:
             return rows[:most], len(rows) <= most

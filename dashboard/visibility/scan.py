@@ -16,17 +16,15 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
 
 from dashboard import extend
 from dashboard.conf import conf as console
+from dashboard.reads.listing import listed
 from dashboard.visibility.literal import any_of, both
 from dashboard.visibility.query import Filter, Term, list_url, scoped
-from dashboard.visibility.rows import Row, read_rows
-from workers.conf import conf
+from dashboard.visibility.rows import Row
 from workers.contracts import WaitingFor
-from workers.errors import rpc_errors
 
 if TYPE_CHECKING:
     from dashboard.access import Viewer
@@ -35,7 +33,6 @@ FRESH = 1.0  # seconds
 # A scan of thousands takes its time: it is then kept so many times as long, so that scanning never
 # becomes the load.
 KEPT_FACTOR = 3
-PAGE = 500
 MAX_SCOPES = 200  # scopes whose last scan is kept
 
 
@@ -112,26 +109,10 @@ _running: dict[_Key, asyncio.Task[Scan]] = {}
 
 
 async def _read(client: Client, query: str) -> Scan:
-    """All pages, up to the limit. Between pages other requests of this process get their turn."""
-    limit, rows, token = console().scan_limit, list[Row](), b""
+    """All pages, up to the limit."""
     at = datetime.now(UTC)
-    while True:
-        request = ListWorkflowExecutionsRequest(
-            namespace=client.namespace,
-            query=query,
-            page_size=min(PAGE, limit - len(rows) + 1),
-            next_page_token=token,
-        )
-        with rpc_errors():
-            answer = await client.workflow_service.list_workflow_executions(
-                request, retry=True, timeout=timedelta(seconds=conf().rpc_timeout)
-            )
-        for start in range(0, len(answer.executions), 100):
-            rows += await read_rows(client, answer.executions[start : start + 100])
-            await asyncio.sleep(0)
-        token = answer.next_page_token
-        if not token or len(rows) > limit:
-            return Scan(rows[:limit], at, complete=len(rows) <= limit)
+    rows, complete = await listed(client, query, console().scan_limit)
+    return Scan(rows, at, complete)
 
 
 async def _refresh(client: Client, key: _Key, query: str) -> Scan:
