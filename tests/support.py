@@ -9,7 +9,7 @@ from collections.abc import Callable
 from typing import Any
 
 
-async def eventually(fn: Callable[[], Any], *, timeout: float = 10, every: float = 0.05) -> Any:
+async def eventually(fn: Callable[[], Any], *, timeout: float = 30, every: float = 0.05) -> Any:
     """Call `fn` (sync or async) until it returns something truthy, then return it; fail after `timeout` s."""
     deadline = time.monotonic() + timeout
     while True:

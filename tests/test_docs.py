@@ -13,7 +13,8 @@ from orders.conf import OrdersConf
 from workers.conf import Conf, WorkersConf
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PATTERNS = sorted((ROOT / "docs" / "patterns").glob("*.md"))
 TARGETS = set(re.findall(r"^([a-z][a-z-]*):", (ROOT / "Makefile").read_text(), re.MULTILINE))
 HEADING = re.compile(r"^#+ +(.+)$", re.MULTILINE)
 
@@ -71,7 +72,19 @@ def test_links_lead_somewhere(page: Path) -> None:
 
 @pytest.mark.parametrize("page", PAGES[2:], ids=name)
 def test_every_page_is_in_the_index(page: Path) -> None:
-    assert page.name == "index.md" or f"({page.name})" in (ROOT / "docs" / "index.md").read_text()
+    folder = ROOT / "docs"
+    index = folder / ("index.md" if page.parent == folder else f"{page.parent.name}.md")
+    assert page == index or f"({page.relative_to(folder)})" in index.read_text()
+
+
+@pytest.mark.parametrize("page", PATTERNS, ids=name)
+def test_every_pattern_shows_an_example_that_a_test_runs(page: Path) -> None:
+    """A block that begins with the comment `# tests/examples/<file>` stands in that file, word for word."""
+    blocks = re.findall(
+        r"^```python\n# (tests/examples/\w+\.py)\n(.*?)^```", page.read_text(), re.MULTILINE | re.DOTALL
+    )
+    assert blocks, "a page of docs/patterns needs an example"
+    assert [path for path, code in blocks if code.strip() not in (ROOT / path).read_text()] == []
 
 
 @pytest.mark.parametrize("lock", ["requirements", "requirements-production", "requirements-dev"])

@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Self, cast
+from typing import Any, Literal, Self, cast
 
 from pydantic import Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -103,6 +103,47 @@ class WorkersConf(Conf):
         2.0, alias="TEMPORAL_RPC_TIMEOUT", gt=0, le=60, description="seconds a page waits"
     )
     drain_seconds: float = Field(20.0, alias="WORKER_DRAIN_SECONDS", ge=0, le=3600)
+    plugins: tuple[str, ...] = Field(
+        (), alias="WORKER_PLUGINS", description="JSON list of modules that register workflows and activities"
+    )
+    deployment: str = Field(
+        "",
+        alias="WORKER_DEPLOYMENT",
+        pattern=r"^[A-Za-z0-9_-]{0,60}$",
+        description="name; empty: unversioned",
+    )
+    build_id: str = Field("", alias="WORKER_BUILD_ID", description="empty: computed from code and plugins")
+    metrics_port: int = Field(0, alias="WORKER_METRICS_PORT", ge=0, le=65535, description="0: off")
+    tuning: Literal["fixed", "resources"] = Field("fixed", alias="WORKER_TUNING")
+    queue_limits: dict[str, int] = Field(
+        default_factory=dict, alias="WORKER_QUEUE_LIMITS", description="JSON: queue to activities at once"
+    )
+    rate_limits: dict[str, float] = Field(
+        default_factory=dict,
+        alias="WORKER_RATE_LIMITS",
+        description="JSON: activity, or tenant:activity, to starts a second in one process",
+    )
+    lifecycle_audit: bool = Field(False, alias="LIFECYCLE_AUDIT", description="audit start and end of runs")
+    payload_keys: SecretStr | None = Field(
+        None,
+        alias="PAYLOAD_KEYS",
+        description="key ring: id:base64 of 32 bytes, comma-separated",
+    )
+    payload_compression: bool = Field(False, alias="PAYLOAD_COMPRESSION")
+    payload_secrets: Literal["refuse", "mask", "reference", "allow"] = Field(
+        "refuse", alias="PAYLOAD_SECRETS", description="what happens to fields named like secrets"
+    )
+    redacted_fields: tuple[str, ...] = Field(
+        (),
+        alias="REDACTED_FIELDS",
+        description="JSON list of names besides password, credit_card, ssn, api_key",
+    )
+    claim_check_bytes: int = Field(
+        0, alias="CLAIM_CHECK_BYTES", ge=0, description="payloads from this size are stored apart; 0: none"
+    )
+    payload_limit_bytes: int = Field(
+        1_900_000, alias="PAYLOAD_LIMIT_BYTES", ge=1_000, description="larger ones are refused by name"
+    )
     activity_threads: int = Field(32, alias="WORKER_ACTIVITY_THREADS", ge=1, le=1000)
     environment: str = Field("development", alias="ENVIRONMENT_ID", pattern=r"^[a-z0-9-]{1,40}$")
     tenant: str = Field(

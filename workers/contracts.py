@@ -41,8 +41,16 @@ class Signal(StrEnum):
     APPROVE = "approve"
     REJECT = "reject"
     CANCEL = "cancel"
+    WITHDRAW = "withdraw"
+    DELEGATE = "delegate"
     RESOLVE = "resolve_compensation"
+    PAUSE = "pause"
+    UNPAUSE = "unpause"
     RESUME = "resume"
+    FORCE_OPEN = "force_open"
+    FORCE_CLOSE = "force_close"
+    RELEASE = "release"
+    PROBE = "probe"
 
 
 class SagaState(StrEnum):
@@ -118,25 +126,33 @@ class CompensationStatus(Contract):
 
 
 class StepStatus(Contract):
+    """`group`: steps with the same one ran side by side. `child_workflow_id`: the step was a nested saga."""
+
     name: str = ""
     activity_id: str = ""
     status: str = StepState.PENDING
     amount: Money | None = None
     idempotency_key: str = ""
     point_of_no_return: bool = False
+    group: str = ""
+    child_workflow_id: str = ""
     error: str | None = None
     compensation: CompensationStatus | None = None
 
 
 class SagaStatus(Contract):
     """Answer of `get_saga_status`. Attempts and times are not here: workflow code cannot see them, so the
-    console joins them from describe and history by activity_id."""
+    console joins them from describe and history by activity_id. `exposure`: a sum for each currency of what
+    is, or may be, in effect and not undone."""
 
     state: str = SagaState.RUNNING
     steps: list[StepStatus] = Field(default_factory=list)
+    exposure: list[Money] = Field(default_factory=list)
 
 
 class Forced(Contract):
+    """A person holds the breaker OPEN or CLOSED, whatever the calls say, until `until`."""
+
     state: str = ""
     by: str = ""
     reason: str = ""
@@ -150,7 +166,9 @@ class Transition(Contract):
 
 
 class CircuitStatus(Contract):
-    """Answer of `get_circuit_status`. `failure_count` counts failures in a row; it opens at `threshold`."""
+    """Answer of `get_circuit_status`. `failure_count` counts failures in a row; it opens at `threshold`, or
+    when of at least `minimum_calls` calls within `window_seconds` the share `failure_rate` (0 to 1) failed
+    (0: not judged by rate). `opened_times`: openings in a row, each longer than the last."""
 
     state: str = CircuitState.CLOSED
     failure_count: int = 0
@@ -167,16 +185,39 @@ class CircuitStatus(Contract):
     last_error: str | None = None
     calls: int = 0
     failures: int = 0
+    failure_rate: float = 0
+    minimum_calls: int = 0
+    window_seconds: float = 0
+    opened_times: int = 0
     transitions: list[Transition] = Field(default_factory=list)
 
 
 class ApprovalPolicy(Contract):
     """Who has to agree. `roles`: a vote counts only from somebody who has one of them (empty: anybody).
-    `self_approval`: may the requester vote."""
+    `self_approval`: may the requester vote. `delegation`: may somebody with a role hand on their vote."""
 
     quorum: int = 1
     roles: list[str] = Field(default_factory=list)
     self_approval: bool = True
+    delegation: bool = False
+
+
+class Escalation(Contract):
+    """From `at` on, people with one of `roles` may decide too."""
+
+    at: datetime | None = None
+    roles: list[str] = Field(default_factory=list)
+    reached: bool = False
+
+
+class Delegation(Contract):
+    """`actor` let `to` vote in their place."""
+
+    actor: str = ""
+    to: str = ""
+    roles: list[str] = Field(default_factory=list)
+    reason: str = ""
+    at: datetime | None = None
 
 
 class Vote(Contract):
@@ -185,6 +226,7 @@ class Vote(Contract):
     approve: bool = True
     reason: str = ""
     at: datetime | None = None
+    on_behalf_of: str = ""
 
 
 class ApprovalStatus(Contract):
@@ -199,6 +241,8 @@ class ApprovalStatus(Contract):
     missing: int = 0
     deadline: datetime | None = None
     on_timeout: str = "reject"
+    escalations: list[Escalation] = Field(default_factory=list)
+    delegations: list[Delegation] = Field(default_factory=list)
 
 
 class Progress(Contract):
@@ -227,7 +271,8 @@ class Decision(Contract):
 
     `decision_id` makes it exactly-once: the same id gets the same verdict. `at` is when the person decided,
     and a deadline is judged by it, not by when a worker woke. `choice`: retry, skip or settled_outside, for
-    resolve_compensation of `step`; `evidence` says why that is right.
+    resolve_compensation of `step`; `evidence` says why that is right. `to`: who may vote instead, for
+    delegate. `until`: when a forced state ends. `workflow_id`: who shall probe, for a breaker's probe.
     """
 
     decision_id: str = ""
@@ -239,6 +284,9 @@ class Decision(Contract):
     choice: str = ""
     evidence: str = ""
     input: dict[str, Any] | None = None
+    to: str = ""
+    until: datetime | None = None
+    workflow_id: str = ""
 
 
 class Resume(Contract):

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from temporalio import workflow
+from temporalio import activity, workflow
 from temporalio.common import SearchAttributeKey
 
 from workers.patterns.breaker import BreakerConfig
@@ -36,6 +36,14 @@ def workflow_name(item: type | str | Callable[..., Any]) -> str:
     definition = find(item)  # type: ignore[arg-type]
     if definition is None or definition.name is None:
         raise RegistryError(f"{item!r} is not a workflow with a name.")
+    return definition.name
+
+
+def activity_name(fn: Callable[..., Any]) -> str:
+    """The name that an activity is called by."""
+    definition = activity._Definition.from_callable(fn)
+    if definition is None or definition.name is None:
+        raise RegistryError(f"{fn!r} is not an activity with a name: decorate it with @activity.defn.")
     return definition.name
 
 
@@ -94,6 +102,14 @@ class Registry:
             (q.name for q in self.queues.values() if name in map(workflow_name, q.workflows)),
             None,
         )
+
+    def activity_queues(self) -> dict[str, str]:
+        """Every registered activity's name, and the first queue whose workers run it."""
+        found: dict[str, str] = {}
+        for queue in self.queues.values():
+            for fn in queue.activities:
+                found.setdefault(activity_name(fn), queue.name)
+        return found
 
     def queue_of(self, item: type | str | Callable[..., Any]) -> str:
         """The queue of a workflow, given its class, run method or type name."""

@@ -1,10 +1,12 @@
-"""What workers run for the platform: the breakers, on a queue of their own."""
+"""What workers run for the platform: the breakers on a queue of their own, and the ready-made workflows."""
 
 from __future__ import annotations
 
 from workers.activities.breaker import offer_probe, release_held
-from workers.patterns.breaker import QUEUE
+from workers.activities.resolve import resolve_activities
+from workers.queues import BREAKERS, PLATFORM
 from workers.registry import registry
 from workers.workflows.breaker import BreakerWorkflow
 
-registry.add(QUEUE, workflows=[BreakerWorkflow], activities=[offer_probe, release_held])
+registry.add(BREAKERS, workflows=[BreakerWorkflow], activities=[offer_probe, release_held])
+registry.add(PLATFORM, activities=[resolve_activities])

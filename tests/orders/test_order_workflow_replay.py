@@ -14,23 +14,20 @@ from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
-from temporalio.worker import Replayer
 
 from orders.messages import WORKFLOW_TYPE
 from orders.workflows.order import OrderWorkflow
+from tests.golden import replayer, scrubbed
 from tests.orders.worlds import World, an_order
 from tests.support import eventually
 from workers.activities.breaker import offer_probe, release_held
 from workers.attributes import SAGA_STATE, WAITING_FOR
 from workers.contracts import ApprovalPolicy, Decision
-from workers.interceptors import worker_interceptors
 from workers.patterns import breaker
 from workers.patterns.breaker import Report, breaker_id
-from workers.runtime import workflow_runner
 from workers.workflows.breaker import BreakerState, BreakerWorkflow
 
 FOLDER = Path(__file__).parent.parent / "histories"
-PRIVATE = {"identity", "stackTrace", "workerVersion", "binaryChecksum"}  # of the machine that recorded
 WORKFLOWS = [OrderWorkflow, BreakerWorkflow]
 
 Handle = WorkflowHandle[Any, Any]
@@ -88,26 +85,12 @@ PLAYS: dict[str, tuple[Callable[[Play], Awaitable[None]], dict[str, Any]]] = {
 }
 
 
-def _scrubbed(value: Any) -> Any:
-    if isinstance(value, dict):
-        if value.get("kind") == "TASK_QUEUE_KIND_STICKY":
-            return {"name": "sticky"}
-        return {name: _scrubbed(item) for name, item in value.items() if name not in PRIVATE}
-    return [_scrubbed(item) for item in value] if isinstance(value, list) else value
-
-
 async def replays(client: Client, history: WorkflowHistory, name: str) -> None:
     if os.environ.get("RECORD_HISTORIES"):
         FOLDER.mkdir(exist_ok=True)
-        text = json.dumps(_scrubbed(json.loads(history.to_json())), indent=1)
+        text = json.dumps(scrubbed(json.loads(history.to_json())), indent=1)
         (FOLDER / f"{name}.json").write_text(f"{text}\n")
-    replayer = Replayer(
-        workflows=WORKFLOWS,
-        workflow_runner=workflow_runner(),
-        interceptors=worker_interceptors(client),
-        data_converter=client.data_converter,
-    )
-    await replayer.replay_workflow(history)
+    await replayer(client, WORKFLOWS).replay_workflow(history)
 
 
 @pytest.mark.parametrize("name", PLAYS)
@@ -136,10 +119,4 @@ async def test_fresh_histories_replay(client: Client, queue: str, worker: Any, n
 async def test_golden_histories_replay(client: Client, name: str) -> None:
     text = (FOLDER / f"{name}.json").read_text()
     workflow_id = f"breaker-{name}" if name == "breaker" else f"order-golden-{name}"
-    replayer = Replayer(
-        workflows=WORKFLOWS,
-        workflow_runner=workflow_runner(),
-        interceptors=worker_interceptors(client),
-        data_converter=client.data_converter,
-    )
-    await replayer.replay_workflow(WorkflowHistory.from_json(workflow_id, text))
+    await replayer(client, WORKFLOWS).replay_workflow(WorkflowHistory.from_json(workflow_id, text))

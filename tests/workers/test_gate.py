@@ -78,7 +78,7 @@ async def test_a_breaker_that_is_away_keeps_its_last_state_and_delays_nobody() -
     gate = breaker.gate()
     assert await refused(gate)
     breaker.away = True
-    await gate._refresh(force=True)
+    await gate._confirm()
     assert gate.stale
     breaker.answers.clear()
     began = time.monotonic()
@@ -96,7 +96,7 @@ async def test_refuses_after_its_own_failures_without_waiting_for_the_breaker() 
     assert await refused(gate, attempt=2)
     await eventually(lambda: breaker.reports)
     assert [(report.calls, report.tail, report.epoch) for report in breaker.reports] == [(3, 3, 4)]
-    await gate._refresh(force=True)
+    await gate._confirm()
     assert await refused(gate), "the answer is of before our report"
 
 
@@ -139,6 +139,48 @@ async def test_a_lease_that_was_lent_after_the_last_question_is_asked_for() -> N
         probe_lease="new",
     )
     assert await gate.admit("new", 1) == (5, True)
+
+
+async def test_a_lease_is_worth_a_long_wait() -> None:
+    """A probe turned away on a slow machine would hold everybody until its lease runs out."""
+    breaker = Breaker(CircuitState.OPEN)
+    gate = breaker.gate()
+    assert await refused(gate)
+    breaker.answers.clear()
+    call = asyncio.create_task(gate.admit("lease-1", 1))
+    await eventually(lambda: breaker.questions == 2)
+    breaker.status = breaker.status.model_copy(
+        update={"state": CircuitState.HALF_OPEN, "epoch": 5, "probe_lease": "lease-1"}
+    )
+    await asyncio.sleep(0.6)  # longer than a call without a lease waits
+    breaker.answers.set()
+    assert await call == (5, True)
+
+
+async def test_a_question_from_before_the_lease_does_not_answer_for_it() -> None:
+    breaker = Breaker(CircuitState.OPEN)
+    gate = breaker.gate()
+    breaker.answers.clear()
+    bare = asyncio.create_task(refused(gate))
+    await eventually(lambda: breaker.questions == 1)
+    probe = asyncio.create_task(gate.admit("lease-1", 1))
+    await asyncio.sleep(0)
+    breaker.answers.set()
+    await bare
+    breaker.status = breaker.status.model_copy(
+        update={"state": CircuitState.HALF_OPEN, "epoch": 5, "probe_lease": "lease-1"}
+    )
+    assert await probe == (5, True)
+    assert breaker.questions == 2
+
+
+async def test_a_lease_that_nobody_can_confirm_is_honoured_once() -> None:
+    breaker = Breaker(CircuitState.OPEN)
+    gate = breaker.gate()
+    assert await refused(gate)
+    breaker.away = True
+    assert await gate.admit("lease-1", 1) == (4, True)
+    assert await refused(gate, "lease-1", 2)
 
 
 @pytest.mark.parametrize("state", [CircuitState.OPEN, CircuitState.HALF_OPEN])

@@ -48,8 +48,8 @@ class Gate:
     async def admit(self, lease: str, attempt: int) -> tuple[int, bool]:
         """Returns the epoch (0: not known) and whether the call is the probe. Raises CircuitOpen."""
         await self._refresh()
-        if lease and not self._lends(lease):  # lent after we asked, perhaps
-            await self._refresh(force=True)
+        if lease and not self._lends(lease):
+            await self._confirm()
         machine = self._machine
         if machine is None or machine.state is CircuitState.CLOSED:
             return (machine.epoch if machine else 0), False
@@ -82,10 +82,11 @@ class Gate:
             self._schedule(REPORT_SECONDS if pending.failures or counted else QUIET_SECONDS)
 
     def _lends(self, lease: str) -> bool:
+        """A lease is good for one call, also when nobody confirms it: a wasted one holds all until it ends."""
         machine = self._machine
-        if not lease or machine is None or machine.state is not CircuitState.HALF_OPEN:
+        if not lease or machine is None or self._used == lease:
             return False
-        return machine.lease == lease and self._used != lease
+        return self.stale or (machine.state is CircuitState.HALF_OPEN and machine.lease == lease)
 
     def _tips(self) -> bool:
         machine, pending = self._machine, self._pending
@@ -94,15 +95,25 @@ class Gate:
         before = machine.failure_count if pending.calls == pending.failures else 0
         return before + pending.tail >= machine.config.threshold
 
-    async def _refresh(self, *, force: bool = False) -> None:
+    async def _refresh(self) -> None:
+        if self._asking is None and time.monotonic() - self._asked_at < FRESH_SECONDS:
+            return
+        asking = self._question()
+        if not self.stale:  # while the breaker does not answer, only one call a second asks, and none waits
+            await asyncio.wait({asking}, timeout=PATIENCE_SECONDS)
+
+    async def _confirm(self) -> None:
+        """The lease may have been lent after the last question was asked, so ask anew, and wait for it."""
+        if self._asking is not None:
+            await asyncio.wait({self._asking})
+        await asyncio.wait({self._question()})
+
+    def _question(self) -> asyncio.Task[None]:
         if self._asking is None:
-            if not force and time.monotonic() - self._asked_at < FRESH_SECONDS:
-                return
             self._asked_at = time.monotonic()
             self._asking = asyncio.create_task(self._ask())
             self._asking.add_done_callback(self._answered)
-        if not self.stale:  # while the breaker does not answer, only one call a second asks, and none waits
-            await asyncio.wait({self._asking}, timeout=PATIENCE_SECONDS)
+        return self._asking
 
     def _answered(self, task: asyncio.Task[None]) -> None:
         self._asking = None
