@@ -82,7 +82,7 @@ class Gate:
             self._schedule(REPORT_SECONDS if pending.failures or counted else QUIET_SECONDS)
 
     def _lends(self, lease: str) -> bool:
-        """A lease is good for one call, also when nobody confirms it: a wasted one holds all until it ends."""
+        """A lease is good for one call, also when nobody confirms it: a wasted one holds everybody up."""
         machine = self._machine
         if not lease or machine is None or self._used == lease:
             return False
