@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from temporalio import activity, workflow
@@ -21,11 +21,18 @@ class RegistryError(Exception):
 
 @dataclass(frozen=True)
 class Queue:
-    """A task queue with what its workers run."""
+    """A task queue with what its workers run, and how much of it.
+
+    `max_activities` and `max_workflow_tasks`: at once in one process (None: the settings decide).
+    `max_activities_per_second`: by all processes together. A queue of low priority is one with low limits.
+    """
 
     name: str
     workflows: tuple[type, ...] = ()
     activities: tuple[Callable[..., Any], ...] = ()
+    max_activities: int | None = None
+    max_activities_per_second: float | None = None
+    max_workflow_tasks: int | None = None
 
 
 def workflow_name(item: type | str | Callable[..., Any]) -> str:
@@ -58,6 +65,7 @@ class Registry:
         self.queues: dict[str, Queue] = {}
         self.attributes: tuple[SearchAttributeKey[Any], ...] = ()
         self.breakers: dict[str, BreakerConfig] = {}
+        self.shared: tuple[Callable[..., Any], ...] = ()
         self._loading = threading.RLock()
         self._loaded = False
 
@@ -77,10 +85,36 @@ class Registry:
             if other not in (None, queue):
                 raise RegistryError(f"Workflow {name} is registered for {other} and for {queue}.")
         old = self.queues.get(queue, Queue(queue))
-        self.queues[queue] = Queue(
-            queue, _joined(old.workflows, workflows), _joined(old.activities, activities)
+        self.queues[queue] = replace(
+            old,
+            workflows=_joined(old.workflows, workflows),
+            activities=_joined(old.activities, [*activities, *self.shared]),
         )
         self.attributes = _joined(self.attributes, attributes)
+
+    def everywhere(self, fn: Callable[..., Any]) -> None:
+        """Let the workers of every queue run this activity, as any workflow may call it as a local one."""
+        self.shared = _joined(self.shared, [fn])
+        for name in list(self.queues):
+            self.add(name)
+
+    def queue(
+        self,
+        name: str,
+        *,
+        max_activities: int | None = None,
+        max_activities_per_second: float | None = None,
+        max_workflow_tasks: int | None = None,
+    ) -> None:
+        """Limit what the workers of a queue do, see Queue. What stands here before stays unless given anew."""
+        self.add(name)
+        given = {
+            "max_activities": max_activities,
+            "max_activities_per_second": max_activities_per_second,
+            "max_workflow_tasks": max_workflow_tasks,
+        }
+        limits: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        self.queues[name] = replace(self.queues[name], **limits)
 
     def breaker(self, dependency: str, *, threshold: int, open_seconds: float) -> None:
         """Guard `dependency` by a shared breaker, which every `runworker` keeps running."""

@@ -67,3 +67,21 @@ def test_loading_finds_the_apps():
     before = dict(registry.queues)
     registry.load()
     assert registry.queues == before
+
+
+def test_an_activity_for_everywhere_is_on_every_queue_however_late_it_comes():
+    own = Registry()
+    own.add("early", workflows=[RegisteredWorkflow])
+    own.everywhere(act)
+    own.add("late")
+    own.everywhere(act)
+    assert {name: queue.activities for name, queue in own.queues.items()} == {"early": (act,), "late": (act,)}
+
+
+def test_limits_of_a_queue_stay_whatever_is_added():
+    own = Registry()
+    own.queue("q", max_activities=4, max_activities_per_second=0.5)
+    own.queue("q", max_workflow_tasks=8)
+    own.add("q", activities=[act])
+    queue = own.queues["q"]
+    assert (queue.max_activities, queue.max_activities_per_second, queue.max_workflow_tasks) == (4, 0.5, 8)
