@@ -1,0 +1,1 @@
+"""What crosses the wire to Temporal: typed JSON, compression, encryption, claim checks and redaction."""
