@@ -202,6 +202,14 @@ class ApprovalPolicy(Contract):
     delegation: bool = False
 
 
+class ApprovalBand(Contract):
+    """From `minor` of `currency` on, `policy` applies; without one nobody needs to agree."""
+
+    minor: int = 0
+    currency: str = ""
+    policy: ApprovalPolicy | None = None
+
+
 class Escalation(Contract):
     """From `at` on, people with one of `roles` may decide too."""
 
@@ -230,7 +238,9 @@ class Vote(Contract):
 
 
 class ApprovalStatus(Contract):
-    """Answer of `get_approval_status`. `missing`: votes still needed. `on_timeout`: approve or reject."""
+    """Answer of `get_approval_status`. `missing`: votes still needed. `on_timeout`: approve or reject.
+
+    `decided_by`, `decided_at` and `reason` say who ended it, when and why; nobody, when time did."""
 
     state: str = ApprovalState.PENDING
     subject: str = ""
@@ -243,6 +253,9 @@ class ApprovalStatus(Contract):
     on_timeout: str = "reject"
     escalations: list[Escalation] = Field(default_factory=list)
     delegations: list[Delegation] = Field(default_factory=list)
+    decided_by: list[str] = Field(default_factory=list)
+    decided_at: datetime | None = None
+    reason: str = ""
 
 
 class Progress(Contract):
@@ -273,6 +286,7 @@ class Decision(Contract):
     and a deadline is judged by it, not by when a worker woke. `choice`: retry, skip or settled_outside, for
     resolve_compensation of `step`; `evidence` says why that is right. `to`: who may vote instead, for
     delegate. `until`: when a forced state ends. `workflow_id`: who shall probe, for a breaker's probe.
+    `chain`: the first run id of what the person saw; a workflow of another chain refuses the decision.
     """
 
     decision_id: str = ""
@@ -287,6 +301,7 @@ class Decision(Contract):
     to: str = ""
     until: datetime | None = None
     workflow_id: str = ""
+    chain: str = ""
 
 
 class Resume(Contract):

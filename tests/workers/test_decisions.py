@@ -80,3 +80,19 @@ def test_a_tolerant_handler_keeps_the_signature_that_the_sdk_reads() -> None:
     Desk().approve()
     Desk().approve("one", "two")
     assert heard == [NO_BODY, "one"]
+
+
+def test_too_many_or_too_long_roles_are_refused() -> None:
+    book = DecisionBook()
+    assert book.take({"decision_id": "many", "roles": ["r"] * 51}, NOW) is None
+    assert book.take({"decision_id": "long", "roles": ["r" * 201]}, NOW) is None
+    assert book.take({"decision_id": "to", "to": "t" * 201}, NOW) is None
+    assert {book.get(name).outcome for name in ("many", "long", "to")} == {Outcome.REFUSED}
+
+
+def test_a_decision_for_another_chain_is_refused() -> None:
+    book = DecisionBook(chain="first-run")
+    assert book.take({"decision_id": "theirs", "chain": "other-run"}, NOW) is None
+    assert "another run" in book.get("theirs").detail
+    assert book.take({"decision_id": "ours", "chain": "first-run"}, NOW) is not None
+    assert book.take({"decision_id": "bare"}, NOW) is not None

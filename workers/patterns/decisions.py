@@ -30,6 +30,7 @@ Judgement = tuple[Outcome, str, str]
 CAPACITY = 500
 LONGEST_ID = 200
 LONGEST_TEXT = 4_000
+MOST_ROLES = 50
 
 
 def tolerant(handler: Callable[[W, Any], None]) -> Callable[..., None]:
@@ -63,11 +64,13 @@ def read(raw: object, model: type[T]) -> T | None:
 class DecisionBook(BaseModel):
     """Every decision's verdict by its id. Carry it through continue-as-new.
 
-    The oldest of more than 500 are forgotten; what they decided must not hang on the book alone.
+    The oldest of more than 500 are forgotten; what they decided must not hang on the book alone. `chain`: the
+    first run id of the workflow; a decision that names another is refused, as it was made on something else.
     """
 
     verdicts: dict[str, Verdict] = Field(default_factory=dict)
     unnamed: int = 0
+    chain: str = ""
 
     def take(self, raw: object, now: datetime) -> Decision | None:
         """A new, readable decision, with an id and an `at` that is not in the future.
@@ -83,7 +86,8 @@ class DecisionBook(BaseModel):
         at = decision.at or now
         decision.at = min(at if at.tzinfo else at.replace(tzinfo=UTC), now)
         decision.actor = decision.actor.strip()
-        if problem := _oversized(decision):
+        decision.to = decision.to.strip()
+        if problem := _oversized(decision) or self._astray(decision):
             known = decision.decision_id if len(decision.decision_id) <= LONGEST_ID else ""
             short = Decision(decision_id=known, actor=decision.actor[:LONGEST_ID])
             self.record(short if known else self._name(short), Outcome.REFUSED, problem, now)
@@ -106,14 +110,21 @@ class DecisionBook(BaseModel):
         """The answer of the query `get_decision`; outcome unknown when it never arrived."""
         return self.verdicts.get(decision_id) or Verdict(decision_id=decision_id, outcome=Outcome.UNKNOWN)
 
+    def _astray(self, decision: Decision) -> str:
+        if decision.chain and self.chain and decision.chain != self.chain:
+            return "The decision is about another run under this id."
+        return ""
+
     def _name(self, decision: Decision) -> Decision:
         self.unnamed += 1
         return decision.model_copy(update={"decision_id": f"unnamed-{self.unnamed}"})
 
 
 def _oversized(decision: Decision) -> str:
-    if len(decision.decision_id) > LONGEST_ID or len(decision.actor) > LONGEST_ID:
-        return f"decision_id and actor may have {LONGEST_ID} characters at most."
+    if max(map(len, (decision.decision_id, decision.actor, decision.to))) > LONGEST_ID:
+        return f"decision_id, actor and to may have {LONGEST_ID} characters at most."
+    if len(decision.roles) > MOST_ROLES or any(len(role) > LONGEST_ID for role in decision.roles):
+        return f"There may be {MOST_ROLES} roles at most, of {LONGEST_ID} characters each."
     if len(decision.reason) > LONGEST_TEXT or len(decision.evidence) > LONGEST_TEXT:
         return f"reason and evidence may have {LONGEST_TEXT} characters at most."
     return ""
