@@ -31,13 +31,20 @@ class Verb(StrEnum):
     REJECT = "reject"
     CANCEL = "cancel"
     RESOLVE = "resolve"
+    WITHDRAW = "withdraw"
+    DELEGATE = "delegate"
+    PAUSE = "pause"
+    BREAKER = "breaker"
     AUDIT = "audit"
 
 
 ROLES: dict[str, frozenset[Verb]] = {
-    "viewer": frozenset({Verb.VIEW}),
-    "operator": frozenset({Verb.VIEW, Verb.CANCEL, Verb.RESOLVE, Verb.AUDIT}),
-    "approver": frozenset({Verb.VIEW, Verb.APPROVE, Verb.REJECT}),
+    # Whoever asked may be in any role; the workflow knows who that was, and refuses the others.
+    "viewer": frozenset({Verb.VIEW, Verb.WITHDRAW}),
+    "operator": frozenset(
+        {Verb.VIEW, Verb.WITHDRAW, Verb.CANCEL, Verb.RESOLVE, Verb.PAUSE, Verb.BREAKER, Verb.AUDIT}
+    ),
+    "approver": frozenset({Verb.VIEW, Verb.WITHDRAW, Verb.APPROVE, Verb.REJECT, Verb.DELEGATE}),
     "admin": frozenset(Verb),
 }
 PHRASES = {
@@ -46,6 +53,10 @@ PHRASES = {
     Verb.REJECT: "reject",
     Verb.CANCEL: "cancel workflows",
     Verb.RESOLVE: "resolve a stuck compensation",
+    Verb.WITHDRAW: "withdraw what you asked for",
+    Verb.DELEGATE: "hand on a vote",
+    Verb.PAUSE: "pause workflows or let them go on",
+    Verb.BREAKER: "operate breakers",
     Verb.AUDIT: "read the audit log",
 }
 

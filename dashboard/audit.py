@@ -66,7 +66,13 @@ def append(**fields: Any) -> AuditEntry:
 
 
 async def intend(
-    viewer: Viewer, action: str, subject: Subject, *, decision_id: str = "", reason: str = ""
+    viewer: Viewer,
+    action: str,
+    subject: Subject,
+    *,
+    decision_id: str = "",
+    reason: str = "",
+    detail: str = "",
 ) -> AuditEntry:
     """Record what is about to be done. Whoever calls must not act if this raises."""
     return await sync_to_async(append)(
@@ -79,6 +85,7 @@ async def intend(
         tenant=subject.tenant or "",
         decision_id=decision_id,
         reason=reason,
+        detail=detail,
         phase=AuditEntry.Phase.INTENT,
         request_id=request_id.get(),
     )

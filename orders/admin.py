@@ -24,6 +24,7 @@ from django.utils.safestring import SafeString
 
 from dashboard.access import Forbidden, Hidden, Viewer, may, viewer_from
 from dashboard.actions import decisions
+from dashboard.actions.fields import MAX_REASON
 from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
 from dashboard.conf import conf
 from dashboard.errors import Closed, Invalid
@@ -66,8 +67,8 @@ class Wish:
     def problems(self) -> dict[str, str]:
         if KINDS[ACTS[self.act]].needs_reason and not self.reason.strip():
             return {"reason": "A reason is needed; it is kept in the audit log."}
-        if len(self.reason) > decisions.MAX_REASON:
-            return {"reason": f"At most {decisions.MAX_REASON:,} characters; these are {len(self.reason):,}."}
+        if len(self.reason) > MAX_REASON:
+            return {"reason": f"At most {MAX_REASON:,} characters; these are {len(self.reason):,}."}
         return {}
 
 
@@ -166,7 +167,7 @@ class OrderAdmin(OrderAdminBase):
     ) -> HttpResponse:
         viewer = viewer_from(request.user)
         choices = [Choice(act, LABELS[act], may(viewer, KINDS[ACTS[act]].verb)) for act in OFFERED]
-        more = {"choices": choices, "batch": uuid.uuid4().hex, "max_reason": decisions.MAX_REASON}
+        more = {"choices": choices, "batch": uuid.uuid4().hex, "max_reason": MAX_REASON}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **more})
 
     def decide_view(self, request: HttpRequest, pk: int, act: str) -> HttpResponse:
@@ -211,7 +212,7 @@ class OrderAdmin(OrderAdminBase):
             "errors": errors,
             "note": note,
             "bulk": bulk,
-            "max_reason": decisions.MAX_REASON,
+            "max_reason": MAX_REASON,
         }
         return TemplateResponse(request, "admin/orders/order/decide.html", context, status=status)
 

@@ -1,4 +1,4 @@
-"""Approve, reject, cancel, resolve: a signal that the workflow gets exactly once, and the verdict it answers.
+"""Approve, cancel, force open and so on: a signal that the workflow gets exactly once, and its verdict.
 
 Signals are durable where updates are not: sent with no worker running, they are kept. The console sends, then
 reads `get_decision` back. An act is meant for the chain of runs that was shown: after continue-as-new it
@@ -11,7 +11,7 @@ import asyncio
 import time
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from typing import Unpack
 
 from pydantic import ValidationError
 from temporalio.client import Client, WorkflowExecutionDescription
@@ -19,21 +19,18 @@ from temporalio.client import Client, WorkflowExecutionDescription
 from dashboard.access import Subject, Viewer, authorise
 from dashboard.actions import wire
 from dashboard.actions.delivery import Letter, deliver
+from dashboard.actions.fields import Fields, decision_of, particulars
 from dashboard.actions.kinds import KINDS
 from dashboard.actions.perform import Act, Performance, perform
 from dashboard.conf import conf
-from dashboard.errors import Closed, Invalid
 from workers.attributes import TENANT_ID
 from workers.connection import get_client, has_pollers
-from workers.contracts import Decision, Outcome, Query, Signal, Verdict
+from workers.contracts import Outcome, Query, Signal, Verdict
 from workers.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway
 
-__all__ = ["Closed", "Invalid", "Sent", "await_verdict", "decide", "send"]
+__all__ = ["Sent", "await_verdict", "decide", "send"]
 
-MAX_REASON = 2000  # characters
-MAX_ID = 100
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2  # seconds between two looks for the verdict
-CHOICES = ("retry", "skip", "settled_outside")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,31 +44,6 @@ class Sent:
     record: AsyncExitStack
 
 
-def validate(signal: Signal, decision: Decision) -> None:
-    """Raises Invalid for what a person has to correct."""
-    errors: dict[str, str] = {}
-    if KINDS[signal].needs_reason and not decision.reason:
-        errors["reason"] = "A reason is needed; it is kept in the audit log."
-    for name in ("reason", "evidence"):
-        if (length := len(getattr(decision, name))) > MAX_REASON:
-            errors[name] = f"At most {MAX_REASON:,} characters; these are {length:,}."
-    if (
-        not decision.decision_id
-        or len(decision.decision_id) > MAX_ID
-        or not decision.decision_id.isprintable()
-    ):
-        errors["decision_id"] = "This form is not complete. Open the page again."
-    if signal is Signal.RESOLVE:
-        if decision.choice not in CHOICES:
-            errors["choice"] = "Choose retry, skip or settled outside."
-        if not decision.step or len(decision.step) > MAX_ID:
-            errors["step"] = "Name the step whose compensation is stuck."
-        if decision.choice == "settled_outside" and not decision.evidence:
-            errors["evidence"] = "Say how it was settled, for example the number of the bank transfer."
-    if errors:
-        raise Invalid(errors)
-
-
 def _tenant(description: WorkflowExecutionDescription) -> str | None:
     return description.typed_search_attributes.get(TENANT_ID)
 
@@ -81,12 +53,7 @@ async def send(
     workflow_id: str,
     run_id: str,
     signal: Signal,
-    *,
-    reason: str = "",
-    decision_id: str,
-    choice: str = "",
-    step: str = "",
-    evidence: str = "",
+    **fields: Unpack[Fields],
 ) -> Sent:
     """The first half of `decide`: everything up to the signal. `await_verdict` must follow.
 
@@ -94,22 +61,19 @@ async def send(
     `await_verdict`.
     """
     authorise(viewer, KINDS[signal].verb)
-    decision = Decision(
-        decision_id=decision_id.strip(),
-        actor=viewer.name,
-        roles=sorted(viewer.roles),
-        reason=reason.strip(),
-        at=datetime.now(UTC),
-        step=step.strip(),
-        choice=choice,
-        evidence=evidence.strip(),
-    )
-    validate(signal, decision)
+    decision = decision_of(viewer, signal, fields)
     client = await get_client()
     description = await wire.describe(client, workflow_id, run_id)
     shown = wire.Run(workflow_id, description.run_id, wire.chain_of(description))
     subject = Subject(workflow_id, shown.run_id, _tenant(description))
-    act = Act(KINDS[signal].verb, signal.value, subject, decision.decision_id, decision.reason)
+    act = Act(
+        KINDS[signal].verb,
+        signal.value,
+        subject,
+        decision.decision_id,
+        decision.reason,
+        particulars(signal, decision),
+    )
     letter = Letter(client, shown, signal, decision, description.task_queue)
     if signal is Signal.CANCEL:
         letter.native = not await wire.takes_signal(
@@ -166,27 +130,11 @@ async def decide(
     workflow_id: str,
     run_id: str,
     signal: Signal,
-    *,
-    reason: str = "",
-    decision_id: str,
-    choice: str = "",
-    step: str = "",
-    evidence: str = "",
+    **fields: Unpack[Fields],
 ) -> Verdict:
     """Send a decision of `viewer` and return what the workflow made of it.
 
     `run_id` is the run that was shown (empty: the newest). `decision_id` is made with the form: sending it
     again gives the same answer. Raises Invalid, Forbidden, Hidden, RunNotFound, Closed, TemporalAway.
     """
-    sent = await send(
-        viewer,
-        workflow_id,
-        run_id,
-        signal,
-        reason=reason,
-        decision_id=decision_id,
-        choice=choice,
-        step=step,
-        evidence=evidence,
-    )
-    return await await_verdict(sent)
+    return await await_verdict(await send(viewer, workflow_id, run_id, signal, **fields))

@@ -22,13 +22,15 @@ FAILED = "failed"
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What somebody sets out to do. `action` is the name that the audit log shows."""
+    """What somebody sets out to do. `action` is the name that the audit log shows, `detail` what there is to
+    it besides the reason."""
 
     verb: Verb
     action: str
     subject: Subject
     decision_id: str = ""
     reason: str = ""
+    detail: str = ""
 
 
 @dataclass(slots=True)
@@ -48,7 +50,7 @@ async def perform(viewer: Viewer, act: Act) -> AsyncIterator[Performance]:
     """
     authorise(viewer, act.verb, act.subject)
     intent = await audit.intend(
-        viewer, act.action, act.subject, decision_id=act.decision_id, reason=act.reason
+        viewer, act.action, act.subject, decision_id=act.decision_id, reason=act.reason, detail=act.detail
     )
     performance = Performance(act)
     try:

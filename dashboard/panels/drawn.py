@@ -49,13 +49,16 @@ CONTRACTS: dict[str, Contract] = {
 @dataclass(frozen=True, slots=True)
 class Drawn:
     """The panels of the main column and of the side, the header's own words, and what can be decided:
-    the acts that make sense now, the approval, and the steps whose compensation is stuck."""
+    the acts that make sense now, approval, progress and breaker as they were told, and the steps whose
+    compensation is stuck."""
 
     main: list[Panel]
     side: list[Panel]
     status: Status | None
     acts: list[str]
     approval: ApprovalStatus | None
+    progress: Progress | None
+    circuit: CircuitStatus | None
     stuck: list[str]
 
 
@@ -122,6 +125,8 @@ def draw(run: RunPage) -> Drawn:
         status=_model(run, Query.STATUS, Status),
         acts=acts(run, question, ladder),
         approval=question,
+        progress=_model(run, Query.PROGRESS, Progress),
+        circuit=_model(run, Query.CIRCUIT, CircuitStatus),
         stuck=saga.stuck_steps(ladder) if ladder else [],
     )
 

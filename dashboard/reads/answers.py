@@ -139,7 +139,8 @@ async def query(
         raise QueryFailed("The answer cannot be decoded here.") from error
 
 
-async def _declaration(handle: WorkflowHandle[Any, Any], asked: Asked) -> Declared:
+async def declaration(handle: WorkflowHandle[Any, Any], asked: Asked) -> Declared:
+    """What a workflow says it has, kept for five minutes. Raises NoAnswer, RunNotFound, TemporalAway."""
     at, declared = _declared.get(asked.kind, (0.0, None))
     if declared is None or time.monotonic() - at > DECLARED_FOR:
         try:
@@ -177,7 +178,7 @@ async def _ask(client: Client, known: Known, asked: Asked) -> None:
         breaker = client.get_workflow_handle(breaker_id(dependency))
         jobs.append(_one(known, breaker, Query.CIRCUIT, BREAKER))
     try:
-        known.declared = await _declaration(handle, asked)
+        known.declared = await declaration(handle, asked)
         known.silent = ""
     except (NoAnswer, TemporalAway) as error:
         known.silent = error.message

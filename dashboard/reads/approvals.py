@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from dashboard import extend
 from dashboard.access import Subject, Viewer
 from dashboard.actions.kinds import Choice, choices
+from dashboard.actions.objections import to_vote
 from dashboard.live.regions import PATIENCE, Seen, seen, set_badges
 from dashboard.reads import breakers
 from dashboard.reads.answers import query
@@ -164,21 +165,9 @@ async def chosen(viewer: Viewer, item: Item) -> Chosen:
     return Chosen(item, approval, _ahead(row, cards), undone.value)
 
 
-def _objection(viewer: Viewer, status: ApprovalStatus) -> str:
-    """Why the workflow would refuse this viewer's vote, by the policy that it told; empty if it would not."""
-    policy, name = status.policy, viewer.name.casefold()
-    if policy.roles and not viewer.roles & set(policy.roles):
-        return f"This needs the role {' or '.join(policy.roles)}."
-    if not policy.self_approval and name == status.requester.strip().casefold():
-        return "Who asked may not decide."
-    if any(vote.actor.strip().casefold() == name for vote in status.votes):
-        return "You have voted already."
-    return ""
-
-
 def acts(viewer: Viewer, chosen: Chosen) -> list[Choice]:
     """Approve and reject, disabled with the reason where they would be refused."""
     row, status = chosen.item.row, chosen.approval.value
     subject = Subject(row.workflow_id, row.run_id, row.attributes.get(TENANT_ID.name))
-    why = _objection(viewer, status) if status else ""
-    return [replace(item, why=item.why or why) for item in choices(viewer, subject, ("approve", "reject"))]
+    why = to_vote(viewer, status) if status else ""
+    return choices(viewer, subject, ("approve", "reject"), objections={"approve": why, "reject": why})

@@ -4,30 +4,31 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 from temporalio.client import Client
 
-from dashboard.access import Viewer, scope
+from dashboard.access import Subject, Viewer, scope
 from dashboard.live.regions import PATIENCE, Seen, seen, set_badges
-from dashboard.reads.answers import query
+from dashboard.reads.answers import Asked, Declared, declaration, query
 from dashboard.reads.listing import listed
 from dashboard.visibility.literal import both
 from dashboard.visibility.rows import Row
-from dashboard.visibility.scan import Total, open_runs
-from workers.attributes import CIRCUIT_STATE
+from dashboard.visibility.scan import Scan, Total, open_runs
+from workers.attributes import CIRCUIT_STATE, TENANT_ID
 from workers.connection import get_client
-from workers.contracts import CircuitState, CircuitStatus, Query, Transition
-from workers.errors import BadQuery
+from workers.contracts import CircuitState, CircuitStatus, Query, Signal, Transition, WaitingFor
+from workers.errors import BadQuery, TemporalAway
 from workers.registry import registry
 
 BREAKER_TYPE = "BreakerWorkflow"
 BREAKER_PREFIX = "breaker-"
 MOST = 100
 SHOWN_TRANSITIONS = 6
+SHOWN_WAITING = 50
 # State -> s, word, shape; the worst first.
 STATES: dict[str, tuple[str, str, str]] = {
     CircuitState.OPEN: ("stop", "Open", "stop"),
@@ -38,14 +39,41 @@ UNKNOWN = ("rest", "No answer", "rest")
 
 
 @dataclass(frozen=True, slots=True)
+class Rate:
+    """Failures of the window in percent, the limit they open at, and whether there are enough calls to
+    judge."""
+
+    percent: float
+    limit: float
+    calls: int
+    minimum: int
+    seconds: float
+
+    @property
+    def judged(self) -> bool:
+        return self.calls >= self.minimum
+
+
+def rate_of(status: CircuitStatus) -> Rate | None:
+    """The failure rate of a breaker that judges by it."""
+    if status.failure_rate <= 0:
+        return None
+    percent = 100 * status.failures / status.calls if status.calls > 0 else 0.0
+    limit = 100 * status.failure_rate
+    return Rate(percent, limit, status.calls, status.minimum_calls, status.window_seconds)
+
+
+@dataclass(frozen=True, slots=True)
 class Breaker:
-    """One card. `answer` is what the breaker said, or said last; `state` may come from the list alone."""
+    """One card. `answer` is what the breaker said, or said last; `state` may come from the list alone.
+    `waiting`: ids of the first workflows that it holds."""
 
     row: Row
     dependency: str
     state: str
     answer: Seen[CircuitStatus]
     held: Total | None
+    waiting: list[str] = field(default_factory=list)
 
     @property
     def status(self) -> CircuitStatus:
@@ -71,6 +99,17 @@ class Breaker:
     def probes_at(self) -> datetime | None:
         """When the next probe goes out; None while nothing waits for one."""
         return self.status.next_probe_at if self.open else None
+
+    @property
+    def rate(self) -> Rate | None:
+        """The share of failures beside its limit; None where the breaker does not judge by rate."""
+        return rate_of(self.status)
+
+    @property
+    def subject(self) -> Subject:
+        """What somebody acts on."""
+        tenant: Any = self.row.attributes.get(TENANT_ID.name)
+        return Subject(self.row.workflow_id, self.row.run_id, tenant if isinstance(tenant, str) else None)
 
     @property
     def gauge_top(self) -> float:
@@ -132,14 +171,19 @@ async def _ask(client: Client, row: Row) -> CircuitStatus:
         return CircuitStatus(state=str(state or ""))
 
 
-async def _breaker(client: Client, viewer: Viewer, row: Row, held: dict[str, Total]) -> Breaker:
+def _waiting(scan: Scan, dependency: str) -> list[str]:
+    value = f"{WaitingFor.BREAKER}{dependency}"
+    return [row.workflow_id for row in scan.rows if row.waiting_for == value][:SHOWN_WAITING]
+
+
+async def _breaker(client: Client, viewer: Viewer, row: Row, scan: Scan, held: dict[str, Total]) -> Breaker:
     key = (row.workflow_id, row.run_id)
     answer = await seen("breaker", viewer, lambda: _ask(client, row), detail=key, patience=PATIENCE)
     said = answer.value
     listed_state = str(row.attributes.get(CIRCUIT_STATE.name) or "")
     state = said.state if said and not answer.notice else listed_state or (said.state if said else "")
     dependency = (said.dependency if said else "") or row.workflow_id.removeprefix(BREAKER_PREFIX)
-    return Breaker(row, dependency, state, answer, held.get(dependency))
+    return Breaker(row, dependency, state, answer, held.get(dependency), _waiting(scan, dependency))
 
 
 def _worst_first(card: Breaker) -> tuple[int, str]:
@@ -151,7 +195,7 @@ async def _read(viewer: Viewer) -> Breakers:
     client = await get_client()
     rows, scan = await asyncio.gather(_rows(client, viewer), open_runs(client, viewer))
     held = scan.held()
-    cards = await asyncio.gather(*(_breaker(client, viewer, row, held) for row in rows))
+    cards = await asyncio.gather(*(_breaker(client, viewer, row, scan, held) for row in rows))
     registry.load()
     silent = registry.breakers.keys() - {card.dependency for card in cards}
     set_badges(viewer, open=sum(card.open for card in cards))
@@ -161,3 +205,31 @@ async def _read(viewer: Viewer) -> Breakers:
 async def read(viewer: Viewer) -> Seen[Breakers]:
     """All breakers that this viewer may see, or the last that were seen."""
     return await seen("breakers", viewer, lambda: _read(viewer))
+
+
+OWN_SIGNALS = frozenset({Signal.FORCE_OPEN, Signal.FORCE_CLOSE, Signal.RELEASE, Signal.PROBE})
+
+
+async def _declared(row: Row) -> Declared:
+    client = await get_client()
+    asked = Asked(row.workflow_id, row.run_id, "", f"{row.workflow_id}\n{row.run_id}", None)
+    return await declaration(client.get_workflow_handle(row.workflow_id, run_id=row.run_id), asked)
+
+
+async def signals(viewer: Viewer, card: Breaker) -> frozenset[str]:
+    """The signals that a breaker says it takes. While no worker can be asked, ours take all four: they are
+    kept until one comes."""
+    row = card.row
+    key = (row.workflow_id, row.run_id)
+    found = await seen("declared", viewer, lambda: _declared(row), detail=key, patience=PATIENCE)
+    if found.value is None and row.workflow_type == BREAKER_TYPE:
+        return frozenset(map(str, OWN_SIGNALS))
+    return found.value.signals if found.value else frozenset()
+
+
+async def held_by(viewer: Viewer, dependency: str) -> list[str]:
+    """Ids of the first workflows that this viewer sees held by the breaker of a dependency."""
+    try:
+        return _waiting(await open_runs(await get_client(), viewer), dependency)
+    except TemporalAway:
+        return []

@@ -1,8 +1,9 @@
-"""Where the buttons of a workflow post to: approve, reject, cancel, resolve."""
+"""Where the buttons of all acts on a workflow post to: approve, cancel, force open and so on."""
 
 from __future__ import annotations
 
 import uuid
+from typing import cast
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
@@ -13,6 +14,8 @@ from django.views.decorators.http import require_POST
 
 from dashboard.access import Verb
 from dashboard.actions import decisions
+from dashboard.actions.fields import FIELDS, Fields
+from dashboard.actions.forms import Form
 from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
 from dashboard.errors import Closed, Invalid
 from dashboard.views.guard import ConsoleRequest, console
@@ -21,7 +24,6 @@ from workers.contracts import Outcome, Verdict
 from workers.errors import TemporalAway
 
 CLOSED = 409
-FIELDS = ("reason", "decision_id", "choice", "step", "evidence")
 LEVELS: dict[str, int] = {
     Outcome.APPLIED: messages.SUCCESS,
     Outcome.REFUSED: messages.ERROR,
@@ -58,11 +60,11 @@ def _again(
     """The form once more, with what was typed into it; a fragment for htmx, else a page of its own."""
     typed = {name: request.POST.get(name, "") for name in FIELDS}
     act = kwargs["act"]
+    button = Choice(act, LABELS[act], "The workflow is closed." if status == CLOSED else "")
     context = {
         **kwargs,
         "title": f"{LABELS[act]} {kwargs['workflow_id']}",
-        "acts": [Choice(act, LABELS[act], "The workflow is closed." if status == CLOSED else "")],
-        "decision_id": typed["decision_id"] or str(uuid.uuid4()),
+        "form": Form([button], decision_id=typed["decision_id"] or str(uuid.uuid4())),
         "next": safe_next(request, _run_url(kwargs)),
         "typed": typed,
         "errors": errors or {},
@@ -95,7 +97,7 @@ async def decide(request: ConsoleRequest, workflow_id: str, run_id: str, act: st
     if act not in ACTS:
         raise Http404
     kwargs = {"workflow_id": workflow_id, "run_id": run_id, "act": act}
-    fields = {name: request.POST.get(name, "") for name in FIELDS}
+    fields = cast(Fields, {name: request.POST.get(name, "") for name in FIELDS})
     again = sync_to_async(_again)
     try:
         verdict = await decisions.decide(request.viewer, workflow_id, run_id, ACTS[act], **fields)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.http import HttpResponse
@@ -10,6 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import Verb
+from dashboard.actions.forms import Form
 from dashboard.reads import approvals
 from dashboard.views.guard import ConsoleRequest, console
 
@@ -39,9 +39,7 @@ async def page(request: ConsoleRequest) -> HttpResponse:
         context |= {
             "workflow_id": row.workflow_id,
             "run_id": row.run_id,
-            "acts": approvals.acts(request.viewer, chosen),
-            "decision_id": str(uuid.uuid4()),
-            "approval": chosen.approval.value,
+            "form": Form(approvals.acts(request.viewer, chosen)),
             "next": request.path,
         }
     return render(request, "dashboard/approvals.html", context)

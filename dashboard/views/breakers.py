@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from django.http import HttpResponse
@@ -9,25 +10,36 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import Verb, Viewer
+from dashboard.actions.forms import Form
+from dashboard.panels import offered
 from dashboard.reads import breakers
 from dashboard.views.guard import ConsoleRequest, console
 
 
 async def _context(viewer: Viewer) -> dict[str, Any]:
     seen = await breakers.read(viewer)
-    return {"seen": seen, "breakers": seen.value}
+    cards = seen.value.cards if seen.value else []
+    return {"seen": seen, "breakers": seen.value, "cards": [(card, None) for card in cards]}
+
+
+async def _form(viewer: Viewer, card: breakers.Breaker) -> Form | None:
+    return offered.breaker(viewer, card.subject, await breakers.signals(viewer, card), card.waiting)
 
 
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
-    """A card for each breaker, with what it holds."""
+    """A card for each breaker, with what it holds, and the form to act on it. Refreshing passes the forms
+    by: nothing replaces one under somebody's hands."""
     context = {"nav": "breakers", "title": "Breakers", **await _context(request.viewer)}
+    shown = [card for card, _ in context["cards"]]
+    forms = await asyncio.gather(*(_form(request.viewer, card) for card in shown))
+    context |= {"cards": list(zip(shown, forms, strict=True)), "next": request.path}
     return render(request, "dashboard/breakers.html", context)
 
 
 @require_safe
 @console(Verb.VIEW)
 async def region(request: ConsoleRequest) -> HttpResponse:
-    """The same, without the page around it."""
+    """The same, without forms and without the page around it."""
     return render(request, "dashboard/regions/_breakers.html", await _context(request.viewer))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
 from django.http import HttpResponse, HttpResponseRedirect
@@ -10,11 +9,14 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from dashboard.access import Verb
+from dashboard.access import Verb, Viewer
+from dashboard.actions.forms import Form
 from dashboard.actions.kinds import choices
-from dashboard.panels import drawn, timeline
+from dashboard.actions.objections import to_vote
+from dashboard.panels import drawn, offered, timeline
 from dashboard.panels.headline import headline
 from dashboard.reads import run as runs
+from dashboard.reads.breakers import held_by
 from dashboard.reads.payloads import shorten
 from dashboard.views.guard import ConsoleRequest, console
 from dashboard.visibility import table
@@ -44,6 +46,12 @@ async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> di
     }
 
 
+def _why(viewer: Viewer, said: drawn.Drawn) -> dict[str, str]:
+    """Why this viewer's vote would not count."""
+    why = to_vote(viewer, said.approval) if said.approval else ""
+    return {"approve": why, "reject": why}
+
+
 @require_safe
 @console(Verb.VIEW)
 async def newest(request: ConsoleRequest, workflow_id: str) -> HttpResponse:
@@ -59,14 +67,14 @@ async def page(request: ConsoleRequest, workflow_id: str, run_id: str) -> HttpRe
     under somebody's hands."""
     context = await _context(request, workflow_id, run_id)
     said, run = context["drawn"], context["run"]
-    declared = run.known.declared
+    viewer, declared = request.viewer, run.known.declared
+    acts = choices(viewer, run.subject, said.acts, declared.signals if declared else None, _why(viewer, said))
+    held = await held_by(viewer, said.circuit.dependency) if said.circuit else []
     context |= {
         "nav": "workflows",
         "title": workflow_id,
-        "acts": choices(request.viewer, run.subject, said.acts, declared.signals if declared else None),
-        "approval": said.approval,
-        "stuck": said.stuck,
-        "decision_id": str(uuid.uuid4()),
+        "form": Form(acts, stuck=said.stuck) if acts else None,
+        "offered": offered.offered(viewer, run, said, held),
         "next": request.path,
     }
     return render(request, "dashboard/workflow.html", context)

@@ -25,10 +25,10 @@ from dashboard.views.guard import console
 
 RIGHTS = {
     "nobody": "",
-    "viewer": "view",
-    "operator": "view cancel resolve audit",
-    "approver": "view approve reject",
-    "admin": "view approve reject cancel resolve audit",
+    "viewer": "view withdraw",
+    "operator": "view withdraw cancel resolve pause breaker audit",
+    "approver": "view withdraw approve reject delegate",
+    "admin": "view withdraw approve reject delegate cancel resolve pause breaker audit",
 }
 RUN = Subject("order-1", "r", "acme")
 

@@ -8,6 +8,7 @@ import pytest
 from django.test import AsyncClient
 from django.urls import URLPattern, URLResolver, get_resolver, reverse
 
+from dashboard.actions import kinds
 from tests.dashboard.flows import Decidable, foreign_worker
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -43,6 +44,15 @@ ACTS: dict[str, tuple[int, ...]] = {
     "reject": (302, 403, 403, 403, 422, 422),
     "cancel": (302, 403, 403, 422, 403, 422),
     "resolve": (302, 403, 403, 422, 403, 422),
+    # Whoever asked may be in any role.
+    "withdraw": (302, 403, 422, 422, 422, 422),
+    "delegate": (302, 403, 403, 403, 422, 422),
+    "pause": (302, 403, 403, 422, 403, 422),
+    "unpause": (302, 403, 403, 422, 403, 422),
+    "force_open": (302, 403, 403, 422, 403, 422),
+    "force_close": (302, 403, 403, 422, 403, 422),
+    "release": (302, 403, 403, 422, 403, 422),
+    "probe": (302, 403, 403, 422, 403, 422),
 }
 
 
@@ -58,6 +68,7 @@ def routes(patterns, prefix=""):
 
 def test_every_route_has_an_entry():
     assert set(routes(get_resolver().url_patterns)) == {*TABLE, "act"}
+    assert set(kinds.ACTS) == set(ACTS)
 
 
 @pytest.fixture
