@@ -1,22 +1,40 @@
-"""What runs on which queue. Every app says so in its `temporal.py`, which `registry.load()` finds."""
+"""What runs on which queue. Every app says so in its `temporal.py`, and plugins in their modules.
+
+`registry.load()` finds them all. Mistakes are collected and told together, each with its file and its fix.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from temporalio import activity, workflow
+from django.apps import apps
+from django.utils.module_loading import module_has_submodule
+from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
+from workers.definitions import (
+    ANY,
+    Problem,
+    RegistryError,
+    activity_name,
+    activity_problems,
+    place,
+    workflow_name,
+    workflow_problems,
+)
 from workers.patterns.breaker import BreakerConfig
+from workers.queues import DYNAMIC
+from workers.registrar import Registrar
+
+if TYPE_CHECKING:
+    from workers.plugins import Plugin
+
+__all__ = ["Queue", "Registry", "RegistryError", "activity_name", "registry", "workflow_name"]
 
 T = TypeVar("T")
-
-
-class RegistryError(Exception):
-    """An app registered something that cannot be, or nobody registered what was asked for."""
 
 
 @dataclass(frozen=True)
@@ -35,30 +53,11 @@ class Queue:
     max_workflow_tasks: int | None = None
 
 
-def workflow_name(item: type | str | Callable[..., Any]) -> str:
-    """The workflow type of a class, of its run method, or the name itself."""
-    if isinstance(item, str):
-        return item
-    find = workflow._Definition.from_class if isinstance(item, type) else workflow._Definition.from_run_fn
-    definition = find(item)  # type: ignore[arg-type]
-    if definition is None or definition.name is None:
-        raise RegistryError(f"{item!r} is not a workflow with a name.")
-    return definition.name
-
-
-def activity_name(fn: Callable[..., Any]) -> str:
-    """The name that an activity is called by."""
-    definition = activity._Definition.from_callable(fn)
-    if definition is None or definition.name is None:
-        raise RegistryError(f"{fn!r} is not an activity with a name: decorate it with @activity.defn.")
-    return definition.name
-
-
 def _joined(first: tuple[T, ...], more: Iterable[T]) -> tuple[T, ...]:
     return tuple(dict.fromkeys([*first, *more]))
 
 
-class Registry:
+class Registry(Registrar):
     """Queues, search attributes and breakers of all apps. Adding the same thing twice changes nothing."""
 
     def __init__(self) -> None:
@@ -66,8 +65,11 @@ class Registry:
         self.attributes: tuple[SearchAttributeKey[Any], ...] = ()
         self.breakers: dict[str, BreakerConfig] = {}
         self.shared: tuple[Callable[..., Any], ...] = ()
+        self.plugins: dict[str, Plugin] = {}
+        self._reported: list[Problem] = []
         self._loading = threading.RLock()
         self._loaded = False
+        self._wrong: tuple[Problem, ...] = ()
 
     def add(
         self,
@@ -78,25 +80,44 @@ class Registry:
         attributes: Iterable[SearchAttributeKey[Any]] = (),
     ) -> None:
         """Let workers of `queue` run these, whose workflows use these search attributes."""
-        workflows = tuple(workflows)
-        for cls in workflows:
-            name = workflow_name(cls)
-            other = self._queue_of(name)
-            if other not in (None, queue):
-                raise RegistryError(f"Workflow {name} is registered for {other} and for {queue}.")
-        old = self.queues.get(queue, Queue(queue))
+        if workflow.unsafe.in_sandbox():
+            return  # the sandbox imports a workflow's file again, with its decorators
+        old = self.queues.setdefault(queue, Queue(queue))
+        good = [cls for cls in workflows if self._fits(queue, cls, "workflow", workflow_name)]
+        acts = [fn for fn in activities if self._fits(queue, fn, "activity", activity_name)]
         self.queues[queue] = replace(
             old,
-            workflows=_joined(old.workflows, workflows),
-            activities=_joined(old.activities, [*activities, *self.shared]),
+            workflows=_joined(old.workflows, good),
+            activities=_joined(old.activities, [*acts, *self.shared]),
         )
         self.attributes = _joined(self.attributes, attributes)
 
+    def _fits(self, queue: str, item: Any, kind: str, name_of: Callable[[Any], str]) -> bool:
+        """Is it decorated, and is its name free? If not, that is reported and the item left out."""
+        try:
+            name = name_of(item)
+        except RegistryError:
+            label = getattr(item, "__qualname__", repr(item))
+            fix = f"Put @{kind}.defn on it itself, below the decorator of the registry."
+            self.report(Problem(place(item), f"{label} is registered as a {kind} but is not decorated.", fix))
+            return False
+        for other in self.queues.values():
+            for known in other.workflows if kind == "workflow" else other.activities:
+                # An activity may be on several queues; a workflow has one, where launch() starts it.
+                same = known == item and (kind == "activity" or other.name == queue)
+                if name == name_of(known) and not same and (name != ANY or other.name == queue):
+                    where = f"{place(known)}, for {other.name} and for {queue}"
+                    what = f"{kind.capitalize()} {name} is registered already, by {where}."
+                    self.report(Problem(place(item), what, "Rename one of them, or register it once."))
+                    return False
+        return True
+
     def everywhere(self, fn: Callable[..., Any]) -> None:
         """Let the workers of every queue run this activity, as any workflow may call it as a local one."""
-        self.shared = _joined(self.shared, [fn])
-        for name in list(self.queues):
-            self.add(name)
+        if not workflow.unsafe.in_sandbox() and self._fits("every queue", fn, "activity", activity_name):
+            self.shared = _joined(self.shared, [fn])
+            for name in list(self.queues):
+                self.add(name)
 
     def queue(
         self,
@@ -106,7 +127,7 @@ class Registry:
         max_activities_per_second: float | None = None,
         max_workflow_tasks: int | None = None,
     ) -> None:
-        """Limit what the workers of a queue do, see Queue. What stands here before stays unless given anew."""
+        """Limit what the workers of a queue do, see Queue. What was set before stays unless given anew."""
         self.add(name)
         given = {
             "max_activities": max_activities,
@@ -116,20 +137,53 @@ class Registry:
         limits: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         self.queues[name] = replace(self.queues[name], **limits)
 
-    def breaker(self, dependency: str, *, threshold: int, open_seconds: float) -> None:
-        """Guard `dependency` by a shared breaker, which every `runworker` keeps running."""
-        config = BreakerConfig(dependency=dependency, threshold=threshold, open_seconds=open_seconds)
+    def breaker(self, dependency: str, *, threshold: int, open_seconds: float, **more: Any) -> None:
+        """Guard `dependency` by a shared breaker, which every `runworker` keeps running.
+
+        `more`: further settings of BreakerConfig.
+        """
+        given = {"threshold": threshold, "open_seconds": open_seconds, **more}
+        config = BreakerConfig(dependency=dependency, **given)
         if self.breakers.setdefault(dependency, config) != config:
-            raise RegistryError(f"The breaker of {dependency} is registered twice, with different settings.")
+            what = f"The breaker of {dependency} is registered twice, with different settings."
+            self.report(Problem("registry.breaker", what, "Register it in one place."))
+
+    def report(self, problem: Problem) -> None:
+        if problem not in self._reported:
+            self._reported.append(problem)
+
+    def problems(self) -> list[Problem]:
+        """All mistakes so far: what could not be registered, and what is wrong with what was."""
+        found = list(self._reported)
+        for queue in self.queues.values():
+            for cls in queue.workflows:
+                found += workflow_problems(cls)
+            for fn in queue.activities:
+                found += activity_problems(fn)
+            dynamic = [*filter(_is_dynamic, queue.workflows), *filter(_is_dynamic, queue.activities)]
+            if queue.name != DYNAMIC:
+                fix = f"Register it for {DYNAMIC}, or give it a name."
+                what = f"A dynamic definition on {queue.name} would take what others have not registered yet."
+                found += [Problem(place(item), what, fix) for item in dynamic]
+        return list(dict.fromkeys(found))
 
     def load(self) -> None:
-        """Import `temporal.py` of every installed app, once. Needs Django to be set up."""
-        from django.utils.module_loading import autodiscover_modules
+        """Import `temporal.py` of every installed app and every plugin, once. Needs Django to be set up.
+
+        Raises RegistryError with all mistakes, each time it is called.
+        """
+        from workers.plugins import load_plugins
 
         with self._loading:
             if not self._loaded:
-                autodiscover_modules("temporal")
+                for config in apps.get_app_configs():
+                    if module_has_submodule(config.module, "temporal"):
+                        self.imported(f"{config.name}.temporal")
+                load_plugins(self)
+                self._wrong = tuple(problem for problem in self.problems() if not problem.warning)
                 self._loaded = True
+        if self._wrong:
+            raise RegistryError("What is registered cannot run as it is:", self._wrong)
 
     def _queue_of(self, name: str) -> str | None:
         return next(
@@ -137,12 +191,22 @@ class Registry:
             None,
         )
 
+    def activities(self) -> dict[str, Callable[..., Any]]:
+        """Every registered activity by its name."""
+        found: dict[str, Callable[..., Any]] = {}
+        for queue in self.queues.values():
+            for fn in queue.activities:
+                found.setdefault(activity_name(fn), fn)
+        found.pop(ANY, None)
+        return found
+
     def activity_queues(self) -> dict[str, str]:
         """Every registered activity's name, and the first queue whose workers run it."""
         found: dict[str, str] = {}
         for queue in self.queues.values():
             for fn in queue.activities:
                 found.setdefault(activity_name(fn), queue.name)
+        found.pop(ANY, None)
         return found
 
     def queue_of(self, item: type | str | Callable[..., Any]) -> str:
@@ -152,6 +216,10 @@ class Registry:
         if queue is None:
             raise RegistryError(f"No app has registered a queue for workflow {name}.")
         return queue
+
+
+def _is_dynamic(item: Any) -> bool:
+    return (workflow_name(item) if isinstance(item, type) else activity_name(item)) == ANY
 
 
 registry = Registry()

@@ -12,6 +12,13 @@ def worker_interceptors(client: Client) -> list[Interceptor]:
     from workers.interceptors.breaker import BreakerInterceptor
     from workers.interceptors.database import DatabaseInterceptor
     from workers.interceptors.failures import FailureInterceptor
+    from workers.interceptors.plugins import PluginInterceptor
     from workers.interceptors.tenancy import TenancyInterceptor
 
-    return [FailureInterceptor(), TenancyInterceptor(), DatabaseInterceptor(), BreakerInterceptor(client)]
+    return [
+        FailureInterceptor(),
+        PluginInterceptor(),
+        TenancyInterceptor(),
+        DatabaseInterceptor(),
+        BreakerInterceptor(client),
+    ]
