@@ -28,7 +28,8 @@ from orders.workflows.order import OrderWorkflow
 from workers.interceptors import worker_interceptors
 from workers.launch import launch
 from workers.registry import registry
-from workers.runtime import start_breakers, workflow_runner
+from workers.runner import workflow_runner
+from workers.runtime import start_breakers
 
 _THREADS = 16
 

@@ -20,8 +20,9 @@ from ninja.utils import check_csrf
 from dashboard.access import Forbidden, LoginRequired, Verb, authorise, viewer_of
 from orders.models import Order
 from orders.services import OrderConflict, place_order
-from orders.validation import NewOrder, fields_of
+from orders.validation import NewOrder
 from workers.errors import TemporalError
+from workers.validation import fields_of
 
 
 class Problem(Schema):

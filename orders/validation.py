@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import (
     BaseModel,
@@ -16,9 +16,9 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from orders.messages import OrderInput, Strategy
+from workers.validation import fields_of
 
 MOST_LINES = 500
-MOST_ERRORS = 50
 LARGEST_MINOR = 10**12
 
 Identifier = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$", max_length=60)]
@@ -58,14 +58,6 @@ class NewOrder(BaseModel):
                 "total", "the lines add up to {right}, not {value}", {"right": right, "value": value}
             )
         return value
-
-
-def fields_of(errors: list[Any]) -> dict[str, str]:
-    """Errors of pydantic as field -> sentence, at most MOST_ERRORS. What was sent is never repeated."""
-    found: dict[str, str] = {}
-    for error in errors[:MOST_ERRORS]:
-        found.setdefault(".".join(str(part)[:60] for part in error["loc"]), str(error["msg"]))
-    return found
 
 
 def problems(order: OrderInput) -> dict[str, str]:

@@ -70,7 +70,7 @@ def worker(client: Client, django_db_blocker: Any) -> WorkerFactory:
     Without workflows and activities: what the registry has for that queue.
     """
     from workers.interceptors import worker_interceptors
-    from workers.runtime import workflow_runner
+    from workers.runner import workflow_runner
 
     @asynccontextmanager
     async def running(

@@ -11,7 +11,8 @@ from workers.conf import conf
 from workers.connection import process_name
 from workers.patterns.breaker import QUEUE as BREAKER_QUEUE
 from workers.registry import Queue, registry, workflow_name
-from workers.runtime import Exit, Stop, connected, settled, workflow_runner
+from workers.runner import workflow_runner
+from workers.runtime import Exit, Stop, connected, settled
 
 
 def choose(names: Sequence[str]) -> list[Queue]:

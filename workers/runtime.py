@@ -15,7 +15,6 @@ from typing import Any, TypeVar
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
 from temporalio.worker import Worker
-from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 
 from workers import attributes
 from workers.conf import WorkersConf, conf
@@ -27,6 +26,7 @@ from workers.launch import DEFAULT_TENANT, launch
 from workers.patterns.breaker import WORKFLOW_TYPE as BREAKER_TYPE
 from workers.patterns.breaker import breaker_id
 from workers.registry import Queue, registry
+from workers.runner import workflow_runner
 
 logger = logging.getLogger(__name__)
 
@@ -54,18 +54,6 @@ class Stop(Exception):
 
 class _Stopped(Exception):
     """A signal came before the workers ran."""
-
-
-def workflow_runner() -> SandboxedWorkflowRunner:
-    """The sandbox of workers, tests and replays alike.
-
-    Workflow files pass our own modules through themselves; Django and what else registers things on import
-    must never be loaded a second time, whatever a workflow file forgot.
-    """
-    restrictions = SandboxRestrictions.default.with_passthrough_modules(
-        "django", "asgiref", "httpx", "pydantic"
-    )
-    return SandboxedWorkflowRunner(restrictions=restrictions)
 
 
 async def connected(settings: WorkersConf, identity: str) -> Client:

@@ -1,5 +1,7 @@
 """A bug in a workflow's run method fails the workflow, instead of retrying its task for ever.
 
+An activity that is called with too few or too many arguments is not tried again: it would be the same call.
+
 Not by `workflow_failure_exception_types`: that would also fail every open run on a bad deploy (as a
 non-determinism error) or when a signal handler raises. Handlers are left alone here.
 """
@@ -8,22 +10,42 @@ from __future__ import annotations
 
 from typing import Any
 
+from temporalio import activity
 from temporalio.exceptions import ApplicationError, TemporalError
 from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
     ExecuteWorkflowInput,
     Interceptor,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
 )
 
+from workers.validation import invalid_input, miscounted
+
 
 class FailureInterceptor(Interceptor):
     """Turns what escapes a run method into an ApplicationError with the exception's class name as type."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Activity(next)
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor]:
         return _Inbound
+
+
+class _Activity(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        fn = input.fn
+        try:
+            return await super().execute_activity(input)
+        except TypeError as error:
+            wrong = miscounted(fn, len(input.args))
+            if wrong:
+                raise invalid_input(activity.info().activity_type, wrong) from error
+            raise
 
 
 class _Inbound(WorkflowInboundInterceptor):

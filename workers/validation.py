@@ -1,0 +1,89 @@
+"""What is wrong with an input, told field by field; and inputs that never fit end, not tried for ever.
+
+The SDK decodes arguments before any interceptor sees them. Of a workflow it then retries the task for ever;
+of an activity it fails the attempt, and tries the same bytes again. Both become a non-retryable
+`InvalidInput` here, whose details are field -> sentence. Only the verdict of a type (a pydantic
+ValidationError) or a wrong number of arguments counts as that: a missing key or an unknown encoding is the
+worker's fault, not the input's.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Sequence
+from functools import lru_cache
+from typing import Any
+
+from pydantic import ValidationError
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import DefaultFailureConverter, PayloadConverter
+from temporalio.exceptions import ApplicationError
+
+INVALID_INPUT = "InvalidInput"
+MOST_ERRORS = 50
+_UNDECODED = "Failed decoding arguments"  # what the SDK says, of workflows and of activities
+
+
+def fields_of(errors: Sequence[Any]) -> dict[str, str]:
+    """Errors of pydantic as field -> sentence, at most MOST_ERRORS. What was sent is never repeated."""
+    found: dict[str, str] = {}
+    for error in errors[:MOST_ERRORS]:
+        found.setdefault(".".join(str(part)[:60] for part in error["loc"]), str(error["msg"]))
+    return found
+
+
+def invalid_input(what: str, fields: dict[str, str]) -> ApplicationError:
+    """`what` is the workflow or activity that does not get what it needs."""
+    told = "; ".join(f"{field or 'the input'}: {why}" for field, why in list(fields.items())[:5])
+    return ApplicationError(
+        f"{what} was given an invalid input: {told}", fields, type=INVALID_INPUT, non_retryable=True
+    )
+
+
+def verdict_of(error: BaseException | None) -> ValidationError | None:
+    """The verdict of a type in a chain of causes, if that is what went wrong."""
+    while error is not None and not isinstance(error, ValidationError):
+        error = error.__cause__
+    return error
+
+
+def explained(error: ValidationError, what: str) -> ApplicationError:
+    """Without the error itself as cause, as its text repeats the input."""
+    return invalid_input(
+        what, fields_of(error.errors(include_url=False, include_input=False, include_context=False))
+    )
+
+
+@lru_cache(maxsize=1024)
+def _arity(fn: Callable[..., Any], skip: int) -> tuple[int, float]:
+    """The least and the largest number of positional arguments, `skip` first ones (self) not counted."""
+    try:
+        parameters = list(inspect.signature(fn).parameters.values())[skip:]
+    except (TypeError, ValueError):  # some builtins have no signature
+        return 0, float("inf")
+    if any(item.kind is item.VAR_POSITIONAL for item in parameters):
+        return 0, float("inf")
+    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
+    return sum(p.default is p.empty for p in positional), len(positional)
+
+
+def miscounted(fn: Callable[..., Any], given: int, *, skip: int = 0) -> dict[str, str]:
+    """Field -> sentence when `fn` cannot be called with so many arguments; else empty."""
+    least, most = _arity(fn, skip)
+    if least <= given <= most:
+        return {}
+    wanted = str(least) if least == most else f"{least} to {most:g}"
+    return {"": f"{given} arguments were given, {wanted} are taken"}
+
+
+class ExplainingFailures(DefaultFailureConverter):
+    """A failure converter to which an activity's input that its type refuses is an InvalidInput."""
+
+    def to_failure(
+        self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        if isinstance(exception, ApplicationError) and exception.message == _UNDECODED:
+            verdict = verdict_of(exception)
+            if verdict is not None:
+                exception = explained(verdict, "The activity")
+        super().to_failure(exception, payload_converter, failure)
