@@ -34,5 +34,6 @@ def draw(status: ApprovalStatus) -> Question:
     quorum = status.policy.quorum
     who = f" of {' or '.join(status.policy.roles)}" if status.policy.roles else ""
     own = "" if status.policy.self_approval else ", and not of whoever asked"
-    rule = f"It takes {'one vote' if quorum == 1 else f'{quorum} votes'}{who}{own}."
+    delegated = " Who may vote can hand that on." if status.policy.delegation else ""
+    rule = f"It takes {'one vote' if quorum == 1 else f'{quorum} votes'}{who}{own}.{delegated}"
     return Question(s, word, status, rule, status.state == ApprovalState.PENDING)

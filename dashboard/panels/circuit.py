@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
+from dashboard.reads.breakers import Rate, gauge_top, rate_of
 from workers.contracts import CircuitState, CircuitStatus, Transition
 
 SHOWN = 8
@@ -24,14 +25,21 @@ LOOKS = {
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A breaker with its state as colour, shape, word and sentence; the newest transitions first."""
+    """A breaker with its state as colour, shape, word and sentence; the newest transitions first. A forced
+    state is shown as such, as the breaker's own rule is off; `lamp` is the one that is lit all the same."""
 
     s: str
+    lamp: str
     shape: str
     word: str
     about: str
     status: CircuitStatus
+    rate: Rate | None
     transitions: list[Transition]
+
+    @property
+    def gauge_top(self) -> float:
+        return gauge_top(self.status)
 
 
 def _when(change: Transition) -> datetime:
@@ -44,5 +52,8 @@ def draw(status: CircuitStatus) -> Card:
     known = status.state in set(CircuitState)
     unknown = ("rest", "rest", status.state or "Unknown", "")
     s, shape, word, about = LOOKS[CircuitState(status.state)] if known else unknown
+    lamp = s
     newest = sorted(status.transitions, key=_when, reverse=True)[:SHOWN]
-    return Card(s, shape, word, about, status, newest)
+    if status.forced:
+        s, shape, word = "rest", "rest", f"Forced {word.lower()}"
+    return Card(s, lamp, shape, word, about, status, rate_of(status), newest)

@@ -10,16 +10,19 @@ from workers.contracts import Progress
 
 SHOWN = 20
 LONGEST = 200  # characters of an item
+FARTHEST_MINUTES = 10 * 365 * 24 * 60
 
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A batch. `ends` is an estimate from the pace so far; None while nothing can be said."""
+    """A batch. `pace` is items a minute since the start, `ends` an estimate from it; None while
+    nothing can be said. Pauses count as time, as the contract does not tell them."""
 
     status: Progress
     s: str
     word: str
     ends: datetime | None
+    pace: float | None
     failed: list[str]
 
     @property
@@ -28,14 +31,21 @@ class Bar:
         return f"{self.status.failed:,} failed"
 
 
-def _ends(status: Progress) -> datetime | None:
+def _pace(status: Progress, now: datetime) -> float | None:
+    """Items a minute. Only while it works: of one that is paused or through, nobody knows since when."""
     handled = status.done + status.failed
     if status.started_at is None or handled <= 0 or status.total <= handled or status.paused:
         return None
     started = status.started_at if status.started_at.tzinfo else status.started_at.replace(tzinfo=UTC)
-    now = datetime.now(UTC)
-    seconds = (now - started).total_seconds() * (status.total - handled) / handled
-    return now + timedelta(seconds=min(seconds, 10 * 365 * 86_400)) if seconds > 0 else None
+    minutes = (now - started).total_seconds() / 60
+    return handled / minutes if minutes > 0 else None
+
+
+def _ends(status: Progress, pace: float | None, now: datetime) -> datetime | None:
+    if not pace:
+        return None
+    minutes = (status.total - status.done - status.failed) / pace
+    return now + timedelta(minutes=min(minutes, FARTHEST_MINUTES))
 
 
 def draw(status: Progress) -> Bar:
@@ -46,4 +56,6 @@ def draw(status: Progress) -> Bar:
         item if isinstance(item, str) else json.dumps(item, default=str)
         for item in status.failed_items[:SHOWN]
     ]
-    return Bar(status, s, word, _ends(status), [text[:LONGEST] for text in failed])
+    now = datetime.now(UTC)
+    pace = _pace(status, now)
+    return Bar(status, s, word, _ends(status, pace, now), pace, [text[:LONGEST] for text in failed])

@@ -4,6 +4,7 @@ activity id from describe and history, as workflow code cannot see them."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import groupby
 
 from dashboard.reads.history import Span
 from dashboard.reads.run import RunPage
@@ -49,20 +50,33 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A step and what undoes it; `live` is the colour of the joint while it is being undone."""
+    """A step and what undoes it; `live` is the colour of the joint while it is being undone. `child` is the
+    workflow of a nested saga."""
 
     step: Side
     undo: Side
     live: str
+    group: str = ""
+    child: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """Rungs that follow each other, or, with a name, that ran side by side."""
+
+    group: str
+    rungs: list[Rung]
 
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """The state of the saga as (colour, word), and its rungs."""
+    """The state of the saga as (colour, word), and its rungs in stretches. `exposure`: minor units by
+    currency of what is, or may be, in effect and not undone."""
 
     s: str
     word: str
-    rungs: list[Rung]
+    stretches: list[Stretch]
+    exposure: dict[str, int]
 
 
 def look(status: str) -> tuple[str, str]:
@@ -132,14 +146,23 @@ def _rung(run: RunPage, step: StepStatus, state: str) -> Rung:
         if undo.status == StepState.STUCK
         else "undo"
     )
-    return Rung(_forward(run, step), _back(run, undo, state), live)
+    return Rung(_forward(run, step), _back(run, undo, state), live, step.group, step.child_workflow_id)
+
+
+def _exposure(status: SagaStatus) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for amount in status.exposure:
+        sums[amount.currency] = sums.get(amount.currency, 0) + amount.minor
+    return {currency: minor for currency, minor in sums.items() if minor}
 
 
 def draw(run: RunPage, status: SagaStatus) -> Ladder:
     """The ladder of a saga."""
     known = status.state in set(SagaState)
     s, word = WORDS[SagaState(status.state)] if known else ("rest", status.state or "Unknown")
-    return Ladder(s, word, [_rung(run, step, status.state) for step in status.steps])
+    rungs = [_rung(run, step, status.state) for step in status.steps]
+    stretches = [Stretch(name, list(found)) for name, found in groupby(rungs, key=lambda rung: rung.group)]
+    return Ladder(s, word, stretches, _exposure(status))
 
 
 def stuck_steps(status: SagaStatus) -> list[str]:

@@ -63,6 +63,11 @@ def rate_of(status: CircuitStatus) -> Rate | None:
     return Rate(percent, limit, status.calls, status.minimum_calls, status.window_seconds)
 
 
+def gauge_top(status: CircuitStatus) -> float:
+    """The end of the scale of failures: the limit stands at four fifths of it."""
+    return max(status.failure_count, status.threshold * 1.25)
+
+
 @dataclass(frozen=True, slots=True)
 class Breaker:
     """One card. `answer` is what the breaker said, or said last; `state` may come from the list alone.
@@ -113,12 +118,7 @@ class Breaker:
 
     @property
     def gauge_top(self) -> float:
-        """The end of the scale of failures: the limit stands at four fifths of it."""
-        return max(self.status.failure_count, self.status.threshold * 1.25)
-
-    @property
-    def gauge_label(self) -> str:
-        return f"{self.status.failure_count} failures in a row, opens at {self.status.threshold}"
+        return gauge_top(self.status)
 
     @property
     def transitions(self) -> list[tuple[str, Transition]]:

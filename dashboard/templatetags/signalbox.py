@@ -137,6 +137,7 @@ def duration(value: timedelta | float | None) -> str:
     return f"{minutes} min {rest:02d} s" if minutes else f"{rest} s"
 
 
+@register.filter
 def coarse(seconds: float) -> str:
     """As people say it when seconds do not matter: `6 min`, `3 h 05 min`; below a minute in seconds."""
     return (
@@ -185,6 +186,13 @@ def until(value: object) -> SafeString | str:
     return _time(
         at, duration(round(seconds)) if seconds >= 10 else f"{round(seconds)} s" if seconds > 0 else "now"
     )
+
+
+@register.filter
+def is_past(value: object) -> bool:
+    """Has this time come? No time never has."""
+    at = _moment(value)
+    return at is not None and at <= datetime.now(UTC)
 
 
 @register.filter
