@@ -144,6 +144,9 @@ class WorkersConf(Conf):
     payload_limit_bytes: int = Field(
         1_900_000, alias="PAYLOAD_LIMIT_BYTES", ge=1_000, description="larger ones are refused by name"
     )
+    alert_url: str = Field(
+        "", alias="ALERT_URL", pattern=r"^(https?://\S+)?$", description="where alerts are posted; empty: off"
+    )
     activity_threads: int = Field(32, alias="WORKER_ACTIVITY_THREADS", ge=1, le=1000)
     environment: str = Field("development", alias="ENVIRONMENT_ID", pattern=r"^[a-z0-9-]{1,40}$")
     tenant: str = Field(

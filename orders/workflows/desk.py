@@ -5,9 +5,8 @@ OrderWorkflow inherits this; the state is here, the way through it is there.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+from collections.abc import Callable
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
@@ -20,7 +19,6 @@ with workflow.unsafe.imports_passed_through():
         ApprovalStatus,
         Decision,
         Money,
-        Outcome,
         SagaState,
         SagaStatus,
         Status,
@@ -32,8 +30,12 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.holds import Holds
     from workers.patterns.marks import mark
     from workers.patterns.saga import Options, Saga
+    from workers.patterns.saga_way import WayForward
 
-T = TypeVar("T")
+
+def _alerts() -> bool:
+    """Orders that were stuck before there were alerts replay without one."""
+    return workflow.patched("saga-alert")
 
 
 class OrderDesk:
@@ -54,6 +56,7 @@ class OrderDesk:
             holds=self._holds,
             changed=self._show,
             options=Options(step_seconds=rules.step_seconds, undo_attempts=rules.undo_attempts),
+            alerts=_alerts,
         )
         self._approval = Approval(
             rules.approval,
@@ -62,8 +65,11 @@ class OrderDesk:
             amount=self._money,
             on_timeout=rules.on_timeout,
         )
-        self._forward: asyncio.Task[Any] | None = None
-        self._cancelled_by: str | None = None
+        self._way = WayForward[Any](
+            self._saga,
+            subject="The order",
+            committed="The order has been shipped; it can no longer be cancelled.",
+        )
 
     @workflow.signal(name="approve", description="Vote for the order. Body: a Decision.")
     @tolerant
@@ -78,7 +84,7 @@ class OrderDesk:
     @workflow.signal(name="cancel", description="Stop and undo what was done. Body: a Decision.")
     @tolerant
     def cancel(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(raw, self._cancel)
+        self._decide(raw, self._way.cancel)
 
     @workflow.signal(name="resolve_compensation", description="Settle a stuck undo. Body: a Decision.")
     @tolerant
@@ -106,7 +112,7 @@ class OrderDesk:
     def status(self) -> Status:
         waiting = self._waiting_for()
         saga = self._saga.state
-        if saga is SagaState.RUNNING and self._cancelled_by is not None:
+        if saga is SagaState.RUNNING and self._way.cancelled_by is not None:
             saga = SagaState.COMPENSATING  # the step that runs ends first, but where this goes is settled
         sentence = next_sentence(self._stage, saga, self._holds.dependency, self._approval.status())
         return Status(
@@ -122,33 +128,12 @@ class OrderDesk:
         order = self._order.model_dump(mode="json", exclude={"customer_name", "lines"})
         return {"order": order, "references": self._references, "decisions": len(self._book.verdicts)}
 
-    def _start(self, way: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        """Run the way forward in a task that the signal `cancel` can stop."""
-        task = asyncio.create_task(way)
-        self._forward = task
-        if self._cancelled_by is not None:  # the signal was there before the first task
-            task.cancel()
-        return task
-
     def _decide(self, raw: object, act: Callable[[Decision], Judgement]) -> None:
         now = workflow.now()
         decision = self._book.take(raw, now)
         if decision is not None:
             outcome, detail, by = act(decision)
             self._book.record(decision, outcome, detail, now, by)
-
-    def _cancel(self, decision: Decision) -> Judgement:
-        if self._cancelled_by is not None:
-            return Outcome.ALREADY_DECIDED, f"It is being undone already. {self._cancelled_by}", ""
-        if self._saga.committed:
-            return Outcome.REFUSED, "The order has been shipped; it can no longer be cancelled.", ""
-        if self._forward is not None and self._forward.done():
-            return Outcome.REFUSED, "The order is ending already.", ""
-        who = f" by {decision.actor}" if decision.actor else ""
-        self._cancelled_by = f"Cancelled{who}{f': {decision.reason}' if decision.reason else '.'}"
-        if self._forward is not None:
-            self._forward.cancel()
-        return Outcome.APPLIED, "The order is being cancelled; what was done is undone.", ""
 
     def _step_input(self, key: str) -> StepInput:
         return StepInput(order_id=self._order.order_id, idempotency_key=key, order=self._order)

@@ -48,21 +48,18 @@ class OrderWorkflow(OrderDesk):
 
     @workflow.run
     async def run(self, order: OrderInput) -> OrderResult:
-        ending = await self._outcome_of(self._start(self._deliver()))
+        ending = await self._forward()
         if ending is not None:
             return await uninterrupted(self._unwind(ending))
         self._saga.complete()
         return await uninterrupted(self._close(Stage.DELIVERED, "The order was delivered."))
 
-    async def _outcome_of(self, forward: asyncio.Task[_Ending | None]) -> _Ending | None:
+    async def _forward(self) -> _Ending | None:
         try:
-            return await forward
+            ending: _Ending | None = await self._way.go(self._deliver())
+            return ending
         except (asyncio.CancelledError, FailureError) as error:
-            # A cancellation may come in the moment in which the way forward ends by itself: that end counts.
-            own = None if forward.cancelled() else forward.exception()
-            if forward.cancelled() or own is not None:
-                return self._ending_of(own or error)
-            return forward.result()
+            return self._ending_of(error)
 
     async def _deliver(self) -> _Ending | None:
         """The way forward. None: all went well."""
@@ -113,8 +110,8 @@ class OrderWorkflow(OrderDesk):
 
     def _ending_of(self, error: BaseException) -> _Ending:
         if is_cancelled_exception(error):
-            if self._cancelled_by is not None:
-                return _Ending(Stage.CANCELLED, self._cancelled_by)
+            if self._way.cancelled_by is not None:
+                return _Ending(Stage.CANCELLED, self._way.cancelled_by)
             return _Ending(Stage.CANCELLED, "Cancellation was requested.", asyncio.CancelledError())
         cause = error.cause if isinstance(error, ActivityError) else error
         if isinstance(cause, ApplicationError) and cause.type in _DECLINED:

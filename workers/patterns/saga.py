@@ -1,43 +1,47 @@
 """Saga: steps forward, each with what undoes it, and the way back.
 
 A compensation is registered before its step runs; step and undo have keys of their own; the way back runs in
-a task that no cancellation reaches; what cannot be undone waits for an operator. See docs/patterns.md.
+a task that no cancellation reaches; what cannot be undone waits for an operator. See docs/patterns/saga.md.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, field
-from datetime import timedelta
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from workers.contracts import (
-    CompensationStatus,
-    Decision,
-    Money,
-    Outcome,
-    SagaState,
-    SagaStatus,
-    StepState,
-    StepStatus,
-)
-from workers.patterns.breaker import CIRCUIT_OPEN, current_lease
+from workers.contracts import Decision, Money, SagaState, SagaStatus, StepState, StepStatus
 from workers.patterns.decisions import Judgement
 from workers.patterns.holds import Holds
+from workers.patterns.saga_ledger import CHOICES, Entry, Ledger
+from workers.patterns.saga_messages import Compensation, Retry, SagaResult, StepCall, UndoCall
+from workers.patterns.saga_steps import NESTED_COMPENSATED, SAGA_UNWINDING, Nested, run_step
+from workers.patterns.saga_undo import MakeUndo, WayBack, settled, uninterrupted
+
+__all__ = [
+    "CHOICES",
+    "NESTED_COMPENSATED",
+    "Compensation",
+    "Options",
+    "Retry",
+    "Saga",
+    "SagaResult",
+    "StepCall",
+    "UndoCall",
+    "uninterrupted",
+]
 
 R = TypeVar("R")
 
 MakeInput = Callable[[str], Any]
 """Step key -> the activity's argument."""
-MakeUndo = Callable[[str, str, str, dict[str, Any] | None], Any]
-"""Step key, undo key, reason, input that an operator edited -> the undo's argument."""
 
-CHOICES = ("retry", "skip", "settled_outside")
+_group: ContextVar[str] = ContextVar("signalbox_saga_group", default="")
 
 
 @dataclass
@@ -48,217 +52,177 @@ class Options:
     undo_attempts: int = 8
 
 
-@dataclass
-class _Step:
-    status: StepStatus
-    label: str
-    touched: bool = False  # it may have reached the outside
-    runs: int = 0
-    revision: int = 1
-    undo_runs: int = 0
-    edited: dict[str, Any] | None = None
-    choice: str = field(default="")
+def _always() -> bool:
+    return True
 
 
 class Saga:
-    """`changed` is called whenever `state` is another; the workflow then upserts SagaState."""
+    """`changed` is called whenever `state` is another; the workflow then upserts SagaState.
+
+    `undo_input`: makes an undo's argument; without it undos take an UndoCall. `alerts`: asked when something
+    is stuck, whether to raise an alert; a workflow that ran before there were any asks `workflow.patched`.
+    """
 
     def __init__(
-        self, *, undo_input: MakeUndo, holds: Holds, changed: Callable[[], None], options: Options
+        self,
+        *,
+        holds: Holds,
+        changed: Callable[[], None],
+        options: Options | None = None,
+        undo_input: MakeUndo | None = None,
+        alerts: Callable[[], bool] = _always,
     ) -> None:
-        self.state = SagaState.RUNNING
-        self._undo_input = undo_input
+        self._options = options or Options()
         self._holds = holds
-        self._changed = changed
-        self._options = options
-        self._steps: list[_Step] = []
+        self._ledger = Ledger(changed)
+        self._back = WayBack(
+            self._ledger, holds, make=undo_input, alerts=alerts, seconds=self._options.step_seconds
+        )
+        self._groups = 0
+
+    @property
+    def state(self) -> SagaState:
+        return self._ledger.state
 
     @property
     def committed(self) -> bool:
         """The point of no return is behind us."""
-        return any(s.status.point_of_no_return and s.status.status == StepState.DONE for s in self._steps)
+        return self._ledger.committed
 
     def status(self) -> SagaStatus:
-        return SagaStatus(state=self.state, steps=[step.status for step in self._steps])
+        return self._ledger.status()
+
+    def compensations(self) -> list[Compensation]:
+        """What would undo this saga, for the one around it to take over. Its undos must take an UndoCall."""
+        return self._ledger.compensations()
+
+    def by_hand(self) -> list[str]:
+        """Names of the steps that a person settled."""
+        return [
+            entry.status.name for entry in self._ledger.entries if entry.choice in ("skip", "settled_outside")
+        ]
 
     async def step(
         self,
         activity: str,
         make: MakeInput,
-        result: type[R],
+        result: type[R] | None = None,
         *,
+        name: str = "",
         undo: str = "",
+        undo_input: Any = None,
+        undo_retry: Retry | None = None,
         amount: Money | None = None,
         point_of_no_return: bool = False,
         attempts: int = 0,
+        must: bool = False,
+        queue: str = "",
+        undo_queue: str = "",
     ) -> R:
-        """Run one step, held while a breaker refuses it. Raises ActivityError. `attempts` 0: no limit."""
-        step = self._register(activity, undo, amount, point_of_no_return)
-        lease = ""
+        """Run one step, held while a breaker refuses it. Raises ActivityError. `attempts` 0: no limit.
+
+        `undo_input`: for undos that take an UndoCall. `undo_retry`: how often this undo is tried. `must`:
+        failed for good, it waits for an operator instead of raising; settled by a person, it answers None.
+        """
+        entry = self._register(
+            StepStatus(name=name or activity, amount=amount, point_of_no_return=point_of_no_return),
+            undo=undo,
+            undo_input=undo_input,
+            undo_retry=undo_retry,
+            undo_queue=undo_queue,
+        )
         while True:
             try:
-                return await self._run(step, make, result, attempts, lease)
-            except ActivityError as error:
-                held_at = self._judge(step, error)
-                if not held_at:
+                return await run_step(
+                    entry,
+                    self._ledger,
+                    self._holds,
+                    activity=activity,
+                    argument=make(entry.status.idempotency_key),
+                    result=result,
+                    attempts=attempts,
+                    seconds=self._options.step_seconds,
+                    queue=queue,
+                )
+            except (ActivityError, ApplicationError):
+                if not must or self._ledger.unwinding:
                     raise
-            lease = await self._hold(step, held_at)
+            if not await self._retried(entry):
+                return None  # type: ignore[return-value] # nobody's answer but a person's word
+
+    async def together(self, *steps: Coroutine[Any, Any, Any], group: str = "") -> list[Any]:
+        """Run steps side by side; their answers in the same order.
+
+        When one fails the others are cancelled, and awaited until the ledger knows what may have become of
+        each; then that error is raised. Registered in the order given, so undone in its reverse.
+        """
+        self._groups += 1
+        token = _group.set(group or f"together-{self._groups}")
+        tasks = [asyncio.create_task(step) for step in steps]
+        _group.reset(token)
+        try:
+            return list(await asyncio.gather(*tasks))
+        except (asyncio.CancelledError, Exception):
+            for task in tasks:
+                task.cancel()
+            await uninterrupted(_ended(tasks))
+            raise
+
+    async def nested(
+        self,
+        workflow_type: str,
+        argument: Any,
+        *,
+        name: str = "",
+        queue: str = "",
+        point_of_no_return: bool = False,
+    ) -> SagaResult:
+        """Run a saga in a child workflow that answers a SagaResult; what would undo it becomes ours.
+
+        `queue`: empty for the one of this workflow. Raises ChildWorkflowError when it failed, and
+        ApplicationError NestedSagaCompensated when it ended compensated: either way it undid itself.
+        """
+        entry = self._register(
+            StepStatus(name=name or workflow_type, point_of_no_return=point_of_no_return), undo=""
+        )
+        suffix = entry.label.replace("/", "-")
+        entry.status.child_workflow_id = f"{workflow.info().workflow_id}-{suffix}"
+        return await Nested(entry, self._ledger).run(workflow_type, argument, queue)
 
     async def compensate(self, reason: str) -> None:
-        """Undo what may have happened, last first. Returns when all is undone or settled by an operator."""
-        backwards = [step for step in reversed(self._steps) if step.touched and step.status.compensation]
-        if backwards:
-            self._go(SagaState.COMPENSATING)
-        for step in backwards:
-            while not await self._undone(step, reason):
-                self._go(SagaState.STUCK)
-                await workflow.wait_condition(lambda step=step: bool(step.choice))  # type: ignore[misc]
-                self._go(SagaState.COMPENSATING)
-                if self._settled(step):
-                    break
-        self._go(SagaState.COMPENSATED)
+        """Undo what may have happened, last first. Returns when all is undone or settled by an operator.
+
+        After the point of no return only what came after it is undone; the rest stays as it is.
+        """
+        await self._back.undo(reason, Retry(attempts=self._options.undo_attempts))
 
     def complete(self) -> None:
         """All steps forward are done. The workflow upserts with its last stage, so nobody is told here."""
-        self.state = SagaState.COMPLETED
+        self._ledger.state = SagaState.COMPLETED
 
     def resolve(self, decision: Decision) -> Judgement:
-        """An operator's word on a stuck compensation: retry (with edited input), skip or settled_outside."""
-        stuck = [s for s in self._steps if s.status.compensation and _undo(s).status == StepState.STUCK]
-        step = next((s for s in stuck if decision.step in ("", s.status.name, _undo(s).name)), None)
-        if step is None or step.choice:
-            return Outcome.REFUSED, "No compensation of that step is stuck.", ""
-        if decision.choice not in CHOICES:
-            return Outcome.REFUSED, f"The choice must be one of {', '.join(CHOICES)}.", ""
-        if decision.choice != "retry" and not decision.evidence.strip():
-            return Outcome.REFUSED, f"To choose {decision.choice}, say what shows that it is right.", ""
-        step.choice = decision.choice
-        if decision.choice == "retry" and decision.input is not None:
-            step.edited = decision.input
-            step.revision += 1  # another input is another effect, so it needs another key
-        return Outcome.APPLIED, f"{_undo(step).name}: {decision.choice.replace('_', ' ')}.", ""
+        """An operator's word on what is stuck: retry (with edited input), skip or settled_outside."""
+        return self._ledger.resolve(decision)
 
-    def _register(self, activity: str, undo: str, amount: Money | None, final: bool) -> _Step:
-        occurrence = 1 + sum(1 for step in self._steps if step.status.name == activity)
-        first_run = (
-            workflow.info().first_execution_run_id
-        )  # a later run of the chain must find the same effect
-        step = _Step(
-            StepStatus(
-                name=activity,
-                amount=amount,
-                idempotency_key=f"{first_run}/{activity}/{occurrence}",
-                point_of_no_return=final,
-                compensation=CompensationStatus(name=undo) if undo else None,
-            ),
-            label=activity if occurrence == 1 else f"{activity}/{occurrence}",
-        )
-        self._steps.append(step)
-        return step
+    def _register(self, status: StepStatus, *, undo: str, **more: Any) -> Entry:
+        if self._ledger.unwinding:
+            raise ApplicationError("The way back has begun.", type=SAGA_UNWINDING, non_retryable=True)
+        status.group = _group.get()
+        # a later run of the chain must find the same effect
+        return self._ledger.register(workflow.info().first_execution_run_id, status, undo=undo, **more)
 
-    async def _run(self, step: _Step, make: MakeInput, result: type[R], attempts: int, lease: str) -> R:
-        status = step.status
-        step.runs += 1
-        status.activity_id = _numbered(step.label, step.runs)
-        status.status, status.error = StepState.RUNNING, None
-        token = current_lease.set(lease)
-        try:
-            running = workflow.start_activity(
-                status.name,
-                make(status.idempotency_key),
-                result_type=result,
-                activity_id=status.activity_id,
-                summary=status.name.replace("_", " "),
-                start_to_close_timeout=timedelta(seconds=self._options.step_seconds),
-                retry_policy=RetryPolicy(
-                    initial_interval=timedelta(seconds=0.5),
-                    maximum_interval=timedelta(seconds=10),
-                    maximum_attempts=attempts,
-                ),
-            )
-        finally:
-            current_lease.reset(token)
-        try:
-            answer: R = await running
-        except asyncio.CancelledError:
-            self._unknown(step, "Cancelled while it ran.")
-            raise
-        status.status, step.touched = StepState.DONE, True
-        return answer
-
-    def _judge(self, step: _Step, error: ActivityError) -> str:
-        """What a failure says about the outside. Returns the dependency whose breaker refused, or ""."""
-        cause = error.cause
-        if isinstance(cause, ApplicationError) and cause.type == CIRCUIT_OPEN and len(cause.details) == 2:
-            dependency, attempt = cause.details
-            step.touched = step.touched or attempt > 1  # the first try was refused: nothing left this house
-            step.status.status = StepState.UNKNOWN if step.touched else StepState.PENDING
-            return str(dependency)
-        if isinstance(cause, ApplicationError) and cause.non_retryable:
-            step.status.status, step.status.error = StepState.FAILED, cause.message
-            step.touched = False  # the gateway answers by key: its refusal says that nothing happened
-        else:
-            self._unknown(step, str(cause or error))
-        return ""
-
-    def _unknown(self, step: _Step, why: str) -> None:
-        step.touched = True
-        step.status.status, step.status.error = StepState.UNKNOWN, why
-
-    async def _hold(self, step: _Step, dependency: str) -> str:
-        step.status.error = f"Held: the breaker of {dependency} is open."
-        return await self._holds.wait(dependency)
-
-    async def _undone(self, step: _Step, reason: str) -> bool:
-        undo, key = _undo(step), step.status.idempotency_key
-        step.choice, step.undo_runs = "", step.undo_runs + 1
-        undo.activity_id = _numbered(f"{step.label}/undo", step.undo_runs)
-        undo.status, undo.error = StepState.RUNNING, None
-        try:
-            await workflow.execute_activity(
-                undo.name,
-                self._undo_input(key, f"{key}/undo/{step.revision}", reason, step.edited),
-                activity_id=undo.activity_id,
-                summary=undo.name.replace("_", " "),
-                start_to_close_timeout=timedelta(seconds=self._options.step_seconds),
-                retry_policy=RetryPolicy(
-                    maximum_interval=timedelta(seconds=15), maximum_attempts=self._options.undo_attempts
-                ),
-            )
-        except ActivityError as error:
-            undo.status, undo.error = StepState.STUCK, str(error.cause or error)
-            return False
-        undo.status = StepState.DONE
-        return True
-
-    def _settled(self, step: _Step) -> bool:
-        if step.choice == "retry":
-            return False
-        _undo(step).status = StepState.SKIPPED if step.choice == "skip" else StepState.SETTLED
-        return True
-
-    def _go(self, state: SagaState) -> None:
-        if self.state is not state:
-            self.state = state
-            self._changed()
+    async def _retried(self, entry: Entry) -> bool:
+        """Wait for an operator's word on a step that failed for good. False: it is settled."""
+        entry.status.status = StepState.STUCK
+        await self._back.operator(entry, "A step failed for good", entry.status.error or "")
+        stuck = any(other.stuck and not other.choice for other in self._ledger.entries)
+        choice = entry.choice
+        if choice != "retry":
+            entry.status.status = settled(choice)
+        if not stuck:
+            self._ledger.go(SagaState.RUNNING)
+        return choice == "retry"
 
 
-async def uninterrupted(work: Coroutine[Any, Any, R]) -> R:
-    """Await `work` in a task of its own, again after every cancellation, of which each is delivered once."""
-    task = asyncio.create_task(work)
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-    return task.result()
-
-
-def _undo(step: _Step) -> CompensationStatus:
-    assert step.status.compensation is not None
-    return step.status.compensation
-
-
-def _numbered(name: str, run: int) -> str:
-    return name if run == 1 else f"{name}#{run}"
+async def _ended(tasks: list[asyncio.Task[Any]]) -> None:
+    await asyncio.gather(*tasks, return_exceptions=True)

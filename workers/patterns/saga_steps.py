@@ -1,0 +1,203 @@
+"""The way forward of a saga: a step as an activity, or as a nested saga in a child workflow."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    ChildWorkflowError,
+    FailureError,
+    TerminatedError,
+    TimeoutError,  # noqa: A004 (Temporal's own)
+)
+from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
+
+from workers.contracts import CompensationStatus, SagaState
+from workers.patterns.breaker import CIRCUIT_OPEN, current_lease
+from workers.patterns.holds import Holds
+from workers.patterns.saga_ledger import Entry, Ledger
+from workers.patterns.saga_messages import SagaResult
+from workers.payloads.errors import unreadable
+
+R = TypeVar("R")
+
+NESTED_COMPENSATED = "NestedSagaCompensated"
+SAGA_UNWINDING = "SagaUnwinding"
+
+
+def refused_at(error: FailureError) -> tuple[str, int]:
+    """The dependency whose breaker refused, and which try; ("", 0) when none did."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.type == CIRCUIT_OPEN and len(cause.details) == 2:
+        return str(cause.details[0]), int(cause.details[1])
+    return "", 0
+
+
+class Patience:
+    """Waits between tries that are no fault of the business: 30 s, doubling to 16 min, by durable timers."""
+
+    def __init__(self) -> None:
+        self._tries = 0
+
+    async def wait(self, what: str) -> None:
+        await workflow.sleep(30 * 2 ** min(self._tries, 5), summary=f"try {what} again")
+        self._tries += 1
+
+
+async def run_step(
+    entry: Entry,
+    ledger: Ledger,
+    holds: Holds,
+    *,
+    activity: str,
+    argument: Any,
+    result: type[R] | None,
+    attempts: int,
+    seconds: float,
+    queue: str,
+) -> R:
+    """Run it until it is done or failed for good, held while a breaker refuses it. Raises ActivityError."""
+    lease, patience = "", Patience()
+    while True:
+        if ledger.unwinding:
+            raise ApplicationError("The way back has begun.", type=SAGA_UNWINDING, non_retryable=True)
+        try:
+            answer = await _attempt(entry, activity, argument, result, attempts, seconds, queue, lease)
+        except asyncio.CancelledError:
+            entry.unknown("Cancelled while it ran.")
+            raise
+        except ActivityError as error:
+            dependency, attempt = refused_at(error)
+            if dependency:
+                entry.held(attempt, f"Held: the breaker of {dependency} is open.")
+                lease = await holds.wait(dependency)
+                continue
+            why = unreadable(error)
+            if why is None:
+                _judge(entry, error)
+                raise
+            entry.unknown(f"It will be tried again: {why.message}")
+            await patience.wait(entry.status.name)
+            continue
+        except ApplicationError as error:  # the argument is not to be sent
+            entry.refused(error.message)
+            raise
+        entry.done(answer)
+        return answer
+
+
+async def _attempt(
+    entry: Entry,
+    activity: str,
+    argument: Any,
+    result: type[R] | None,
+    attempts: int,
+    seconds: float,
+    queue: str,
+    lease: str,
+) -> R:
+    entry.starts()
+    token = current_lease.set(lease)
+    try:
+        running = workflow.start_activity(
+            activity,
+            argument,
+            result_type=result,
+            task_queue=queue or None,
+            activity_id=entry.status.activity_id,
+            summary=entry.status.name.replace("_", " "),
+            start_to_close_timeout=timedelta(seconds=seconds),
+            retry_policy=RetryPolicy(
+                initial_interval=timedelta(seconds=0.5),
+                maximum_interval=timedelta(seconds=10),
+                maximum_attempts=attempts,
+            ),
+        )
+    finally:
+        current_lease.reset(token)
+    answer: R = await running
+    return answer
+
+
+def _judge(entry: Entry, error: ActivityError) -> None:
+    """What a failure says about the outside."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.non_retryable:
+        entry.refused(cause.message)
+    else:
+        entry.unknown(str(cause or error))
+
+
+class Nested:
+    """A saga in a child workflow. It is told of each cancellation, and then undoes its own steps."""
+
+    def __init__(self, entry: Entry, ledger: Ledger) -> None:
+        self._entry, self._ledger = entry, ledger
+        self._handle: ChildWorkflowHandle[Any, SagaResult] | None = None
+        self._cancelled = False
+
+    async def run(self, workflow_type: str, argument: Any, queue: str) -> SagaResult:
+        """Its result, once what would undo it is booked as ours.
+
+        Raises ChildWorkflowError, and ApplicationError NestedSagaCompensated when it completed that way.
+        """
+        entry = self._entry
+        entry.starts()
+        entry.status.activity_id = ""  # it is no activity
+        try:
+            result = await self._awaited(asyncio.create_task(self._child(workflow_type, argument, queue)))
+        except ChildWorkflowError as error:
+            self._judge(error)
+            raise
+        if result.state is not SagaState.COMPLETED:
+            entry.refused(result.outcome)
+            raise ApplicationError(result.outcome, type=NESTED_COMPENSATED, non_retryable=True)
+        entry.done(result.results)
+        self._ledger.take_over(entry, result.compensations)
+        if self._cancelled:
+            raise asyncio.CancelledError
+        return result
+
+    async def _child(self, workflow_type: str, argument: Any, queue: str) -> SagaResult:
+        self._handle = await workflow.start_child_workflow(
+            workflow_type,
+            argument,
+            id=self._entry.status.child_workflow_id,
+            task_queue=queue or None,
+            result_type=SagaResult,
+            parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
+        )
+        if self._cancelled:
+            self._handle.cancel()
+        return await self._handle
+
+    async def _awaited(self, task: asyncio.Task[SagaResult]) -> SagaResult:
+        """Like `uninterrupted`, but each cancellation is told to the child."""
+        while not task.done():
+            try:
+                await asyncio.shield(task)
+            except asyncio.CancelledError:
+                if task.cancelled():
+                    raise
+                self._cancelled = True
+                if self._handle is not None:
+                    self._handle.cancel()
+            except FailureError:
+                break
+        return task.result()
+
+    def _judge(self, error: ChildWorkflowError) -> None:
+        """One that failed or was cancelled has undone its own steps; of any other end nobody knows."""
+        entry, cause = self._entry, error.cause
+        if isinstance(cause, (TerminatedError, TimeoutError)):
+            entry.unknown(f"The nested saga did not end by itself: {cause}")
+            entry.by_hand = True
+            entry.status.compensation = CompensationStatus(name="settle_by_hand")
+        else:
+            entry.refused(str(cause or error))

@@ -1,0 +1,146 @@
+"""The way back of a saga: what may have happened is undone, last first, in a task no cancellation reaches.
+
+A compensation that fails for good raises an alert and waits for an operator; those after it wait too, as the
+order of undo is part of the promise.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
+
+from workers.contracts import SagaState, StepState
+from workers.patterns.alerts import Alerts
+from workers.patterns.breaker import current_lease
+from workers.patterns.holds import Holds
+from workers.patterns.saga_ledger import Entry, Ledger
+from workers.patterns.saga_messages import Retry, UndoCall
+from workers.patterns.saga_steps import Patience, refused_at
+from workers.payloads.errors import unreadable
+
+R = TypeVar("R")
+
+MakeUndo = Callable[[str, str, str, dict[str, Any] | None], Any]
+"""Step key, undo key, reason, input that an operator edited -> the undo's argument."""
+
+
+async def uninterrupted(work: Coroutine[Any, Any, R]) -> R:
+    """Await `work` in a task of its own, again after every cancellation, of which each is delivered once."""
+    task = asyncio.create_task(work)
+    while not task.done():
+        try:
+            await asyncio.shield(task)
+        except asyncio.CancelledError:
+            if task.cancelled():
+                raise
+    return task.result()
+
+
+class WayBack:
+    """`make`: None for undos that take an UndoCall. `alerts`: asked when one is due, whether it is raised."""
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        holds: Holds,
+        *,
+        make: MakeUndo | None,
+        alerts: Callable[[], bool],
+        seconds: float,
+    ) -> None:
+        self._ledger, self._holds = ledger, holds
+        self._make, self._wanted = make, alerts
+        self._seconds = seconds
+        self._alerts = Alerts()
+
+    async def undo(self, reason: str, retry: Retry) -> None:
+        """Undo all that is owed, each tried as its own policy says, or as `retry`."""
+        owed = list(reversed(self._ledger.owed()))
+        self._ledger.unwinding = True
+        if owed:
+            self._ledger.go(SagaState.COMPENSATING)
+        for entry in owed:
+            while not await self._undone(entry, reason, entry.undo_retry or retry):
+                await self.operator(entry, "A compensation failed for good", entry.undo.error or "")
+                self._ledger.go(SagaState.COMPENSATING)
+                if entry.choice != "retry":
+                    entry.undo.status = settled(entry.choice)
+                    break
+        self._ledger.go(SagaState.COMPENSATED)
+
+    async def operator(self, entry: Entry, title: str, detail: str) -> None:
+        """Say that it is stuck, call for a person, and wait for the choice."""
+        entry.choice = ""
+        self._ledger.go(SagaState.STUCK)
+        if self._wanted():
+            alert_id = f"{entry.undo_key}/stuck/{entry.runs + entry.undo_runs}"
+            self._alerts.raise_soon(
+                alert_id, f"{title}: {entry.status.name}", detail=detail, step=entry.status.name
+            )
+        await workflow.wait_condition(lambda: bool(entry.choice))
+
+    async def _undone(self, entry: Entry, reason: str, retry: Retry) -> bool:
+        """False: it failed for good. A refusal of a breaker, or an unreadable payload, only makes it wait."""
+        lease, patience = "", Patience()
+        while True:
+            entry.undo_starts()
+            if entry.by_hand:
+                entry.undo.status, entry.undo.error = StepState.STUCK, entry.status.error
+                return False
+            try:
+                await self._attempt(entry, reason, retry, lease)
+            except (ActivityError, ApplicationError) as error:
+                dependency, _ = refused_at(error)
+                patient = bool(dependency) or unreadable(error) is not None
+                entry.undo.status = StepState.PENDING if patient else StepState.STUCK
+                entry.undo.error = str(error.cause or error)
+                if not patient:
+                    return False
+                lease = await self._waited(entry, dependency, patience)
+            else:
+                entry.undo.status = StepState.DONE
+                return True
+
+    async def _waited(self, entry: Entry, dependency: str, patience: Patience) -> str:
+        """Until the next try; the lease of a breaker's probe, or ""."""
+        if dependency:
+            return await self._holds.wait(dependency)
+        await patience.wait(entry.undo.name)
+        return ""
+
+    async def _attempt(self, entry: Entry, reason: str, retry: Retry, lease: str) -> None:
+        token = current_lease.set(lease)
+        try:
+            running = workflow.start_activity(
+                entry.undo.name,
+                self._argument(entry, reason),
+                task_queue=entry.undo_queue or None,
+                activity_id=entry.undo.activity_id,
+                summary=entry.undo.name.replace("_", " "),
+                start_to_close_timeout=timedelta(seconds=self._seconds),
+                retry_policy=retry.policy(),
+            )
+        finally:
+            current_lease.reset(token)
+        await running
+
+    def _argument(self, entry: Entry, reason: str) -> Any:
+        key = entry.status.idempotency_key
+        if self._make is not None and not entry.foreign:
+            return self._make(key, entry.undo_key, reason, entry.edited)
+        return UndoCall(
+            idempotency_key=key,
+            undo_key=entry.undo_key,
+            reason=reason,
+            input=entry.undo_input if entry.edited is None else entry.edited,
+            result=entry.result,
+        )
+
+
+def settled(choice: str) -> StepState:
+    return StepState.SKIPPED if choice == "skip" else StepState.SETTLED
