@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 from workers.activities.alerts import raise_alert
-from workers.activities.breaker import offer_probe, release_held
+from workers.activities.breaker import find_held, offer_probe, release_held
+from workers.activities.dynamic import refuse_unknown
+from workers.activities.flags import resolve_flags
 from workers.activities.resolve import resolve_activities
-from workers.queues import BREAKERS, PLATFORM
+from workers.queues import BREAKERS, DYNAMIC, PLATFORM
 from workers.registry import registry
 from workers.workflows.approval import ApprovalWorkflow
 from workers.workflows.breaker import BreakerWorkflow
+from workers.workflows.saga import SagaWorkflow
+from workers.workflows.dynamic import DynamicWorkflow, NamedByTypeWorkflow
 
-registry.add(BREAKERS, workflows=[BreakerWorkflow], activities=[offer_probe, release_held])
+registry.add(BREAKERS, workflows=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
 registry.add(PLATFORM, activities=[raise_alert, resolve_activities])
 registry.add(PLATFORM, workflows=[ApprovalWorkflow])
+registry.add(PLATFORM, activities=[resolve_flags])
+registry.add(DYNAMIC, workflows=[DynamicWorkflow, NamedByTypeWorkflow], activities=[refuse_unknown])
+registry.add(PLATFORM, workflows=[SagaWorkflow])

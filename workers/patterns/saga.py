@@ -131,24 +131,21 @@ class Saga:
             undo_retry=undo_retry,
             undo_queue=undo_queue,
         )
-        while True:
-            try:
-                return await run_step(
-                    entry,
-                    self._ledger,
-                    self._holds,
-                    activity=activity,
-                    argument=make(entry.status.idempotency_key),
-                    result=result,
-                    attempts=attempts,
-                    seconds=self._options.step_seconds,
-                    queue=queue,
-                )
-            except (ActivityError, ApplicationError):
-                if not must or self._ledger.unwinding:
-                    raise
-            if not await self._retried(entry):
-                return None  # type: ignore[return-value] # nobody's answer but a person's word
+
+        def once() -> Coroutine[Any, Any, R]:
+            return run_step(
+                entry,
+                self._ledger,
+                self._holds,
+                activity=activity,
+                argument=make(entry.status.idempotency_key),
+                result=result,
+                attempts=attempts,
+                seconds=self._options.step_seconds,
+                queue=queue,
+            )
+
+        return await self._insisted(entry, once) if must else await once()  # type: ignore[return-value]
 
     async def together(self, *steps: Coroutine[Any, Any, Any], group: str = "") -> list[Any]:
         """Run steps side by side; their answers in the same order.
@@ -176,18 +173,22 @@ class Saga:
         name: str = "",
         queue: str = "",
         point_of_no_return: bool = False,
-    ) -> SagaResult:
+        must: bool = False,
+    ) -> SagaResult | None:
         """Run a saga in a child workflow that answers a SagaResult; what would undo it becomes ours.
 
-        `queue`: empty for the one of this workflow. Raises ChildWorkflowError when it failed, and
-        ApplicationError NestedSagaCompensated when it ended compensated: either way it undid itself.
+        `queue`: empty for the one of this workflow. `must`: as for a step; None when a person settled it.
+        Raises ApplicationError NestedSagaCompensated when it has undone itself, and NestedSagaLost when it
+        was terminated: then nobody knows, and on the way back it waits for an operator.
         """
         entry = self._register(
             StepStatus(name=name or workflow_type, point_of_no_return=point_of_no_return), undo=""
         )
-        suffix = entry.label.replace("/", "-")
-        entry.status.child_workflow_id = f"{workflow.info().workflow_id}-{suffix}"
-        return await Nested(entry, self._ledger).run(workflow_type, argument, queue)
+
+        def once() -> Coroutine[Any, Any, SagaResult]:
+            return Nested(entry, self._ledger).run(workflow_type, argument, queue)
+
+        return await self._insisted(entry, once) if must else await once()
 
     async def compensate(self, reason: str) -> None:
         """Undo what may have happened, last first. Returns when all is undone or settled by an operator.
@@ -211,17 +212,22 @@ class Saga:
         # a later run of the chain must find the same effect
         return self._ledger.register(workflow.info().first_execution_run_id, status, undo=undo, **more)
 
-    async def _retried(self, entry: Entry) -> bool:
-        """Wait for an operator's word on a step that failed for good. False: it is settled."""
-        entry.status.status = StepState.STUCK
-        await self._back.operator(entry, "A step failed for good", entry.status.error or "")
-        stuck = any(other.stuck and not other.choice for other in self._ledger.entries)
-        choice = entry.choice
-        if choice != "retry":
-            entry.status.status = settled(choice)
-        if not stuck:
-            self._ledger.go(SagaState.RUNNING)
-        return choice == "retry"
+    async def _insisted(self, entry: Entry, once: Callable[[], Coroutine[Any, Any, R]]) -> R | None:
+        """Try until it is done, or settled by an operator: then None."""
+        while True:
+            try:
+                return await once()
+            except (ActivityError, ApplicationError):
+                if self._ledger.unwinding:
+                    raise
+            entry.status.status = StepState.STUCK
+            await self._back.operator(entry, "A step failed for good", entry.status.error or "")
+            retry = entry.choice == "retry"
+            entry.status.status = StepState.PENDING if retry else settled(entry.choice)
+            if not any(other.stuck for other in self._ledger.entries):
+                self._ledger.go(SagaState.RUNNING)
+            if not retry:
+                return None
 
 
 async def _ended(tasks: list[asyncio.Task[Any]]) -> None:

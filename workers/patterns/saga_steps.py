@@ -21,13 +21,14 @@ from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 from workers.contracts import CompensationStatus, SagaState
 from workers.patterns.breaker import CIRCUIT_OPEN, current_lease
 from workers.patterns.holds import Holds
-from workers.patterns.saga_ledger import Entry, Ledger
+from workers.patterns.saga_ledger import Entry, Ledger, numbered
 from workers.patterns.saga_messages import SagaResult
 from workers.payloads.errors import unreadable
 
 R = TypeVar("R")
 
 NESTED_COMPENSATED = "NestedSagaCompensated"
+NESTED_LOST = "NestedSagaLost"
 SAGA_UNWINDING = "SagaUnwinding"
 
 
@@ -145,30 +146,44 @@ class Nested:
     async def run(self, workflow_type: str, argument: Any, queue: str) -> SagaResult:
         """Its result, once what would undo it is booked as ours.
 
-        Raises ChildWorkflowError, and ApplicationError NestedSagaCompensated when it completed that way.
+        Raises ApplicationError: NestedSagaCompensated when it has undone itself, NestedSagaLost when it was
+        ended from outside, so that nobody knows.
         """
-        entry = self._entry
-        entry.starts()
-        entry.status.activity_id = ""  # it is no activity
+        kind, why, result = "", "", None
         try:
             result = await self._awaited(asyncio.create_task(self._child(workflow_type, argument, queue)))
         except ChildWorkflowError as error:
-            self._judge(error)
-            raise
-        if result.state is not SagaState.COMPLETED:
-            entry.refused(result.outcome)
-            raise ApplicationError(result.outcome, type=NESTED_COMPENSATED, non_retryable=True)
-        entry.done(result.results)
-        self._ledger.take_over(entry, result.compensations)
+            why = str(error.cause or error)
+            kind = self._judge(error, why)
+        except ApplicationError as error:  # the argument is not to be sent
+            kind, why = str(error.type), error.message
+            self._entry.refused(why)
+        if result is not None:
+            kind, why = self._booked(result)
         if self._cancelled:
             raise asyncio.CancelledError
+        if result is None or kind:
+            raise ApplicationError(why, type=kind, non_retryable=True)
         return result
 
+    def _booked(self, result: SagaResult) -> tuple[str, str]:
+        if result.state is not SagaState.COMPLETED:
+            self._entry.refused(result.outcome)
+            return NESTED_COMPENSATED, result.outcome
+        self._entry.done(result.results)
+        self._ledger.take_over(self._entry, result.compensations)
+        return "", ""
+
     async def _child(self, workflow_type: str, argument: Any, queue: str) -> SagaResult:
+        entry = self._entry
+        entry.starts()
+        suffix = numbered(entry.label, entry.runs).replace("/", "-").replace("#", "-")
+        entry.status.child_workflow_id = f"{workflow.info().workflow_id}-{suffix}"
+        entry.status.activity_id = ""  # it is no activity
         self._handle = await workflow.start_child_workflow(
             workflow_type,
             argument,
-            id=self._entry.status.child_workflow_id,
+            id=entry.status.child_workflow_id,
             task_queue=queue or None,
             result_type=SagaResult,
             parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
@@ -192,12 +207,12 @@ class Nested:
                 break
         return task.result()
 
-    def _judge(self, error: ChildWorkflowError) -> None:
+    def _judge(self, error: ChildWorkflowError, why: str) -> str:
         """One that failed or was cancelled has undone its own steps; of any other end nobody knows."""
-        entry, cause = self._entry, error.cause
-        if isinstance(cause, (TerminatedError, TimeoutError)):
-            entry.unknown(f"The nested saga did not end by itself: {cause}")
-            entry.by_hand = True
-            entry.status.compensation = CompensationStatus(name="settle_by_hand")
-        else:
-            entry.refused(str(cause or error))
+        if not isinstance(error.cause, (TerminatedError, TimeoutError)):
+            self._entry.refused(why)
+            return NESTED_COMPENSATED
+        self._entry.unknown(f"The nested saga did not end by itself: {why}")
+        self._entry.by_hand = True
+        self._entry.status.compensation = CompensationStatus(name="settle_by_hand")
+        return NESTED_LOST
