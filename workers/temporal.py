@@ -11,8 +11,8 @@ from workers.queues import BREAKERS, DYNAMIC, PLATFORM
 from workers.registry import registry
 from workers.workflows.approval import ApprovalWorkflow
 from workers.workflows.breaker import BreakerWorkflow
-from workers.workflows.saga import SagaWorkflow
 from workers.workflows.dynamic import DynamicWorkflow, NamedByTypeWorkflow
+from workers.workflows.saga import SagaWorkflow
 
 registry.add(BREAKERS, workflows=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
 registry.add(PLATFORM, activities=[raise_alert, resolve_activities])
