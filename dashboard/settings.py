@@ -148,6 +148,10 @@ STATIC_URL = "/static/"
 STATIC_ROOT = _dashboard.state_dir / "static"
 STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
+    "payloads": {  # claim checks; several hosts need one that they share
+        "BACKEND": "django.core.files.storage.FileSystemStorage",
+        "OPTIONS": {"location": _dashboard.state_dir / "payloads"},
+    },
     "staticfiles": {"BACKEND": "servestatic.storage.CompressedManifestStaticFilesStorage"},
 }
 if _dashboard.development:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import os
 import socket
 import threading
@@ -16,7 +15,6 @@ from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, Interceptor
-from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, TLSConfig
 
@@ -24,7 +22,7 @@ from workers.conf import ConfigurationError, WorkersConf
 from workers.conf import conf as current_conf
 from workers.errors import TemporalAway, rpc_errors
 from workers.interceptors.tenancy import TenancyClientInterceptor
-from workers.validation import ExplainingFailures
+from workers.payloads.assembly import data_converter
 
 # A page would rather say that Temporal is away than wait; a worker would rather wait.
 _IMPATIENT = RetryConfig(max_retries=2, max_elapsed_time_millis=1000)
@@ -80,9 +78,7 @@ async def connect(
             namespace=conf.namespace,
             api_key=conf.api_key.get_secret_value() if conf.api_key else None,
             tls=tls_config(conf),
-            data_converter=dataclasses.replace(
-                pydantic_data_converter, failure_converter_class=ExplainingFailures
-            ),
+            data_converter=data_converter(conf),
             interceptors=[TenancyClientInterceptor(), *interceptors],
             retry_config=RetryConfig() if patient else _IMPATIENT,
             connect_timeout=_PATIENT_CONNECT if patient else timedelta(seconds=conf.rpc_timeout),

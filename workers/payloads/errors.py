@@ -8,7 +8,7 @@ worker decodes a workflow task would end the workflow for a fault of this one pr
 
 from __future__ import annotations
 
-from temporalio.exceptions import ApplicationError, FailureError
+from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
 
 
 class PayloadRefused(ApplicationError):
@@ -60,13 +60,12 @@ UNREADABLE = frozenset(
 
 
 def unreadable(error: BaseException | None) -> ApplicationError | None:
-    """What says, somewhere in the causes of `error`, that a payload could not be read; else None.
+    """What `error`, of an activity or a child, says when its worker could not read a payload; else None.
 
-    Takes an ActivityError, a ChildWorkflowError or any cause of them. Such a failure tells nothing about
-    the business: no step failed, and nothing is to be undone.
+    Such a failure tells nothing about the business: no step ran, and nothing is to be undone.
     """
-    while error is not None:
-        if isinstance(error, ApplicationError) and error.type in UNREADABLE:
-            return error
-        error = error.cause if isinstance(error, FailureError) else error.__cause__
+    while isinstance(error, (ActivityError, ChildWorkflowError)):
+        error = error.cause
+    if isinstance(error, ApplicationError) and error.type in UNREADABLE and error.non_retryable:
+        return error
     return None

@@ -27,7 +27,7 @@ def names() -> tuple[str, ...]:
     """The names in force: SENSITIVE and REDACTED_FIELDS."""
     if not settings.configured:
         return SENSITIVE
-    return (*SENSITIVE, *settings.WORKERS.redacted_fields)  # type: ignore[misc] # composed, as in workers.conf
+    return (*SENSITIVE, *settings.WORKERS.redacted_fields)  # type: ignore[misc] # as in workers.conf
 
 
 def normal(name: object) -> str:

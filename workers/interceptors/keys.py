@@ -1,0 +1,97 @@
+"""Payloads that a worker could not read cost the business nothing, and refusals say what they were about.
+
+A worker without the key (or without the stored bytes) fails an activity before its code, at the first
+attempt and for good. This interceptor takes that failure back: the activity is scheduled again after a
+durable pause, which doubles up to a minute, so that another worker, or this one after its repair, runs it
+with all its attempts. The workflow's code sees nothing of it, so no step fails and nothing is compensated.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.bridge.proto.activity_result import DoBackoff
+from temporalio.worker import (
+    Interceptor,
+    StartActivityInput,
+    StartChildWorkflowInput,
+    StartLocalActivityInput,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
+)
+
+from workers.payloads.errors import PayloadRefused, unreadable
+
+LONGEST_PAUSE = 60  # seconds
+
+H = TypeVar("H", bound=workflow.ActivityHandle[Any])
+
+
+class KeysInterceptor(Interceptor):
+    """Goes innermost: it needs the handles of the SDK itself."""
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor]:
+        return _Inbound
+
+
+class _Inbound(WorkflowInboundInterceptor):
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        super().init(_Outbound(outbound))
+
+
+def _about(error: PayloadRefused, what: str) -> PayloadRefused:
+    return type(error)(f"The input of {what}: {error.message}")
+
+
+class _Outbound(WorkflowOutboundInterceptor):
+    def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:
+        try:
+            return _taken_back(super().start_activity(input))
+        except PayloadRefused as error:
+            raise _about(error, f"activity {input.activity}") from None
+
+    def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:
+        try:
+            return _taken_back(super().start_local_activity(input))
+        except PayloadRefused as error:
+            raise _about(error, f"activity {input.activity}") from None
+
+    async def start_child_workflow(
+        self, input: StartChildWorkflowInput
+    ) -> workflow.ChildWorkflowHandle[Any, Any]:
+        try:
+            return await super().start_child_workflow(input)
+        except PayloadRefused as error:
+            raise _about(error, f"child workflow {input.workflow}") from None
+
+
+def _taken_back(handle: H) -> H:
+    """Lets the SDK's own backoff (made for local activities) take a failure that says nothing.
+
+    It reaches into the handle, as the other way, a task around it, would wake every workflow one turn of its
+    loop later and so change the order of commands in runs that are under way.
+    """
+    inside: Any = handle
+    fail, pauses = inside._resolve_failure, 0
+
+    def resolve_failure(error: BaseException) -> None:
+        nonlocal pauses
+        reason = unreadable(error)
+        if reason is None or not inside._started or handle.done():
+            fail(error)
+            return
+        seconds = min(2**pauses, LONGEST_PAUSE)
+        pauses += 1
+        workflow.logger.warning("%s again in %d s: %s", inside._input.activity, seconds, reason.message)
+        backoff = DoBackoff(attempt=1)
+        backoff.backoff_duration.FromTimedelta(timedelta(seconds=seconds))
+        backoff.original_schedule_time.FromDatetime(workflow.now())
+        inside._resolve_backoff(backoff)
+
+    inside._resolve_failure = resolve_failure
+    return handle

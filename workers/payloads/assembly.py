@@ -1,0 +1,51 @@
+"""The one data converter of clients, workers and replays, put together from the settings."""
+
+from __future__ import annotations
+
+import sys
+
+from temporalio.converter import DataConverter, ExternalStorage
+
+from workers.conf import WorkersConf
+from workers.conf import conf as current_conf
+from workers.payloads.claims import DjangoStorageDriver, keeper
+from workers.payloads.codecs import Codec
+from workers.payloads.converter import TypedPayloadConverter
+from workers.payloads.encryption import KeyRing
+from workers.payloads.failures import EncryptedFailures, PayloadFailures
+from workers.payloads.policy import Policy
+
+
+def codec(conf: WorkersConf | None = None) -> Codec:
+    """Compression and encryption as the settings say."""
+    conf = conf or current_conf()
+    keys = conf.payload_keys.get_secret_value() if conf.payload_keys else ""
+    return Codec(KeyRing.parse(keys), conf.payload_compression)
+
+
+def data_converter(conf: WorkersConf | None = None) -> DataConverter:
+    """Reading never depends on the settings, except for the keys in the ring."""
+    conf = conf or current_conf()
+    codecs = codec(conf)
+    policy = Policy(
+        secrets=conf.payload_secrets,
+        redacted_fields=conf.redacted_fields,
+        limit=conf.payload_limit_bytes,
+        apart=conf.claim_check_bytes or sys.maxsize,
+        keep=keeper(codecs),
+    )
+
+    class Converter(TypedPayloadConverter):
+        """The SDK makes converters without arguments, many times; this one knows the settings."""
+
+        def __init__(self) -> None:
+            super().__init__(policy)
+
+    return DataConverter(
+        payload_converter_class=Converter,
+        payload_codec=codecs,
+        failure_converter_class=EncryptedFailures if codecs.ring.current else PayloadFailures,
+        external_storage=ExternalStorage(
+            drivers=[DjangoStorageDriver()], payload_size_threshold=conf.claim_check_bytes or sys.maxsize
+        ),
+    )

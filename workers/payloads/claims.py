@@ -1,0 +1,128 @@
+"""Claim check: what is too large for a history, or too secret, lies in a Django storage, and a reference
+travels.
+
+The storage is the alias `payloads` of the setting STORAGES, which all web and worker processes have to
+share. Its bytes are what the codec made, so they are encrypted when payloads are. Large payloads are named
+by their SHA-256, so that sending one again stores nothing new, and are checked against it when they are
+read. Nothing is ever deleted here: keep objects for as long as histories are kept, by a rule of the
+storage.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import re
+import uuid
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from django.core.files.base import ContentFile
+from django.core.files.storage import Storage, storages
+from google.protobuf.message import DecodeError
+from pydantic_core import from_json, to_json
+from temporalio import activity
+from temporalio.api.common.v1 import Payload
+from temporalio.converter import (
+    StorageDriver,
+    StorageDriverClaim,
+    StorageDriverRetrieveContext,
+    StorageDriverStoreContext,
+)
+
+from workers.payloads.codecs import Codec
+from workers.payloads.errors import ClaimMissing, PayloadTampered
+
+ALIAS = "payloads"
+REFERENCE = "claim:"
+_NAME = re.compile(r"(claims|secrets)/[0-9a-f]{2}/[0-9a-f]{32,64}(_[A-Za-z0-9]{1,20})?")
+
+
+def _storage() -> Storage:
+    return storages[ALIAS]
+
+
+def _saved(name: str, data: bytes) -> str:
+    """Where `data` lies: under `name`, or beside it when another process is writing that just now."""
+    storage = _storage()
+    if storage.exists(name) and storage.size(name) == len(data):
+        return name
+    return storage.save(name, ContentFile(data))
+
+
+def _loaded(name: str) -> bytes:
+    """Raises ClaimMissing."""
+    if not _NAME.fullmatch(name):
+        raise ClaimMissing("A payload refers to something that is no claim.")
+    try:
+        with _storage().open(name) as file:
+            return bytes(file.read())
+    except FileNotFoundError as error:
+        raise ClaimMissing(
+            f"The storage {ALIAS!r} has no {name}, which a payload refers to. Is it shared by all processes?"
+        ) from error
+
+
+class DjangoStorageDriver(StorageDriver):
+    """The SDK's external storage on top of Django's."""
+
+    def name(self) -> str:
+        """Stands in every reference, so it never changes."""
+        return "django.storages"
+
+    async def store(
+        self, context: StorageDriverStoreContext, payloads: Sequence[Payload]
+    ) -> list[StorageDriverClaim]:
+        """See base class."""
+        return [await asyncio.to_thread(self._store, payload) for payload in payloads]
+
+    async def retrieve(
+        self, context: StorageDriverRetrieveContext, claims: Sequence[StorageDriverClaim]
+    ) -> list[Payload]:
+        """Raises ClaimMissing, PayloadTampered."""
+        return [await asyncio.to_thread(self._retrieve, claim) for claim in claims]
+
+    @staticmethod
+    def _store(payload: Payload) -> StorageDriverClaim:
+        data = payload.SerializeToString()
+        digest = hashlib.sha256(data).hexdigest()
+        name = _saved(f"claims/{digest[:2]}/{digest}", data)
+        return StorageDriverClaim(claim_data={"name": name, "sha256": digest})
+
+    @staticmethod
+    def _retrieve(claim: StorageDriverClaim) -> Payload:
+        name = claim.claim_data.get("name", "")
+        data = _loaded(name)
+        if hashlib.sha256(data).hexdigest() != claim.claim_data.get("sha256"):
+            raise PayloadTampered(f"{name} in the storage {ALIAS!r} is not what was put there.")
+        try:
+            return Payload.FromString(data)
+        except DecodeError as error:
+            raise PayloadTampered(f"{name} in the storage {ALIAS!r} is not a payload.") from error
+
+
+def keeper(codec: Codec) -> Callable[[Any], str]:
+    """Stores a secret, sealed by `codec`, under a name that tells nothing about it."""
+
+    def keep(value: Any) -> str:
+        payload = codec.sealed(Payload(metadata={"encoding": b"json/plain"}, data=to_json(value)))
+        name = uuid.uuid4().hex
+        return REFERENCE + _saved(f"secrets/{name[:2]}/{name}", payload.SerializeToString())
+
+    return keep
+
+
+def reveal(value: Any) -> Any:
+    """The secret that a reference stands for, in an activity only; anything else is returned as it is.
+
+    It reads a file: in an async activity, `await asyncio.to_thread(reveal, order.password)`.
+    Raises ClaimMissing, KeyMissing, PayloadTampered; RuntimeError outside of an activity.
+    """
+    if not isinstance(value, str) or not value.startswith(REFERENCE):
+        return value
+    if not activity.in_activity():
+        raise RuntimeError("Only an activity may look at what a reference stands for.")
+    from workers.payloads.assembly import codec
+
+    data = _loaded(value.removeprefix(REFERENCE))
+    return from_json(codec().opened(Payload.FromString(data)).data)

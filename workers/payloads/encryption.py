@@ -1,0 +1,97 @@
+"""AES-256-GCM with a ring of keys.
+
+`PAYLOAD_KEYS=2026b:<base64 of 32 bytes>,2026a:<...>`: the first key encrypts, all of them decrypt. A key that
+begins with a minus sign (`-2026a:<...>`) only ever decrypts; with nothing but those, encryption is off and
+what was written before stays readable. The metadata of a payload names its key, so keys rotate by putting a
+new one first, once every process has it.
+
+What is encrypted is the whole payload with its metadata; the key's id is bound to it as associated data, and
+each payload has a random 96-bit nonce before its ciphertext. One key is good for 2**32 payloads; rotate
+before.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import os
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from google.protobuf.message import DecodeError
+from temporalio.api.common.v1 import Payload
+
+from workers.payloads.errors import KeyMissing, PayloadTampered
+
+ENCODING = b"binary/encrypted"
+KEY_ID = "encryption-key-id"
+CIPHER = "encryption-cipher"
+_NAMES = {CIPHER: b"AES-256-GCM"}
+_NONCE = 12  # bytes
+_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def _bound(key_id: str) -> bytes:
+    return b"signalbox:" + ENCODING + b":" + key_id.encode()
+
+
+@dataclass(frozen=True)
+class KeyRing:
+    """Keys by id; `current` encrypts, and is empty when nothing does."""
+
+    keys: Mapping[str, AESGCM] = field(default_factory=dict, repr=False)
+    current: str = ""
+
+    @classmethod
+    def parse(cls, text: str) -> KeyRing:
+        """From the setting. Raises ValueError with a sentence that holds no key."""
+        keys: dict[str, AESGCM] = {}
+        current = ""
+        for number, item in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+            name, _, value = item.partition(":")
+            only_decrypts, key_id = name.startswith("-"), name.removeprefix("-").strip()
+            if not _ID.fullmatch(key_id):
+                raise ValueError(
+                    f"PAYLOAD_KEYS: key {number} must be id:base64, with an id of letters and digits"
+                )
+            if key_id in keys:
+                raise ValueError(f"PAYLOAD_KEYS: key {key_id} is there twice")
+            keys[key_id] = AESGCM(_key_bytes(key_id, value))
+            current = current or ("" if only_decrypts else key_id)
+        return cls(keys, current)
+
+    def encrypted(self, payload: Payload) -> Payload:
+        """`payload` itself when no key encrypts."""
+        if not self.current:
+            return payload
+        nonce = os.urandom(_NONCE)
+        sealed = self.keys[self.current].encrypt(nonce, payload.SerializeToString(), _bound(self.current))
+        metadata = {"encoding": ENCODING, KEY_ID: self.current.encode(), **_NAMES}
+        return Payload(metadata=metadata, data=nonce + sealed)
+
+    def decrypted(self, payload: Payload) -> Payload:
+        """Raises KeyMissing, PayloadTampered."""
+        key_id = payload.metadata.get(KEY_ID, b"").decode("utf-8", "replace")
+        key = self.keys.get(key_id)
+        if key is None:
+            raise KeyMissing(key_id[:64])
+        try:
+            nonce, sealed = payload.data[:_NONCE], payload.data[_NONCE:]
+            return Payload.FromString(key.decrypt(nonce, sealed, _bound(key_id)))
+        except (InvalidTag, ValueError, DecodeError) as error:
+            raise PayloadTampered(
+                f"A payload encrypted with key {key_id!r} was changed or cut off."
+            ) from error
+
+
+def _key_bytes(key_id: str, text: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise ValueError(f"PAYLOAD_KEYS: key {key_id} must be the base64 of 32 bytes")
+    return key

@@ -1,0 +1,64 @@
+"""Failures on the wire: encrypted like everything else, clear about payloads, and never lost for their
+details.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from temporalio.api.common.v1 import Payload
+from temporalio.api.failure.v1 import Failure
+from temporalio.converter import DefaultFailureConverter, PayloadConverter
+from temporalio.exceptions import ApplicationError
+
+from workers.payloads.errors import PayloadRefused, PayloadUnreadable, SensitiveField
+from workers.payloads.redaction import redact
+from workers.validation import ExplainingFailures
+
+
+class PayloadFailures(ExplainingFailures):
+    """An activity's input that cannot be read becomes a failure of that type, which the SDK does not retry:
+    the attempts are the business's. The workflow schedules it again (`workers/interceptors/keys.py`)."""
+
+    def to_failure(
+        self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
+    ) -> None:
+        """See base class."""
+        if not isinstance(payload_converter, _Details):
+            payload_converter = _Details(payload_converter)
+        super().to_failure(_told(exception), payload_converter, failure)
+
+
+class EncryptedFailures(PayloadFailures):
+    """Message and stack trace go through the codec too; the history says "Encoded failure"."""
+
+    def __init__(self) -> None:
+        DefaultFailureConverter.__init__(self, encode_common_attributes=True)
+
+
+def _told(exception: BaseException) -> BaseException:
+    """The SDK wraps what decoding raised into an untyped ApplicationError, which would use up an attempt."""
+    cause = exception.__cause__
+    decoding = isinstance(exception, ApplicationError) and exception.message.startswith("Failed decoding ")
+    if not decoding or not isinstance(cause, PayloadUnreadable):
+        return exception
+    return ApplicationError(str(cause), type=type(cause).__name__, non_retryable=True)
+
+
+class _Details(PayloadConverter):
+    """Details that may not go out are hidden or named: refusing them would hide the failure itself."""
+
+    def __init__(self, inner: PayloadConverter) -> None:
+        self._inner = inner
+
+    def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
+        try:
+            return self._inner.to_payloads(values)
+        except SensitiveField:
+            return self.to_payloads(redact(list(values)))
+        except PayloadRefused as error:
+            return self._inner.to_payloads([f"left out: {error.message}"])
+
+    def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
+        return self._inner.from_payloads(payloads, type_hints)

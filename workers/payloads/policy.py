@@ -1,0 +1,120 @@
+"""What leaves this process: nothing named like a secret, and nothing that Temporal is too small for.
+
+Both are judged while a value becomes a payload, on its plain JSON. In workflow code that is inside the call
+that sends it, so that a refusal fails the workflow; anywhere later it would repeat the workflow task for
+ever.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+from pydantic_core import from_json, to_json
+from temporalio import activity, workflow
+from temporalio.api.common.v1 import Payload
+
+from workers.payloads.errors import PayloadTooLarge, SensitiveField
+from workers.payloads.redaction import MASK, SENSITIVE, normal, normals
+from workers.payloads.tags import STAND_INS
+
+Keep = Callable[[Any], str]
+
+
+@lru_cache(maxsize=64)
+def _finder(sensitive: tuple[str, ...]) -> re.Pattern[bytes]:
+    """Finds a sensitive key of compact JSON, the way `normal` compares names, unless its value hides already.
+
+    A quote inside of a string is escaped, so what this finds is a key.
+    """
+    spelled = "|".join('[^a-z0-9"]*'.join(re.escape(c) for c in name) for name in sorted(normals(sensitive)))
+    hides = "|".join(["null\\b", *(re.escape(f'"{word}') for word in STAND_INS)])
+    return re.compile(f'"[^a-z0-9"]*(?:{spelled})[^a-z0-9"]*":(?!{hides})'.encode(), re.IGNORECASE)
+
+
+def _place() -> str:
+    """Which code is sending."""
+    if workflow.in_workflow():
+        return f"workflow {workflow.info().workflow_type}"
+    return f"activity {activity.info().activity_type}" if activity.in_activity() else "this process"
+
+
+@dataclass(frozen=True)
+class Policy:
+    """The settings PAYLOAD_SECRETS, REDACTED_FIELDS and PAYLOAD_LIMIT_BYTES (0: no limit).
+
+    Payloads from `apart` bytes on are stored apart and weigh nothing. `keep` stores a secret and gives the
+    reference that stands for it.
+    """
+
+    secrets: str = "refuse"
+    redacted_fields: tuple[str, ...] = ()
+    limit: int = 0
+    apart: int = sys.maxsize
+    keep: Keep | None = None
+
+    def sensitive(self, data: bytes) -> bool:
+        if self.secrets == "allow":
+            return False
+        return _finder((*SENSITIVE, *self.redacted_fields)).search(data) is not None
+
+    def cleared(self, data: bytes) -> bytes:
+        """JSON that may go out in place of `data`, which is sensitive. Raises SensitiveField."""
+        hidden = normals((*SENSITIVE, *self.redacted_fields))
+        tree = from_json(data)
+        if self.secrets == "mask":
+            return to_json(replaced(tree, hidden, lambda _: MASK))
+        if self.secrets == "reference" and self.keep is not None and not workflow.in_workflow():
+            return to_json(replaced(tree, hidden, self.keep))
+        path = ".".join(next(sensitive_path(tree, hidden), ("?",)))
+        raise SensitiveField(
+            f"{_place()} would send {path}, which is named like a secret. Leave it out, pass a reference to "
+            f"it, or choose otherwise by PAYLOAD_SECRETS (now {self.secrets})."
+        )
+
+    def weighed(self, values: Sequence[Any], payloads: list[Payload]) -> list[Payload]:
+        """`payloads`, if they are small enough together. Raises PayloadTooLarge."""
+        if not self.limit:
+            return payloads
+        sizes = [size if (size := len(payload.data)) < self.apart else 0 for payload in payloads]
+        if sum(sizes) <= self.limit:
+            return payloads
+        largest = max(range(len(sizes)), key=sizes.__getitem__)
+        raise PayloadTooLarge(
+            f"{_place()} would send {sum(sizes):,} bytes, most of them in value {largest + 1} of "
+            f"{len(sizes)}, a {type(values[largest]).__name__}; PAYLOAD_LIMIT_BYTES is {self.limit:,}. "
+            "Send less, or let large payloads be stored apart by CLAIM_CHECK_BYTES."
+        )
+
+
+def _hides(value: Any) -> bool:
+    return value is None or (isinstance(value, str) and value.startswith(STAND_INS))
+
+
+def replaced(tree: Any, hidden: frozenset[str], instead: Keep) -> Any:
+    """Parsed JSON with every sensitive value replaced by `instead(value)`."""
+    if isinstance(tree, list):
+        return [replaced(item, hidden, instead) for item in tree]
+    if not isinstance(tree, dict):
+        return tree
+    return {
+        name: instead(item)
+        if normal(name) in hidden and not _hides(item)
+        else replaced(item, hidden, instead)
+        for name, item in tree.items()
+    }
+
+
+def sensitive_path(tree: Any, hidden: frozenset[str]) -> Iterator[tuple[str, ...]]:
+    """Where sensitive values lie, as the names on the way to them."""
+    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
+    for name, item in items:
+        if isinstance(tree, dict) and normal(name) in hidden and not _hides(item):
+            yield (str(name),)
+        else:
+            for inner in sensitive_path(item, hidden):
+                yield (str(name), *inner)

@@ -1,0 +1,175 @@
+"""Type tags: which values of an untyped payload are more than JSON, told beside the JSON.
+
+The data of a payload is plain JSON that any language reads. Where a value would come back as something else
+and no declared type says better (a Decimal in a dict, a bare date, a tuple), its tag goes into the payload's
+metadata under `signalbox-types`, in the shape of the data:
+
+    data       {"lines": [{"price": "1.20"}, {"price": "3.40"}], "seen": [1, 2]}
+    metadata   {"lines": {"*": {"price": "decimal"}}, "seen": "set"}
+
+`*` stands for all items of a list; `["tuple", {"0": "date"}]` is a container with tags inside. Tags are
+looked up in an allow-list: a name in a payload never imports, builds or runs anything that is not on it.
+"""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time, timedelta
+from decimal import Decimal
+from enum import Enum
+from functools import lru_cache
+from math import isfinite
+from types import NoneType
+from typing import Any, TypeVar, get_type_hints
+from uuid import UUID
+
+from pydantic import BaseModel, TypeAdapter
+from pydantic_core import to_json
+
+from workers.payloads.errors import PayloadUnreadable, UnknownTag
+
+Spec = str | list[Any] | dict[str, Any]
+T = TypeVar("T", bound=type)
+
+METADATA = "signalbox-types"
+STAND_INS = ("[redacted]", "claim:")  # what stands where a secret was has no type but text
+_PLAIN = frozenset({str, int, float, bool, NoneType})
+_ITEMS: dict[type, str | None] = {list: None, tuple: "tuple", set: "set", frozenset: "frozenset"}
+_DURATION = TypeAdapter(timedelta)
+
+_names: dict[type, str] = {
+    Decimal: "decimal",
+    datetime: "datetime",
+    date: "date",
+    time: "time",
+    timedelta: "timedelta",
+    UUID: "uuid",
+    bytes: "bytes",
+}
+_readers: dict[str, Callable[[Any], Any]] = {
+    "decimal": Decimal,
+    "datetime": datetime.fromisoformat,
+    "date": date.fromisoformat,
+    "time": time.fromisoformat,
+    "timedelta": _DURATION.validate_python,
+    "uuid": UUID,
+    "bytes": lambda text: text.encode(),
+    "base64": base64.urlsafe_b64decode,
+    "float": float,
+    "tuple": tuple,
+    "set": set,
+    "frozenset": frozenset,
+}
+
+
+def payload_type(cls: T) -> T:
+    """Put an Enum, a dataclass or a pydantic model on the allow-list, under its class name.
+
+    Its values then come back as themselves also where nothing declares their type. Name it the same in
+    every process; the name is in histories, so a renamed class needs its old one beside it.
+    """
+    known = _readers.get(cls.__name__)
+    if known is not None and _names.get(cls) != cls.__name__:
+        raise ValueError(f"Two payload types are called {cls.__name__}.")
+    _names[cls] = cls.__name__
+    _readers[cls.__name__] = _reader(cls)
+    return cls
+
+
+def _reader(cls: type) -> Callable[[Any], Any]:
+    if issubclass(cls, Enum):
+        return cls
+    adapter: TypeAdapter[Any] = TypeAdapter(cls)
+    return lambda tree: adapter.validate_json(to_json(tree))
+
+
+@lru_cache(maxsize=1024)
+def _untyped(cls: Any) -> tuple[tuple[str, str], ...]:
+    """Attribute and JSON name of the fields of a model or dataclass that no annotation types."""
+    if issubclass(cls, BaseModel):
+        fields = cls.model_fields.items()
+        return tuple((n, f.serialization_alias or n) for n, f in fields if _vague(f.annotation))
+    try:
+        hints = get_type_hints(cls)
+    except (NameError, TypeError):  # a name that only type checkers know
+        return ()
+    return tuple((n, n) for n, hint in hints.items() if _vague(hint))
+
+
+def _vague(hint: Any) -> bool:
+    if hint in (Any, object, dict, list, tuple, set, frozenset):
+        return True
+    if isinstance(hint, type) and (issubclass(hint, BaseModel) or dataclasses.is_dataclass(hint)):
+        return bool(_untyped(hint))  # type: ignore[arg-type] # a class is hashable
+    return any(_vague(part) for part in getattr(hint, "__args__", ()))
+
+
+def spec_of(value: Any) -> Spec | None:
+    """The tags that `value` needs; None for what JSON and the declared types say by themselves."""
+    kind = type(value)
+    if kind in _PLAIN:
+        return "float" if kind is float and not isfinite(value) else None
+    if kind in _names:
+        return _names[kind]
+    if isinstance(value, Mapping):
+        return _inside((name, value[name]) for name in value)
+    if kind in _ITEMS or isinstance(value, (list, tuple)):
+        tag = _ITEMS[kind] if kind in _ITEMS else ("tuple" if isinstance(value, tuple) else None)
+        inside = _of_items(value)
+        return inside if tag is None else [tag, inside] if inside else tag
+    if isinstance(value, BaseModel) or dataclasses.is_dataclass(value):
+        return _inside((alias, getattr(value, name, None)) for name, alias in _untyped(kind))
+    return None
+
+
+def _inside(pairs: Any) -> Spec | None:
+    found = {}
+    for name, item in pairs:
+        spec = None if type(item) in _PLAIN and type(item) is not float else spec_of(item)
+        if spec is not None:
+            found[str(name)] = spec
+    return found or None
+
+
+def _of_items(items: Any) -> Spec | None:
+    kinds = set(map(type, items))
+    if kinds <= _PLAIN and (float not in kinds or (kinds == {float} and all(map(isfinite, items)))):
+        return None
+    specs = [spec_of(item) for item in items]
+    if specs[0] is not None and all(spec == specs[0] for spec in specs):
+        return {"*": specs[0]}
+    return {str(index): spec for index, spec in enumerate(specs) if spec is not None} or None
+
+
+def restore(tree: Any, spec: Any) -> Any:
+    """`tree`, parsed from JSON, with its tagged values as they were. Changes `tree`.
+
+    Raises UnknownTag, and PayloadUnreadable for tags that do not fit.
+    """
+    try:
+        return _restored(tree, spec)
+    except (ValueError, TypeError, ArithmeticError, AttributeError, LookupError, RecursionError) as error:
+        raise PayloadUnreadable(
+            f"The type tags of a payload do not fit it: {type(error).__name__}."
+        ) from error
+
+
+def _restored(node: Any, spec: Any) -> Any:
+    if isinstance(spec, str):
+        if isinstance(node, str) and node.startswith(STAND_INS):
+            return node
+        if spec not in _readers:
+            raise UnknownTag(f"No payload type is called {spec[:100]!r} here; register it by @payload_type.")
+        return _readers[spec](node)
+    if isinstance(spec, list):
+        tag, inside = spec
+        return _restored(_restored(node, inside), str(tag))
+    for name, inside in spec.items():
+        if isinstance(node, list):
+            for index in range(len(node)) if name == "*" else (int(name),):
+                node[index] = _restored(node[index], inside)
+        elif isinstance(node, dict) and name in node:
+            node[name] = _restored(node[name], inside)
+    return node
