@@ -21,8 +21,10 @@ from dashboard.access import Subject, Viewer
 from dashboard.middleware import request_id
 from dashboard.models import AuditEntry
 from workers.conf import conf as workers_conf
+from workers.payloads.redaction import redact_text
 
 GENESIS = "0" * 64
+WRITTEN = ("reason", "detail")
 CHAIN_LOCK = 0x5167_0A11  # any number, the same in every process
 FIELDS = AuditEntry._meta.concrete_fields
 HASHED = tuple(field.attname for field in FIELDS if field.name not in {"id", "hash"})
@@ -52,7 +54,9 @@ def _storable(value: Any) -> Any:
 
 
 def append(**fields: Any) -> AuditEntry:
-    """Add a row to the end of the chain and return it. Raises DatabaseError if that cannot be done."""
+    """Add a row to the end of the chain and return it. What people and workflows wrote is redacted, as a row
+    stays for ever. Raises DatabaseError if that cannot be done."""
+    fields |= {name: redact_text(fields[name]) for name in WRITTEN if fields.get(name)}
     entry = AuditEntry(at=datetime.now(UTC), **{name: _storable(value) for name, value in fields.items()})
     with transaction.atomic():
         if connection.vendor == "postgresql":

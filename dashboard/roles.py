@@ -2,8 +2,8 @@
 
 `migrate` calls `ensure` when it is done, so a database always has the roles. The console's own rights are
 those of `dashboard.access`; permissions of Django count in the admin and in APIs of apps: they let people
-look, and the role admin add what an app lets be added. Acts on orders run through the console's actions,
-which check the role again.
+look, and the role admin add what an app lets be added, and change what is switched at run time. Acts on
+orders run through the console's actions, which check the role again.
 """
 
 from __future__ import annotations
@@ -20,12 +20,15 @@ from dashboard.conf import conf
 # Who works in the Django admin: login needs is_staff, which an administrator sets with the role.
 STAFF = ("operator", "approver", "admin")
 ACCOUNTS = {"auth.user", "auth.group", "axes.accessattempt"}
+SWITCHES = {"workers.featureflag", "workers.tenantactivity"}
 
 
 def _granted(role: str, permission: Permission) -> bool:
     model = f"{permission.content_type.app_label}.{permission.content_type.model}"
-    if role == "admin" and model in ACCOUNTS:
+    if role == "admin" and model in ACCOUNTS | SWITCHES:
         return True
+    if model in SWITCHES:
+        return permission.codename.startswith("view_")
     if model == "dashboard.auditentry":
         return role in {"operator", "admin"} and permission.codename.startswith("view_")
     verbs = ("view_", "add_") if role == "admin" else ("view_",)
@@ -35,7 +38,7 @@ def _granted(role: str, permission: Permission) -> bool:
 def ensure(**_: Any) -> None:
     """Make the groups and their permissions; any number of times. Adds what is missing, takes nothing
     away."""
-    labels = [*conf().apps, "dashboard", "auth", "axes"]
+    labels = [*conf().apps, "dashboard", "workers", "auth", "axes"]
     for label in labels:
         create_permissions(apps.get_app_config(label), verbosity=0)
     known = list(Permission.objects.filter(content_type__app_label__in=labels).select_related("content_type"))

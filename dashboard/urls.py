@@ -7,7 +7,18 @@ from django.urls import include, path, register_converter
 
 from dashboard.converters import TemporalId
 from dashboard.extend import api_urls
-from dashboard.views import acts, approvals, audit, breakers, login, overview, probes, workflow, workflows
+from dashboard.views import (
+    acts,
+    approvals,
+    audit,
+    breakers,
+    login,
+    overview,
+    probes,
+    workers,
+    workflow,
+    workflows,
+)
 
 register_converter(TemporalId, "tid")
 
@@ -31,6 +42,8 @@ urlpatterns = [
     path("regions/approvals/", approvals.region, name="approvals-region"),
     path("breakers/", breakers.page, name="breakers"),
     path("regions/breakers/", breakers.region, name="breakers-region"),
+    path("workers/", workers.page, name="workers"),
+    path("regions/workers/", workers.region, name="workers-region"),
     path("audit/", audit.page, name="audit"),
     path("login/", login.sign_in, name="login"),
     path("logout/", login.sign_out, name="logout"),

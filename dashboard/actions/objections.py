@@ -1,65 +1,58 @@
-"""Why a workflow would refuse somebody's part in an approval, by the policy that it told. The workflow is the
-judge; these sentences stand beside buttons that would lead to a refusal."""
+"""Why a workflow would refuse somebody's part in an approval, by the policy that it told and the rules of our
+own approval. The workflow is the judge; these sentences stand beside buttons that would lead to a refusal."""
 
 from __future__ import annotations
 
 from datetime import UTC, datetime
 
 from dashboard.access import Viewer
-from workers.contracts import ApprovalStatus, Escalation
+from workers.contracts import ApprovalStatus, Decision
+from workers.patterns.approval_rules import held_for, objection, role_missing, same
 
 ADMIN = "admin"
 
 
-def _same(one: str, other: str) -> bool:
-    return one.strip().casefold() == other.strip().casefold()
+def _utc(at: datetime | None) -> datetime | None:
+    return at.replace(tzinfo=UTC) if at and not at.tzinfo else at
 
 
-def reached(escalation: Escalation) -> bool:
-    """May these roles decide by now?"""
-    at = escalation.at
-    if at is None or escalation.reached:
-        return escalation.reached
-    return (at if at.tzinfo else at.replace(tzinfo=UTC)) <= datetime.now(UTC)
+def _comparable(status: ApprovalStatus) -> ApprovalStatus:
+    """Times of workflows in other languages may lack their zone."""
+    steps = [step.model_copy(update={"at": _utc(step.at)}) for step in status.escalations]
+    return status.model_copy(update={"deadline": _utc(status.deadline), "escalations": steps})
 
 
-def _roles(status: ApprovalStatus) -> list[str]:
-    """Roles that may decide now; none are named where anybody may."""
-    more = (role for item in status.escalations if reached(item) for role in item.roles)
-    return list(dict.fromkeys([*status.policy.roles, *more])) if status.policy.roles else []
+def _decision(viewer: Viewer) -> Decision:
+    return Decision(actor=viewer.name, roles=sorted(viewer.roles), at=datetime.now(UTC))
 
 
-def _lacks_role(viewer: Viewer, status: ApprovalStatus) -> str:
-    roles = _roles(status)
-    return f"This needs the role {' or '.join(roles)}." if roles and not viewer.roles & set(roles) else ""
+def _barred(status: ApprovalStatus, decision: Decision) -> str:
+    """Why this person can do nothing here, whatever their roles are."""
+    if any(same(vote.actor, decision.actor) for vote in status.votes):
+        return "You have voted already."
+    return objection(status, decision)
 
 
 def to_vote(viewer: Viewer, status: ApprovalStatus) -> str:
-    """Empty where a vote of this viewer would count."""
-    if not status.policy.self_approval and _same(viewer.name, status.requester):
-        return "Who asked may not decide."
-    spent = {vote.on_behalf_of.strip().casefold() for vote in status.votes}
-    entrusted = [item for item in status.delegations if _same(item.to, viewer.name)]
-    if any(item.actor.strip().casefold() not in spent for item in entrusted):
-        return ""
-    given = next((item for item in status.delegations if _same(item.actor, viewer.name)), None)
-    if given:
-        return f"You let {given.to} vote in your place."
-    if lacking := _lacks_role(viewer, status):
-        return lacking
-    return "You have voted already." if any(_same(vote.actor, viewer.name) for vote in status.votes) else ""
+    """Empty where a vote of this viewer would count, in their own right or in another's place."""
+    status, decision = _comparable(status), _decision(viewer)
+    lacking = "" if held_for(status, viewer.name) else role_missing(status, decision)
+    return lacking or _barred(status, decision)
 
 
 def to_delegate(viewer: Viewer, status: ApprovalStatus) -> str:
-    """Empty where this viewer has a vote to hand on."""
-    if any(_same(vote.actor, viewer.name) for vote in status.votes):
-        return "You have voted already."
-    return _lacks_role(viewer, status)
+    """Empty where this viewer has a vote of their own to hand on."""
+    status, decision = _comparable(status), _decision(viewer)
+    if not status.policy.roles:
+        return "Anybody may vote here, so there is nothing to hand on."
+    return role_missing(status, decision) or _barred(status, decision)
 
 
 def to_withdraw(viewer: Viewer, status: ApprovalStatus) -> str:
-    """Empty for whoever asked, and for administrators."""
-    if _same(viewer.name, status.requester) or ADMIN in viewer.roles or viewer.superuser:
+    """Empty for whoever asked, for those who could vote, and for administrators."""
+    status, decision = _comparable(status), _decision(viewer)
+    own = same(viewer.name, status.requester) or ADMIN in viewer.roles or viewer.superuser
+    if own or not (problem := role_missing(status, decision)):
         return ""
     who = f" ({status.requester})" if status.requester else ""
-    return f"Only who asked{who} or an administrator may withdraw it."
+    return f"Who asked{who} and an administrator may withdraw it. {problem}"

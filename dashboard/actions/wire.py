@@ -25,6 +25,7 @@ from workers.conf import conf
 from workers.connection import has_pollers
 from workers.contracts import Decision, Signal
 from workers.errors import NoAnswer, QueryFailed, TemporalAway, rpc_errors
+from workers.payloads.redaction import redact
 from workers.registry import RegistryError, registry
 
 OPEN = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
@@ -118,10 +119,14 @@ async def request_cancel(client: Client, run: Run, decision: Decision) -> None:
 
 
 async def query(client: Client, run: Run, name: str, seconds: float, *arguments: str) -> Any:
-    """The plain JSON answer. Raises NoAnswer, QueryFailed, RunNotFound, TemporalAway."""
+    """The plain JSON answer, redacted: it goes to the page and the audit.
+
+    Raises NoAnswer, QueryFailed, RunNotFound, TemporalAway.
+    """
     handle = client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
     with rpc_errors():
-        return await handle.query(name, args=arguments, rpc_timeout=timedelta(seconds=max(seconds, 0.01)))
+        answer = await handle.query(name, args=arguments, rpc_timeout=timedelta(seconds=max(seconds, 0.01)))
+    return redact(answer)
 
 
 async def takes_signal(client: Client, run: Run, workflow_type: str, queue: str, name: Signal) -> bool:

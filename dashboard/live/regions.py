@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from dashboard.access import Verb, Viewer, may, scope
 from workers.errors import TemporalError
+from workers.payloads.redaction import redact_text
 
 T = TypeVar("T")
 
@@ -97,7 +98,7 @@ async def seen(
     except TimeoutError:
         return Seen(slot.value, slot.at, notice=SLOW)
     except TemporalError as error:
-        return Seen(slot.value, slot.at, notice=str(getattr(error, "message", "") or error))
+        return Seen(slot.value, slot.at, notice=redact_text(str(getattr(error, "message", "") or error)))
     return Seen(slot.value, slot.at)
 
 

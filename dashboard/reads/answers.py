@@ -24,6 +24,7 @@ from workers.connection import get_client, has_pollers
 from workers.contracts import Query, WaitingFor
 from workers.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway, TemporalError, rpc_errors
 from workers.patterns.breaker import breaker_id
+from workers.payloads.redaction import redact, redact_text
 
 METADATA = "__temporal_workflow_metadata"
 DRAWN = (Query.STATUS, Query.SAGA, Query.APPROVAL, Query.CIRCUIT, Query.PROGRESS, Query.STATE)
@@ -73,7 +74,7 @@ class Known:
     def fail(self, name: str, problem: str) -> None:
         """The last answer stays, with why there is no newer one."""
         old = self.answers.get(name, Answer())
-        self.answers[name] = Answer(old.value, old.at, problem)
+        self.answers[name] = Answer(old.value, old.at, redact_text(problem))
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +118,7 @@ async def query(
     queue: str = "",
     hint: Any = None,
 ) -> Any:
-    """Ask a workflow one thing; its answer as plain JSON.
+    """Ask a workflow one thing; its answer as plain JSON, without what nobody but its owner should read.
 
     Raises NoAnswer at once where no worker polls, or when none answered in time; QueryFailed for a
     handler that raised, an unknown query or an answer that cannot be decoded; RunNotFound, TemporalAway.
@@ -127,7 +128,7 @@ async def query(
     patience = timedelta(seconds=conf().rpc_timeout)
     try:
         with rpc_errors():
-            return await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=patience)
+            answer = await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=patience)
     except TemporalAway as error:
         # With a server that answers describe, a query that runs out of time is a worker that is stuck.
         raise NoAnswer("The worker did not answer in time.") from error
@@ -137,6 +138,7 @@ async def query(
         if isinstance(error, (MemoryError, OSError)):
             raise
         raise QueryFailed("The answer cannot be decoded here.") from error
+    return redact(answer)
 
 
 async def declaration(handle: WorkflowHandle[Any, Any], asked: Asked) -> Declared:

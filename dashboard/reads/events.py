@@ -12,6 +12,7 @@ from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
 from dashboard.templatetags.signalbox import duration
+from workers.payloads.redaction import redact_text
 
 LONGEST = 300  # characters of a detail
 
@@ -23,7 +24,7 @@ def reason(failure: Failure) -> str:
         if not deepest.HasField("cause"):
             break
         deepest = deepest.cause
-    text = deepest.message or failure.message
+    text = redact_text(deepest.message or failure.message)
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 

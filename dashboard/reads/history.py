@@ -35,6 +35,7 @@ from dashboard.reads.payloads import decode, shorten
 from dashboard.visibility.rows import moment
 from workers.conf import conf
 from workers.errors import rpc_errors
+from workers.payloads.redaction import redact_text
 
 READ = 300  # events
 SHOWN = 100
@@ -121,6 +122,7 @@ class _Reader:
         else:
             self._lifecycle(kind, attributes)
         detail = DETAILS[kind](attributes) if kind in DETAILS and kind not in STARTS else detail
+        detail = redact_text(detail)
         line = Line(event.event_id, NAMES.get(kind) or event_name(event), detail[:LONGEST], at)
         if kind not in QUIET:
             self.history.lines.append(line)

@@ -1,4 +1,4 @@
-"""Payloads as people can read them. One that cannot be decoded is shown as what it is, and breaks
+"""Payloads as people may read them: redacted. One that cannot be decoded is shown as what it is, and breaks
 nothing."""
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
+
+from workers.payloads.redaction import redact
 
 PLAIN = (b"json/plain", b"binary/null")
 
@@ -50,13 +52,22 @@ async def _through(client: Client, payload: Payload) -> Any:
 
 
 async def decode(client: Client, payloads: Iterable[Payload]) -> list[Any]:
-    """The values, in order; `Undecodable` stands for each that cannot be read. Never raises for a
-    payload."""
+    """The values, in order and redacted; `Undecodable` stands for each that cannot be read. Never raises for
+    a payload."""
     out = []
     for payload in payloads:
         plain = payload.metadata.get("encoding") in PLAIN
-        out.append(_plain(payload) if plain else await _through(client, payload))
+        value = _plain(payload) if plain else await _through(client, payload)
+        out.append(value if isinstance(value, Undecodable) else redact(value))
     return out
+
+
+def named(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
+    """Decoded values under their names, which say too what has to be hidden."""
+    pairs = zip(names, values, strict=True)
+    return {
+        name: item if isinstance(item, Undecodable) else redact({name: item})[name] for name, item in pairs
+    }
 
 
 def shorten(values: Sequence[Any], limit: int = 4000) -> list[str]:

@@ -16,6 +16,7 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from workers.contracts import DECIMALS, Money
+from workers.payloads.redaction import redact_text
 
 register = template.Library()
 
@@ -186,6 +187,12 @@ def until(value: object) -> SafeString | str:
     return _time(
         at, duration(round(seconds)) if seconds >= 10 else f"{round(seconds)} s" if seconds > 0 else "now"
     )
+
+
+@register.filter
+def redacted(text: str) -> str:
+    """Text without secrets, for what was written before its name was one of the hidden ones."""
+    return redact_text(text)
 
 
 @register.filter

@@ -9,7 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import Verb, Viewer
-from dashboard.reads import approvals, breakers, overview
+from dashboard.reads import approvals, breakers, overview, queues
 from dashboard.views.guard import ConsoleRequest, console
 
 DUE_SHOWN = 5
@@ -25,6 +25,7 @@ async def _context(viewer: Viewer) -> dict[str, Any]:
         "breakers": known,
         "inbox": inbox,
         "due": inbox.value.items[:DUE_SHOWN] if inbox.value else [],
+        "unpolled": (await queues.glance(viewer)).value,
         "recent": await overview.just_now(viewer),
     }
 

@@ -21,6 +21,7 @@ from dashboard.reads.payloads import shorten
 from dashboard.views.guard import ConsoleRequest, console
 from dashboard.visibility import table
 from workers.errors import TemporalAway
+from workers.payloads.redaction import redact
 
 
 async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> dict[str, Any]:
@@ -30,7 +31,7 @@ async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> di
     if run is None:
         raise TemporalAway(found.notice)
     said = drawn.draw(run)
-    memo, attributes = run.row.memo, run.row.attributes
+    memo, attributes = run.row.memo, redact(run.row.attributes)
     return {
         "seen": found,
         "run": run,

@@ -20,7 +20,7 @@ from temporalio.client import Client
 
 from dashboard import extend
 from dashboard.converters import TemporalId
-from dashboard.reads.payloads import decode
+from dashboard.reads.payloads import decode, named
 from dashboard.visibility import conditions
 from workers.contracts import DECIMALS, Money
 
@@ -141,5 +141,5 @@ async def read_rows(client: Client, infos: Iterable[WorkflowExecutionInfo]) -> l
         fields = info.memo.fields
         names = sorted(fields)
         values = await decode(client, (fields[name] for name in names)) if names else []
-        out.append(row(info, dict(zip(names, values, strict=True)), start))
+        out.append(row(info, named(names, values), start))
     return out

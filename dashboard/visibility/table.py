@@ -20,6 +20,7 @@ from dashboard.reads.payloads import Undecodable
 from dashboard.templatetags import signalbox as tags
 from dashboard.visibility.rows import Row
 from workers.contracts import WaitingFor
+from workers.payloads.redaction import redact
 
 LONGEST = 120  # characters of a cell
 
@@ -79,8 +80,13 @@ def _status(row: Row, drawn: dict[tuple[str, str], str]) -> str:
     return drawn[key]
 
 
+def _open(row: Row, name: str) -> Any:
+    """A search attribute as people may read it; a memo is redacted as it is read."""
+    return redact({name: row.attributes.get(name)})[name]
+
+
 def _registered(row: Row, column: extend.Column) -> str:
-    value = (row.attributes if column.source == "attribute" else row.memo).get(column.key)
+    value = row.memo.get(column.key) if column.source == "memo" else _open(row, column.key)
     match column.kind:
         case "money":
             money = extend.moneys().get(row.workflow_type)

@@ -27,6 +27,8 @@ TABLE: dict[str, tuple[int, ...]] = {
     "approvals-region": LOOK,
     "breakers": LOOK,
     "breakers-region": LOOK,
+    "workers": LOOK,
+    "workers-region": LOOK,
     "audit": (302, 403, 403, 200, 403, 200),
     "login": (200, 302, 302, 302, 302, 302),
     "logout": (405,) * 6,
