@@ -64,31 +64,34 @@ def queue() -> str:
 
 
 @pytest.fixture
-def worker(client: Client, django_db_blocker: Any) -> WorkerFactory:
+def worker(client: Client, django_db_setup: None, django_db_blocker: Any) -> WorkerFactory:
     """`async with worker(queue, workflows=[...], activities=[...]):` as runworker would run it.
 
-    Without workflows and activities: what the registry has for that queue.
+    Without workflows and activities: what the registry has for that queue. Activities may be replaced, see
+    workers/testing.py.
     """
     from workers.interceptors import worker_interceptors
     from workers.runner import workflow_runner
+    from workers.testing import SwapInterceptor
 
     @asynccontextmanager
     async def running(
         *queues: str, workflows: Iterable[type] = (), activities: Iterable[Callable[..., Any]] = ()
     ) -> AsyncIterator[None]:
-        interceptors = worker_interceptors(client)  # shared, as in a worker process
+        interceptors = [*worker_interceptors(client), SwapInterceptor()]  # shared, as in a worker process
         async with AsyncExitStack() as stack:
             # Activities tidy up connections that earlier tests left open, also in tests without a database.
             stack.enter_context(django_db_blocker.unblock())
             executor = stack.enter_context(ThreadPoolExecutor(16))
             for name in queues:
                 known = registry.queues.get(name)
+                acts = [*activities] or [*(known.activities if known else ())]
                 await stack.enter_async_context(
                     Worker(
                         client,
                         task_queue=name,
                         workflows=[*workflows] or [*(known.workflows if known else ())],
-                        activities=[*activities] or [*(known.activities if known else ())],
+                        activities=[*dict.fromkeys([*acts, *registry.shared])],
                         activity_executor=executor,
                         max_concurrent_activities=16,
                         interceptors=interceptors,

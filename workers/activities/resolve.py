@@ -2,37 +2,56 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 from pydantic import BaseModel
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from workers.definitions import takes_input
 from workers.registry import registry
 
 UNKNOWN_ACTIVITY = "UnknownActivity"
 
 
 class Names(BaseModel):
-    """Activities by the names that a workflow asks for."""
+    """Activities, or flags, by the names that a workflow asks for."""
 
     names: list[str]
 
 
 class Resolved(BaseModel):
-    """The activity to call, and the queue whose workers run it."""
+    """The activity to call, the queue whose workers run it, and whether it takes an argument."""
 
     name: str
     queue: str
+    takes_input: bool = True
 
 
 @activity.defn(name="resolve_activities")
-async def resolve_activities(wanted: Names) -> dict[str, Resolved]:
-    """Asked name -> what to call. Raises the non-retryable UnknownActivity, with the names that are known.
+def resolve_activities(wanted: Names) -> dict[str, Resolved]:
+    """Asked name -> what to call for the run's tenant.
 
-    An activity that no worker has registered would otherwise be retried for ever.
+    Raises the non-retryable UnknownActivity, with the names that are known: an activity that no worker has
+    registered would otherwise be retried for ever.
     """
-    known = registry.activity_queues()
-    unknown = sorted(set(wanted.names) - known.keys())
+    from workers.flags import implementations  # models exist only once Django is set up
+
+    switched = implementations(wanted.names)
+    queues, functions = registry.activity_queues(), registry.activities()
+    unknown = [name for name in dict.fromkeys(wanted.names) if switched.get(name, name) not in queues]
     if unknown:
-        message = f"No such activity: {', '.join(unknown)}. Registered: {', '.join(sorted(known))}."
+        told = [
+            f"{switched[name]} (set for {name} in the table of tenant activities)"
+            if name in switched
+            else name
+            for name in unknown
+        ]
+        message = f"No such activity: {', '.join(told)}. Registered: {', '.join(sorted(queues))}."
         raise ApplicationError(message, type=UNKNOWN_ACTIVITY, non_retryable=True)
-    return {name: Resolved(name=name, queue=known[name]) for name in wanted.names}
+    return {name: _resolved(switched.get(name, name), queues, functions) for name in wanted.names}
+
+
+def _resolved(name: str, queues: dict[str, str], functions: dict[str, Callable[..., Any]]) -> Resolved:
+    return Resolved(name=name, queue=queues[name], takes_input=takes_input(functions[name]))
