@@ -168,7 +168,8 @@ class Transition(Contract):
 class CircuitStatus(Contract):
     """Answer of `get_circuit_status`. `failure_count` counts failures in a row; it opens at `threshold`, or
     when of at least `minimum_calls` calls within `window_seconds` the share `failure_rate` (0 to 1) failed
-    (0: not judged by rate). `opened_times`: openings in a row, each longer than the last."""
+    (0: not judged by rate). `opened_times`: openings in a row, each longer than the last. `processes`: how
+    many reported within a minute."""
 
     state: str = CircuitState.CLOSED
     failure_count: int = 0
@@ -189,6 +190,7 @@ class CircuitStatus(Contract):
     minimum_calls: int = 0
     window_seconds: float = 0
     opened_times: int = 0
+    processes: int = 0
     transitions: list[Transition] = Field(default_factory=list)
 
 

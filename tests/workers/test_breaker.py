@@ -8,15 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.contracts import CircuitState
-from workers.patterns.breaker import (
+from workers.patterns.breaker import BreakerConfig, Machine, Report, dependency_of, guarded
+from workers.patterns.breaker_machine import (
     LEASE_SECONDS,
+    MOST_PROBES,
     MOST_PROCESSES,
     MOST_TRANSITIONS,
-    BreakerConfig,
-    Machine,
-    Report,
-    dependency_of,
-    guarded,
+    PICKUP_SECONDS,
 )
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -108,13 +106,128 @@ def test_a_failing_probe_opens_it_again() -> None:
     assert state_of(machine) is CircuitState.OPEN
 
 
-def test_a_silent_probe_opens_it_again() -> None:
-    machine = probing()
-    lent = NOW + timedelta(seconds=60)
-    machine.tick(lent + timedelta(seconds=LEASE_SECONDS - 1))
-    assert state_of(machine) is CircuitState.HALF_OPEN
-    machine.tick(lent + timedelta(seconds=LEASE_SECONDS))
+def test_a_lease_that_comes_to_nothing_goes_to_another_a_few_times() -> None:
+    machine, now = probing(), NOW + timedelta(seconds=60)
+    for number in range(MOST_PROBES):
+        assert machine.lease
+        machine.held_by(machine.lease, f"order-{number}", now)
+        machine.tick(now + timedelta(seconds=PICKUP_SECONDS - 1))
+        assert machine.lease
+        now += timedelta(seconds=PICKUP_SECONDS)
+        machine.tick(now)
+        if number + 1 < MOST_PROBES:
+            assert state_of(machine) is CircuitState.HALF_OPEN
+            assert machine.status().probe_lease is None
+            machine.lend(f"lease-{number}", now)
     assert state_of(machine) is CircuitState.OPEN
+    assert machine.passed_over == ["order-0", "order-1", "order-2"]
+
+
+def test_a_probe_that_began_has_its_time() -> None:
+    machine, now = probing(), NOW + timedelta(seconds=65)
+    machine.report(Report(process="q", seq=1, lease="lease", began=True), now)
+    machine.tick(now + timedelta(seconds=LEASE_SECONDS - 1))
+    assert machine.lease == "lease"
+    machine.tick(now + timedelta(seconds=LEASE_SECONDS))
+    assert machine.lease is None
+
+
+def test_a_lease_that_is_given_back_is_free_at_once() -> None:
+    machine = probing()
+    machine.report(Report(process="q", seq=1, lease="lease"), NOW + timedelta(seconds=61))
+    assert state_of(machine) is CircuitState.HALF_OPEN
+    assert machine.status().probe_lease is None
+
+
+def test_a_late_answer_of_a_lapsed_lease_counts_in_its_epoch_only() -> None:
+    machine, now = probing(), NOW + timedelta(seconds=60 + PICKUP_SECONDS)
+    machine.tick(now)
+    machine.lend("next", now)
+    older = machine.model_copy(deep=True)
+    answer = Report(process="q", seq=1, lease="lease", healthy=True)
+    machine.report(answer, now)
+    assert state_of(machine) is CircuitState.CLOSED
+    older.report(Report(process="r", seq=1, lease="next", healthy=False), now)
+    older.report(answer, now)
+    assert state_of(older) is CircuitState.OPEN, "that lease was of an older epoch"
+
+
+def test_a_run_of_an_older_build_opens_at_the_first_silent_probe() -> None:
+    machine = opened()
+    machine.tick(NOW + timedelta(seconds=60))
+    machine.lend("lease", NOW, patient=False)
+    machine.tick(NOW + timedelta(seconds=LEASE_SECONDS))
+    assert state_of(machine) is CircuitState.OPEN
+
+
+RATED = BreakerConfig(
+    dependency="payments", threshold=1_000, failure_rate=0.5, minimum_calls=10, window_seconds=50
+)
+
+
+def mixed(seq: int, calls: int, failures: int, epoch: int = 0) -> Report:
+    return Report(process="p", seq=seq, epoch=epoch, calls=calls, failures=failures)
+
+
+def test_a_share_of_the_window_opens_it() -> None:
+    machine = Machine(config=RATED)
+    machine.report(mixed(1, 9, 9), NOW)
+    assert state_of(machine) is CircuitState.CLOSED, "too few calls to say"
+    machine.report(mixed(2, 11, 0), NOW)
+    assert state_of(machine) is CircuitState.CLOSED
+    machine.report(mixed(3, 4, 4), NOW)
+    assert state_of(machine) is CircuitState.OPEN
+    assert machine.transitions[-1].why == "13 of 24 calls failed."
+
+
+def test_the_share_forgets_what_left_the_window_and_what_was_before_closing() -> None:
+    machine = Machine(config=RATED)
+    machine.report(mixed(1, 9, 9), NOW)
+    machine.report(mixed(2, 9, 3), NOW + timedelta(seconds=51))
+    assert state_of(machine) is CircuitState.CLOSED
+    machine.report(mixed(3, 20, 20), NOW + timedelta(seconds=52))
+    later = NOW + timedelta(seconds=52 + 300)
+    machine.tick(later)
+    machine.lend("lease", later)
+    machine.report(Report(process="q", seq=1, lease="lease", healthy=True, calls=1), later)
+    machine.report(mixed(4, 30, 30, epoch=1), later)
+    machine.report(mixed(5, 12, 2, epoch=machine.epoch), later)
+    assert state_of(machine) is CircuitState.CLOSED
+
+
+def test_openings_in_a_row_grow_and_staying_closed_ends_the_row() -> None:
+    config = CONFIG.model_copy(update={"open_growth": 2, "open_seconds_max": 200, "window_seconds": 10})
+    machine, now = Machine(config=config), NOW
+    machine.report(failing(1, 3), now)
+    waits = []
+    for seq in range(2, 5):
+        assert machine.next_probe_at
+        now = machine.next_probe_at
+        machine.tick(now)
+        machine.lend(f"lease-{seq}", now)
+        machine.report(Report(process="p", seq=seq, lease=f"lease-{seq}", healthy=False), now)
+        assert machine.next_probe_at
+        waits.append((machine.next_probe_at - now).total_seconds())
+    assert waits == [120, 200, 200]
+    assert machine.status().opened_times == 4
+    now += timedelta(seconds=200)
+    machine.tick(now)
+    machine.lend("good", now)
+    machine.report(Report(process="p", seq=9, lease="good", healthy=True), now)
+    machine.report(failing(10, 3, epoch=machine.epoch), now + timedelta(seconds=10))
+    assert machine.opened_times == 1
+    assert machine.next_probe_at == now + timedelta(seconds=70)
+
+
+def test_status_tells_how_many_processes_are_alive() -> None:
+    machine = Machine(config=CONFIG)
+    for process in "abc":
+        machine.report(working(1, process=process), NOW)
+    assert machine.status().processes == 3
+    machine.report(working(2), NOW + timedelta(minutes=2))
+    assert machine.status().processes == 1
+    copied = Machine.of(machine.status())
+    assert (copied.state, copied.epoch, copied.config.threshold) == (CircuitState.CLOSED, 1, 3)
 
 
 def test_new_settings_count_at_once() -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel
+import asyncio
+import logging
+
+from pydantic import BaseModel, Field
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.exceptions import ApplicationError
@@ -11,17 +14,25 @@ from temporalio.service import RPCError, RPCStatusCode
 from workers.attributes import WAITING_FOR
 from workers.contracts import Resume, Signal, WaitingFor
 
+logger = logging.getLogger(__name__)
+
 NONE_HELD = "NoneHeld"
-SPARE = 5  # the list lags: some that it shows have gone on or are closed
+MOST_LISTED = 10_000
+AT_ONCE = 20  # as many are asked and woken side by side
 
 
 class Wake(BaseModel):
-    """Whom to wake: `limit` workflows held at `dependency`; the first with `lease`, when it is to probe."""
+    """Whom to wake: `limit` workflows held at `dependency`; the first with `lease`, when it is to probe.
+
+    `workflow_id`: this one and no other. `avoid`: only when nobody else is held, as they let a lease lapse.
+    """
 
     dependency: str
     epoch: int = 0
     limit: int = 1
     lease: str = ""
+    workflow_id: str = ""
+    avoid: list[str] = Field(default_factory=list)
 
 
 @activity.defn
@@ -31,40 +42,72 @@ async def offer_probe(wake: Wake) -> str:
     Raises the retryable NoneHeld, so that waiting for the list to catch up writes no history.
     """
     client = activity.client()
-    for workflow_id, run_id in await _held(client, wake.dependency, SPARE):
-        # A lease that nobody uses keeps the breaker open for another round, so ask more than the list.
-        description = await client.get_workflow_handle(workflow_id, run_id=run_id).describe()
-        waits = description.typed_search_attributes.get(WAITING_FOR) == _waiting(wake.dependency)
-        if waits and await _resume(client, workflow_id, run_id, wake):
+    for workflow_id in await _candidates(client, wake):
+        if await _wake(client, wake, workflow_id):
             return workflow_id
     raise ApplicationError(f"Nothing is held at {wake.dependency}.", type=NONE_HELD)
 
 
 @activity.defn
-async def release_held(wake: Wake) -> int:
-    """Wake up to `limit` held workflows; returns how many heard it."""
+async def find_held(wake: Wake) -> str:
+    """The id of one held workflow that might probe, or ""."""
     client = activity.client()
-    woken = 0
-    for workflow_id, run_id in await _held(client, wake.dependency, wake.limit):
-        woken += await _resume(client, workflow_id, run_id, wake)
+    for workflow_id in await _candidates(client, wake):
+        if await _waits(client, wake.dependency, workflow_id):
+            return workflow_id
+    return ""
+
+
+@activity.defn
+async def release_held(wake: Wake) -> int:
+    """Wake up to `limit` held workflows, the oldest first; returns how many were held and heard it."""
+    client = activity.client()
+    held, woken = await _held(client, wake.dependency), 0
+    while held and woken < wake.limit:
+        size = min(AT_ONCE, wake.limit - woken)
+        some, held = held[:size], held[size:]
+        woken += sum(await asyncio.gather(*(_wake(client, wake, workflow_id) for workflow_id in some)))
     return woken
 
 
-async def _held(client: Client, dependency: str, limit: int) -> list[tuple[str, str]]:
+async def _held(client: Client, dependency: str) -> list[str]:
+    """Ids of open workflows that the list shows as held, the oldest first: the list has the newest first."""
     query = f"{WAITING_FOR.name} = '{_waiting(dependency)}' AND ExecutionStatus = 'Running'"
-    return [(item.id, item.run_id) async for item in client.list_workflows(query, limit=limit)]
+    return [item.id async for item in client.list_workflows(query, limit=MOST_LISTED)][::-1]
+
+
+async def _candidates(client: Client, wake: Wake) -> list[str]:
+    if wake.workflow_id:
+        return [wake.workflow_id]
+    held = await _held(client, wake.dependency)
+    return sorted(held, key=lambda workflow_id: workflow_id in wake.avoid)
 
 
 def _waiting(dependency: str) -> str:
     return f"{WaitingFor.BREAKER.value}{dependency}"
 
 
-async def _resume(client: Client, workflow_id: str, run_id: str, wake: Wake) -> bool:
-    body = Resume(dependency=wake.dependency, epoch=wake.epoch, lease=wake.lease or None)
+async def _waits(client: Client, dependency: str, workflow_id: str) -> bool:
+    """Is it held this very moment? The list lags, and a lease that nobody uses costs all others time."""
     try:
-        await client.get_workflow_handle(workflow_id, run_id=run_id).signal(Signal.RESUME.value, body)
+        description = await client.get_workflow_handle(workflow_id).describe()
     except RPCError as error:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
+        return False
+    is_open = description.close_time is None
+    return is_open and description.typed_search_attributes.get(WAITING_FOR) == _waiting(dependency)
+
+
+async def _wake(client: Client, wake: Wake, workflow_id: str) -> bool:
+    """Tell a workflow that is held to go on. One that cannot be told must not keep us from the others."""
+    body = Resume(dependency=wake.dependency, epoch=wake.epoch, lease=wake.lease or None)
+    try:
+        if not await _waits(client, wake.dependency, workflow_id):
+            return False
+        await client.get_workflow_handle(workflow_id).signal(Signal.RESUME.value, body)
+    except RPCError as error:
+        if error.status is not RPCStatusCode.NOT_FOUND:
+            logger.warning("%s cannot be woken, its own timer will: %s", workflow_id, error)
         return False
     return True

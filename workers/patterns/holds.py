@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from datetime import datetime, timedelta
 
 from temporalio import workflow
 
@@ -15,6 +16,8 @@ from workers.contracts import Resume
 from workers.patterns.decisions import read
 
 MOST_DOUBLINGS = 4
+KEPT = timedelta(seconds=60)
+KEEPS_A_RESUME = "holds-keep-a-resume"
 
 
 class Holds:
@@ -27,15 +30,25 @@ class Holds:
         self._tries = 0
         self._woken = False
         self._lease = ""
+        self._early: tuple[Resume, datetime] | None = None
 
     def resume(self, raw: object) -> None:
-        """The body of the signal `resume`. Without effect while nothing is held at that dependency."""
+        """The body of the signal `resume`. One that comes during a try is kept for a minute, for its refusal:
+        that try may have begun before the breaker changed, and a lease must not get lost."""
         body = read(raw, Resume)
-        if body is not None and self.dependency and body.dependency in ("", self.dependency):
-            self._woken, self._lease = True, body.lease or ""
+        if body is None:
+            return
+        if self.dependency and body.dependency in ("", self.dependency):
+            self._woken, self._lease = True, body.lease or self._lease
+        elif body.dependency and not self.dependency:
+            self._early = (body, workflow.now())
 
     async def wait(self, dependency: str) -> str:
         """Wait until the next try. Returns the lease of the probe, or "". Cancellation passes through."""
+        early, self._early = self._early, None
+        fits = early and early[0].dependency == dependency and workflow.now() - early[1] < KEPT
+        if early and fits and workflow.patched(KEEPS_A_RESUME):
+            return early[0].lease or ""
         self.dependency, self._woken, self._lease = dependency, False, ""
         self._changed()
         seconds = self._retry_seconds * 2 ** min(self._tries, MOST_DOUBLINGS)
