@@ -10,7 +10,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from orders import attributes
 from workers import attributes as platform
-from workers.launch import DEFAULT_TENANT
+from workers.tenants import PLATFORM_TENANT
 
 TYPE, QUEUE = "OrderWorkflow", "bench-no-worker"
 CUSTOMERS = 20
@@ -25,7 +25,7 @@ async def _start(client: Client, numbers: Iterator[int]) -> None:
     for number in numbers:
         found = TypedSearchAttributes(
             [
-                SearchAttributePair(platform.TENANT_ID, DEFAULT_TENANT),
+                SearchAttributePair(platform.TENANT_ID, PLATFORM_TENANT),
                 SearchAttributePair(platform.STAGE, ("reserving", "approval", "shipping")[number % 3]),
                 SearchAttributePair(platform.SAGA_STATE, "running"),
                 SearchAttributePair(attributes.CUSTOMER_ID, customer(number)),

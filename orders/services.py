@@ -16,7 +16,8 @@ from orders.models import Order
 from orders.validation import NewOrder
 from workers.conf import conf as workers_conf
 from workers.contracts import DECIMALS, ApprovalPolicy
-from workers.launch import full_id, launch
+from workers.launch import launch
+from workers.tenants import full_id
 
 APPROVERS = ["approver"]
 ANSWER_SECONDS = 7  # a try outlives its gateway call by these, so that a lost answer is seen as one

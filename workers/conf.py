@@ -22,6 +22,8 @@ from pydantic_settings import (
     SettingsError,
 )
 
+from workers.payloads.encryption import KeyRing
+
 
 class ConfigurationError(Exception):
     """Settings that cannot be used; `problems` has a sentence for each."""
@@ -123,11 +125,15 @@ class WorkersConf(Conf):
         alias="WORKER_RATE_LIMITS",
         description="JSON: activity, or tenant:activity, to starts a second in one process",
     )
+    tenants: tuple[str, ...] = Field(
+        (), alias="WORKER_TENANTS", description="JSON list of tenants whose runs workers take; empty: all"
+    )
+    log_format: Literal["plain", "json"] = Field("plain", alias="LOG_FORMAT")
     lifecycle_audit: bool = Field(False, alias="LIFECYCLE_AUDIT", description="audit start and end of runs")
     payload_keys: SecretStr | None = Field(
         None,
         alias="PAYLOAD_KEYS",
-        description="key ring: id:base64 of 32 bytes, comma-separated",
+        description="key ring: id:base64 of 32 bytes, comma-separated; -id: only decrypts",
     )
     payload_compression: bool = Field(False, alias="PAYLOAD_COMPRESSION")
     payload_secrets: Literal["refuse", "mask", "reference", "allow"] = Field(
@@ -161,6 +167,10 @@ class WorkersConf(Conf):
             )
         if ":" not in self.address or "://" in self.address or not self.address.rpartition(":")[2].isdigit():
             raise ValueError(f"TEMPORAL_ADDRESS: must be host:port without a scheme, not {self.address!r}")
+        if self.claim_check_bytes > self.payload_limit_bytes:
+            raise ValueError("CLAIM_CHECK_BYTES must not be larger than PAYLOAD_LIMIT_BYTES")
+        if self.payload_keys:
+            KeyRing.parse(self.payload_keys.get_secret_value())
         return self
 
 

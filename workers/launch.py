@@ -22,9 +22,7 @@ from workers.connection import get_client
 from workers.errors import TemporalError, rpc_errors
 from workers.interceptors.tenancy import acting_for
 from workers.registry import registry, workflow_name
-
-DEFAULT_TENANT = "default"
-SEPARATOR = "~"
+from workers.tenants import full_id
 
 # An attribute that was there stays: what each client has seen is not asked again.
 _seen: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
@@ -38,15 +36,6 @@ class AttributesMissing(TemporalError):
         super().__init__(
             f"Temporal lacks the search attributes {', '.join(names)}. Starting a worker registers them."
         )
-
-
-def full_id(own: str, tenant: str) -> str:
-    """The workflow id: as it is for the default tenant, else `<tenant>~<own>`. ValueError for a `~`."""
-    if not own or SEPARATOR in own or SEPARATOR in tenant:
-        raise ValueError(
-            f"{SEPARATOR!r} may stand neither in a workflow id nor in a tenant, and an id is needed."
-        )
-    return own if tenant == DEFAULT_TENANT else f"{tenant}{SEPARATOR}{own}"
 
 
 async def _demand_attributes(client: Client, keys: Iterable[platform.Key]) -> None:

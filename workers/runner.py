@@ -24,7 +24,7 @@ def workflow_runner() -> SandboxedWorkflowRunner:
     must never be loaded a second time, whatever a workflow file forgot.
     """
     restrictions = SandboxRestrictions.default.with_passthrough_modules(
-        "django", "asgiref", "httpx", "pydantic"
+        "django", "asgiref", "cryptography", "httpx", "pydantic"
     )
     return _Runner(restrictions=restrictions)
 

@@ -22,11 +22,12 @@ from workers.connection import connect, process_name, set_client
 from workers.errors import TemporalError, rpc_errors
 from workers.health import Health
 from workers.interceptors import worker_interceptors
-from workers.launch import DEFAULT_TENANT, launch
+from workers.launch import launch
 from workers.patterns.breaker import WORKFLOW_TYPE as BREAKER_TYPE
 from workers.patterns.breaker import breaker_id
 from workers.registry import Queue, registry
 from workers.runner import workflow_runner
+from workers.tenants import PLATFORM_TENANT
 
 logger = logging.getLogger(__name__)
 
@@ -81,7 +82,7 @@ async def start_breakers(client: Client) -> None:
             config,
             id=breaker_id(dependency),
             summary=f"Breaker of {dependency}",
-            tenant=DEFAULT_TENANT,
+            tenant=PLATFORM_TENANT,
             reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             client=client,
         )

@@ -99,3 +99,32 @@ class NappingWorkflow:
     @workflow.run
     async def run(self, seconds: float) -> str:
         return await workflow.execute_activity(nap, seconds, start_to_close_timeout=MINUTE)
+
+
+@workflow.defn(name="Counting")
+class CountingWorkflow:
+    """Counts the calls that it hears until `end`."""
+
+    def __init__(self) -> None:
+        self.heard = 0
+        self.ended = False
+
+    @workflow.run
+    async def run(self) -> int:
+        await workflow.wait_condition(lambda: self.ended)
+        return self.heard
+
+    @workflow.signal
+    def call(self) -> None:
+        self.heard += 1
+
+    @workflow.signal
+    def end(self) -> None:
+        self.ended = True
+
+
+@workflow.defn(name="Calling")
+class CallingWorkflow:
+    @workflow.run
+    async def run(self, target: str) -> None:
+        await workflow.get_external_workflow_handle(target).signal("call")

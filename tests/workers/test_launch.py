@@ -12,8 +12,9 @@ from temporalio.common import SearchAttributePair
 from workers import attributes
 from workers import launch as launching
 from workers.attributes import ENVIRONMENT_ID, STAGE, TENANT_ID
-from workers.launch import AttributesMissing, full_id, launch
+from workers.launch import AttributesMissing, launch
 from workers.registry import Queue, RegistryError, registry
+from workers.tenants import full_id
 
 
 @workflow.defn(name="Launched")

@@ -5,6 +5,8 @@ from __future__ import annotations
 from temporalio.client import Client
 from temporalio.worker import Interceptor
 
+from workers.conf import conf
+
 
 def worker_interceptors(client: Client) -> list[Interceptor]:
     """The interceptors of a worker, outermost first. The client is for the breakers' signals."""
@@ -12,13 +14,21 @@ def worker_interceptors(client: Client) -> list[Interceptor]:
     from workers.interceptors.breaker import BreakerInterceptor
     from workers.interceptors.database import DatabaseInterceptor
     from workers.interceptors.failures import FailureInterceptor
+    from workers.interceptors.keys import KeysInterceptor
+    from workers.interceptors.lifecycle import LifecycleInterceptor
+    from workers.interceptors.limits import LimitInterceptor
+    from workers.interceptors.metrics import MetricsInterceptor
     from workers.interceptors.plugins import PluginInterceptor
     from workers.interceptors.tenancy import TenancyInterceptor
 
     return [
+        MetricsInterceptor(),
+        LifecycleInterceptor(),
         FailureInterceptor(),
         PluginInterceptor(),
-        TenancyInterceptor(),
+        TenancyInterceptor(conf().tenants),
+        LimitInterceptor(conf().rate_limits),
         DatabaseInterceptor(),
         BreakerInterceptor(client),
+        KeysInterceptor(),
     ]

@@ -8,10 +8,11 @@ non-determinism error) or when a signal handler raises. Handlers are left alone 
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
-from temporalio import activity
-from temporalio.exceptions import ApplicationError, TemporalError
+from temporalio import activity, workflow
+from temporalio.exceptions import ApplicationError, FailureError, TemporalError, is_cancelled_exception
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
@@ -59,3 +60,13 @@ class _Inbound(WorkflowInboundInterceptor):
         except Exception as error:
             kind = type(error).__name__
             raise ApplicationError(str(error) or kind, type=kind, non_retryable=True) from error
+
+
+def end_of(error: BaseException) -> str:
+    """How the run ends by this error, as the SDK decides it: failed, cancelled, or "" when only its task
+    fails and the run stays open."""
+    if workflow.cancellation_reason() is not None and (
+        isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error)
+    ):
+        return "cancelled"
+    return "failed" if isinstance(error, (FailureError, asyncio.CancelledError, TimeoutError)) else ""

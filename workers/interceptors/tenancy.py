@@ -1,25 +1,32 @@
 """For whom a run works: tenant and environment travel in headers from `launch` to every task of the run.
 
 Children, activities, other workflows that it signals and its next run inherit no headers by themselves: the
-outbound interceptor copies them. In an activity `current_tenant()` tells the tenant.
+outbound interceptor copies them, and gives children the attributes too. In an activity `current_tenant()`
+tells the tenant. Whatever names the tenant of a run (header, TenantId attribute, `<tenant>~` in the id) must
+agree, before any code of the run works on it. Runs that others started name none, and are let through.
 """
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from functools import lru_cache
 from typing import Any, NoReturn
 
-from temporalio import workflow
+from temporalio import activity, workflow
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Interceptor as ClientInterceptor
 from temporalio.client import OutboundInterceptor, StartWorkflowInput, WorkflowHandle
+from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from temporalio.converter import PayloadConverter
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ContinueAsNewInput,
     ExecuteActivityInput,
+    ExecuteWorkflowInput,
+    HandleSignalInput,
     Interceptor,
     SignalChildWorkflowInput,
     SignalExternalWorkflowInput,
@@ -31,13 +38,19 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
+from workers.attributes import ENVIRONMENT_ID, TENANT_ID
+from workers.tenants import PLATFORM_TENANT, disagreement, refused, tenant_of
+
 TENANT_HEADER = "signalbox-tenant"
 ENVIRONMENT_HEADER = "signalbox-environment"
+RUN_HEADERS = "signalbox-run-"
+"""Headers of this prefix belong to a run and the runs that continue it, not to what it starts."""
 
 Headers = Mapping[str, Payload]
 
 _tenant: ContextVar[str | None] = ContextVar("signalbox_tenant", default=None)
 _environment: ContextVar[str | None] = ContextVar("signalbox_environment", default=None)
+_more: ContextVar[Mapping[str, str]] = ContextVar("signalbox_headers", default={})  # noqa: B039 (never changed)
 
 
 def current_tenant() -> str | None:
@@ -51,25 +64,36 @@ def current_environment() -> str | None:
 
 
 @contextmanager
-def acting_for(tenant: str | None, environment: str | None) -> Iterator[None]:
+def acting_for(
+    tenant: str | None, environment: str | None, headers: Mapping[str, str] | None = None
+) -> Iterator[None]:
     """Whatever is started inside the block carries these in its headers."""
-    tokens = _tenant.set(tenant), _environment.set(environment)
+    tokens = _tenant.set(tenant), _environment.set(environment), _more.set(headers or {})
     try:
         yield
     finally:
         _tenant.reset(tokens[0])
         _environment.reset(tokens[1])
+        _more.reset(tokens[2])
 
 
-def _with_current(headers: Headers) -> Headers:
-    values = {TENANT_HEADER: _tenant.get(), ENVIRONMENT_HEADER: _environment.get()}
+def _encoded(values: Mapping[str, str | None]) -> dict[str, Payload]:
     convert = PayloadConverter.default.to_payload
-    return {**headers, **{name: convert(value) for name, value in values.items() if value is not None}}
+    return {name: convert(value) for name, value in values.items() if value is not None}
 
 
-def _value(headers: Headers, name: str) -> str | None:
+@lru_cache(maxsize=256)
+def _text(data: bytes) -> str | None:
+    try:
+        return str(json.loads(data))
+    except ValueError:
+        return None
+
+
+def header_text(headers: Headers, name: str) -> str | None:
+    """The text of a header; None without it, or when it holds something else."""
     payload = headers.get(name)
-    return str(PayloadConverter.default.from_payload(payload, str)) if payload else None
+    return _text(payload.data) if payload is not None else None
 
 
 class TenancyClientInterceptor(ClientInterceptor):
@@ -81,64 +105,135 @@ class TenancyClientInterceptor(ClientInterceptor):
 
 class _Starts(OutboundInterceptor):
     async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
-        input.headers = _with_current(input.headers)
+        current = {TENANT_HEADER: _tenant.get(), ENVIRONMENT_HEADER: _environment.get(), **_more.get()}
+        input.headers = {**input.headers, **_encoded(current)}
         return await super().start_workflow(input)
 
 
 class TenancyInterceptor(Interceptor):
-    """The worker's side: hands the headers of a run on, and makes them readable in activities."""
+    """The worker's side. `tenants`: whose work this process takes; empty: everybody's."""
+
+    def __init__(self, tenants: tuple[str, ...] = ()) -> None:
+        self._tenants = frozenset(tenants)
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return _Activity(next)
+        return _Activity(next, self._tenants)
 
     def workflow_interceptor_class(
-        self,
-        input: WorkflowInterceptorClassInput,
+        self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor]:
-        return _Inbound
+        tenants = self._tenants
+
+        class Inbound(_Inbound):
+            allowed = tenants
+
+        return Inbound
 
 
 class _Activity(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, tenants: frozenset[str]) -> None:
+        super().__init__(next)
+        self._tenants = tenants
+
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        headers, workflow_id = input.headers, activity.info().workflow_id or ""
+        tenant = header_text(headers, TENANT_HEADER)
+        if problem := disagreement(tenant, None, workflow_id, self._tenants):
+            raise refused(problem)
         # The SDK copies the context into the thread of a synchronous activity.
-        with acting_for(_value(input.headers, TENANT_HEADER), _value(input.headers, ENVIRONMENT_HEADER)):
+        with acting_for(tenant, header_text(headers, ENVIRONMENT_HEADER)):
             return await super().execute_activity(input)
 
 
+class _Run:
+    """What the headers of a run say, read once."""
+
+    def __init__(self) -> None:
+        info = workflow.info()
+        attributes = info.typed_search_attributes
+        self.id = info.workflow_id
+        self.header = header_text(info.headers, TENANT_HEADER)
+        self.attribute = attributes.get(TENANT_ID)
+        self.tenant = tenant_of(self.header, self.attribute, self.id)
+        self.environment = header_text(info.headers, ENVIRONMENT_HEADER) or attributes.get(ENVIRONMENT_ID)
+        self.headers = _encoded({TENANT_HEADER: self.tenant, ENVIRONMENT_HEADER: self.environment})
+        self.attributes = {
+            key: value
+            for key, value in ((TENANT_ID, self.attribute), (ENVIRONMENT_ID, attributes.get(ENVIRONMENT_ID)))
+            if value is not None
+        }
+        self.own = {name: value for name, value in info.headers.items() if name.startswith(RUN_HEADERS)}
+
+    def for_child(self, given: Any) -> Any:
+        """A child's attributes with tenant and environment, where the run itself has them, as then the
+        namespace knows them."""
+        if not self.attributes or not isinstance(given, TypedSearchAttributes | None):
+            return given
+        given = given or TypedSearchAttributes.empty
+        pairs = [SearchAttributePair(key, value) for key, value in self.attributes.items()]
+        return given.updated(*(pair for pair in pairs if given.get(pair.key) is None))
+
+
 class _Inbound(WorkflowInboundInterceptor):
+    allowed: frozenset[str] = frozenset()
+    _known: _Run | None = None
+
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
-        super().init(_Outbound(outbound))
+        super().init(_Outbound(outbound, self.run))
 
+    def run(self) -> _Run:
+        if self._known is None:
+            self._known = _Run()
+        return self._known
 
-def _inherited(headers: Headers) -> Headers:
-    own = workflow.info().headers
-    return {**headers, **{name: own[name] for name in (TENANT_HEADER, ENVIRONMENT_HEADER) if name in own}}
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        run = self.run()
+        # The list is this process's: a run that another process has let in goes on everywhere.
+        allowed = frozenset[str]() if workflow.unsafe.is_replaying() else self.allowed
+        if problem := disagreement(run.header, run.attribute, run.id, allowed):
+            raise refused(problem)
+        return await super().execute_workflow(input)
+
+    async def handle_signal(self, input: HandleSignalInput) -> None:
+        """Only other workflows send a header. The platform's own runs serve all tenants."""
+        theirs, ours = header_text(input.headers, TENANT_HEADER), self.run().tenant
+        if theirs and ours and theirs != ours and PLATFORM_TENANT not in (theirs, ours):
+            workflow.logger.warning("Refused the signal %s: it comes from tenant %s.", input.signal, theirs)
+            return
+        await super().handle_signal(input)
 
 
 class _Outbound(WorkflowOutboundInterceptor):
+    def __init__(self, next: WorkflowOutboundInterceptor, run: Any) -> None:
+        super().__init__(next)
+        self._run = run
+
+    def _inherited(self, headers: Headers) -> Headers:
+        return {**headers, **self._run().headers}
+
     def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:
-        input.headers = _inherited(input.headers)
+        input.headers = self._inherited(input.headers)
         return super().start_activity(input)
 
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:
-        input.headers = _inherited(input.headers)
+        input.headers = self._inherited(input.headers)
         return super().start_local_activity(input)
 
     async def start_child_workflow(
-        self,
-        input: StartChildWorkflowInput,
+        self, input: StartChildWorkflowInput
     ) -> workflow.ChildWorkflowHandle[Any, Any]:
-        input.headers = _inherited(input.headers)
+        input.headers = self._inherited(input.headers)
+        input.search_attributes = self._run().for_child(input.search_attributes)
         return await super().start_child_workflow(input)
 
     async def signal_child_workflow(self, input: SignalChildWorkflowInput) -> None:
-        input.headers = _inherited(input.headers)
+        input.headers = self._inherited(input.headers)
         await super().signal_child_workflow(input)
 
     async def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> None:
-        input.headers = _inherited(input.headers)
+        input.headers = self._inherited(input.headers)
         await super().signal_external_workflow(input)
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
-        input.headers = _inherited(input.headers)
+        input.headers = {**self._inherited(input.headers), **self._run().own}
         super().continue_as_new(input)

@@ -1,0 +1,106 @@
+"""The audit of runs: `launch` records their start, and the run itself its end, by a local activity.
+
+A start header switches the end on, so that histories from before replay as they are. The activity is known by
+its registered name alone, as the audit belongs to a floor above. It is tried a few times and then given up:
+an audit that is away holds up neither the business nor a compensation, and `manage.py auditreconcile` writes
+what is missing later. It runs in a task that outlives cancellations, and an evicted run records nothing, as
+it has not ended.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+from temporalio.worker import (
+    ExecuteWorkflowInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+from workers import metrics
+from workers.interceptors.failures import end_of
+from workers.interceptors.tenancy import RUN_HEADERS, TENANT_HEADER, header_text
+from workers.patterns.saga import uninterrupted
+
+RECORD = "audit.record"
+"""The activity that keeps a Lifecycle; writing the same event of the same run again changes nothing."""
+LIFECYCLE_HEADER = f"{RUN_HEADERS}audit"
+ON = {LIFECYCLE_HEADER: "1"}
+_TRIES = RetryPolicy(
+    initial_interval=timedelta(seconds=0.2), maximum_interval=timedelta(seconds=1), maximum_attempts=3
+)
+
+
+class Event(StrEnum):
+    STARTED = "started"
+    COMPLETED = "completed"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    TERMINATED = "terminated"
+    TIMED_OUT = "timed_out"
+
+
+class Lifecycle(BaseModel):
+    """One event of a chain of runs, which `run_id`, that of the first, stands for. `detail`: why it ended."""
+
+    event: Event
+    workflow_id: str
+    run_id: str
+    workflow_type: str = ""
+    tenant: str = ""
+    detail: str = ""
+    at: datetime | None = None
+
+
+class LifecycleInterceptor(Interceptor):
+    """The worker's side: the end of runs whose start header asks for it."""
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor]:
+        return _Inbound
+
+
+class _Inbound(WorkflowInboundInterceptor):
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        if LIFECYCLE_HEADER not in workflow.info().headers:
+            return await super().execute_workflow(input)
+        try:
+            result = await super().execute_workflow(input)
+        except (Exception, asyncio.CancelledError) as error:
+            if event := end_of(error):
+                await uninterrupted(_record(Event(event), str(error)[:500]))
+            raise
+        await uninterrupted(_record(Event.COMPLETED))
+        return result
+
+
+async def _record(event: Event, detail: str = "") -> None:
+    info = workflow.info()
+    record = Lifecycle(
+        event=event,
+        workflow_id=info.workflow_id,
+        run_id=info.first_execution_run_id,
+        workflow_type=info.workflow_type,
+        tenant=header_text(info.headers, TENANT_HEADER) or "",
+        detail=detail,
+        at=workflow.now(),
+    )
+    try:
+        await workflow.execute_local_activity(
+            RECORD, record, schedule_to_close_timeout=timedelta(seconds=10), retry_policy=_TRIES
+        )
+    except ActivityError as error:
+        workflow.logger.warning("The end of this run is not in the audit: %s", error.cause)
+        if not workflow.unsafe.is_replaying():
+            metrics.count("audit_failures")
+    except ValueError as error:  # this worker does not have the activity
+        workflow.logger.warning("The end of this run is not in the audit: %s", error)

@@ -1,0 +1,77 @@
+"""Counts how activities and runs end. Outermost, so that it sees what the others refuse."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from temporalio import activity, workflow
+from temporalio.exceptions import ApplicationError, is_cancelled_exception
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    ExecuteWorkflowInput,
+    Interceptor,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+)
+
+from workers import metrics
+from workers.interceptors.failures import end_of
+from workers.interceptors.limits import RATE_LIMITED
+from workers.patterns.breaker import CIRCUIT_OPEN
+from workers.tenants import REFUSED
+
+_REFUSALS = {CIRCUIT_OPEN, RATE_LIMITED, REFUSED}
+
+
+class MetricsInterceptor(Interceptor):
+    """Does nothing at all in a process without metrics."""
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Activity(next) if metrics.enabled() else next
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor] | None:
+        return _Inbound if metrics.enabled() else None
+
+
+class _Activity(ActivityInboundInterceptor):
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        outcome = "completed"
+        try:
+            return await super().execute_activity(input)
+        except BaseException as error:
+            outcome = _outcome(error)
+            raise
+        finally:
+            metrics.count("activities", activity_type=activity.info().activity_type, outcome=outcome)
+
+
+def _outcome(error: BaseException) -> str:
+    if isinstance(error, asyncio.CancelledError) or is_cancelled_exception(error):
+        return "cancelled"
+    kind = error.type if isinstance(error, ApplicationError) else None
+    if kind == CIRCUIT_OPEN and isinstance(error, ApplicationError) and error.details:
+        metrics.count("breaker_refusals", dependency=str(error.details[0]))
+    if kind == REFUSED:
+        metrics.count("tenant_refusals", kind="activity")
+    return "refused" if kind in _REFUSALS else "failed"
+
+
+class _Inbound(WorkflowInboundInterceptor):
+    async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
+        outcome = "completed"
+        try:
+            return await super().execute_workflow(input)
+        except (Exception, asyncio.CancelledError) as error:
+            outcome = end_of(error)
+            raise
+        except BaseException:  # continue-as-new and eviction are no ends
+            outcome = ""
+            raise
+        finally:
+            # What is evicted counts as replaying, so nothing is counted twice.
+            if outcome and not workflow.unsafe.is_replaying():
+                metrics.count("workflow_ends", workflow_type=workflow.info().workflow_type, outcome=outcome)
