@@ -12,6 +12,7 @@ from workers.registry import registry
 from workers.workflows.approval import ApprovalWorkflow
 from workers.workflows.breaker import BreakerWorkflow
 from workers.workflows.dynamic import DynamicWorkflow, NamedByTypeWorkflow
+from workers.workflows.entity import EventSourcedWorkflow
 from workers.workflows.saga import SagaWorkflow
 
 registry.add(BREAKERS, workflows=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
@@ -20,3 +21,4 @@ registry.add(PLATFORM, workflows=[ApprovalWorkflow])
 registry.add(PLATFORM, activities=[resolve_flags])
 registry.add(DYNAMIC, workflows=[DynamicWorkflow, NamedByTypeWorkflow], activities=[refuse_unknown])
 registry.add(PLATFORM, workflows=[SagaWorkflow])
+registry.add(PLATFORM, workflows=[EventSourcedWorkflow])
