@@ -66,14 +66,16 @@ class Policy:
         """JSON that may go out in place of `data`, which is sensitive. Raises SensitiveField."""
         hidden = normals((*SENSITIVE, *self.redacted_fields))
         tree = from_json(data)
+        path = next(sensitive_path(tree, hidden), None)
+        if path is None:  # only text that looks like JSON: what somebody typed is not a field
+            return data
         if self.secrets == "mask":
             return to_json(replaced(tree, hidden, lambda _: MASK))
         if self.secrets == "reference" and self.keep is not None and not workflow.in_workflow():
             return to_json(replaced(tree, hidden, self.keep))
-        path = ".".join(next(sensitive_path(tree, hidden), ("?",)))
         raise SensitiveField(
-            f"{_place()} would send {path}, which is named like a secret. Leave it out, pass a reference to "
-            f"it, or choose otherwise by PAYLOAD_SECRETS (now {self.secrets})."
+            f"{_place()} would send {'.'.join(path)}, which is named like a secret. Leave it out, pass a "
+            f"reference to it, or choose otherwise by PAYLOAD_SECRETS (now {self.secrets})."
         )
 
     def weighed(self, values: Sequence[Any], payloads: list[Payload]) -> list[Payload]:
