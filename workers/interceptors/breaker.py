@@ -55,7 +55,7 @@ class _Activity(ActivityInboundInterceptor):
         self._breakers = breakers
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        dependency = dependency_of(input.fn)
+        dependency = dependency_of(input.fn, input.args)
         if not dependency:
             return await super().execute_activity(input)
         payload = input.headers.get(LEASE_HEADER)
@@ -64,9 +64,13 @@ class _Activity(ActivityInboundInterceptor):
         epoch, probing = await gate.admit(lease, activity.info().attempt)
         try:
             result = await super().execute_activity(input)
-        except (ApplicationError, TimeoutError) as error:
-            failed = isinstance(error, TimeoutError) or error.type == UNAVAILABLE
+        except (ApplicationError, TimeoutError, ConnectionError) as error:
+            failed = not isinstance(error, ApplicationError) or error.type == UNAVAILABLE
             gate.note(epoch, failed=failed, error=str(error), lease=lease if probing else "")
+            raise
+        except BaseException:  # a bug, or a cancellation: neither says anything of the dependency
+            if probing:
+                gate.give_back(lease)
             raise
         gate.note(epoch, lease=lease if probing else "")
         return result

@@ -1,17 +1,18 @@
-"""One process's gate to one dependency: whom to admit, and what to report to the breaker workflow."""
+"""One process's gate to one dependency: whom to admit, by a state of the breaker of at most a second ago."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
-import uuid
 from datetime import UTC, datetime, timedelta
 
-from temporalio.client import Client, WorkflowQueryFailedError
+from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRejectedError
+from temporalio.common import QueryRejectCondition
 from temporalio.service import RPCError, RPCStatusCode
 
 from workers.contracts import CircuitState, CircuitStatus, Query
+from workers.interceptors.reporter import Reporter
 from workers.patterns.breaker import Machine, Report, breaker_id, circuit_open
 
 logger = logging.getLogger(__name__)
@@ -19,10 +20,9 @@ logger = logging.getLogger(__name__)
 FRESH_SECONDS = 1.0
 PATIENCE_SECONDS = 0.5  # how long a call waits for the state; the question itself may take longer
 QUERY_SECONDS = 1.5
-REPORT_SECONDS = 1.0
-QUIET_SECONDS = 15.0  # successes alone are statistics, and a signal costs four history events
 LEAD_SECONDS = 3.0  # how long our own report may be on its way
-SENDING_TRIES = 3
+LOOK_SECONDS = 1.0
+LONGEST_LOOK_SECONDS = 60.0
 
 
 class Gate:
@@ -32,18 +32,15 @@ class Gate:
         self.stale = False
         self._client = client
         self._dependency = dependency
-        self._process = uuid.uuid4().hex
+        self._reporter = Reporter(client, dependency, self._reported)
         self._machine: Machine | None = None
         self._asked_at = float("-inf")
         self._moved_at = float("-inf")
         self._asking: asyncio.Task[None] | None = None
-        self._pending = Report()
-        self._seq = 0
-        self._due: asyncio.TimerHandle | None = None
-        self._due_at = float("inf")
-        self._reported_at = float("-inf")
-        self._sending: set[asyncio.Task[None]] = set()
-        self._used: str = ""
+        self._lent: str | None = None
+        self._used = ""
+        self._refused = 0
+        self._looking: asyncio.Task[None] | None = None
 
     async def admit(self, lease: str, attempt: int) -> tuple[int, bool]:
         """Returns the epoch (0: not known) and whether the call is the probe. Raises CircuitOpen."""
@@ -51,49 +48,36 @@ class Gate:
         if lease and not self._lends(lease):
             await self._confirm()
         machine = self._machine
-        if machine is None or machine.state is CircuitState.CLOSED:
-            return (machine.epoch if machine else 0), False
-        if self._lends(lease):
+        epoch = machine.epoch if machine else 0
+        if lease and self._lends(lease):
             self._used = lease
-            return machine.epoch, True
-        if machine.state is CircuitState.HALF_OPEN:
-            self._pending.refused += 1
-            self._schedule(REPORT_SECONDS)
+            self._reporter.probing(lease)
+            return epoch, True
+        if machine is None or machine.state is CircuitState.CLOSED:
+            return epoch, False
+        self._refuse()
         raise circuit_open(self._dependency, attempt)
 
     def note(self, epoch: int, *, failed: bool = False, error: str = "", lease: str = "") -> None:
-        """Count a finished call. Reports at once when it was the probe, or when it makes the breaker open."""
-        if epoch != self._pending.epoch:
-            if self._pending.calls:
-                self._flush()
-            self._pending.epoch = epoch
-        pending = self._pending
-        pending.calls += 1
-        pending.failures += failed
-        pending.tail = pending.tail + 1 if failed else 0
-        if failed:
-            pending.last_error = error[:500]
+        """Count a finished call; with `lease` it was the probe."""
+        machine = self._machine
         if lease:
-            pending.lease, pending.healthy = lease, not failed
-        if lease or self._tips():
-            self._flush()
+            self._reporter.probed(epoch, lease, healthy=not failed, error=error)
+        elif failed:
+            self._reporter.failed(epoch, error, machine)
         else:
-            counted = self._machine is not None and self._machine.failure_count > 0
-            self._schedule(REPORT_SECONDS if pending.failures or counted else QUIET_SECONDS)
+            self._reporter.worked(epoch, counted=machine is not None and machine.failure_count > 0)
+
+    def give_back(self, lease: str) -> None:
+        """The probe ended without a word on the dependency, so another may have the lease."""
+        self._reporter.probed(0, lease, healthy=None)
 
     def _lends(self, lease: str) -> bool:
         """A lease is good for one call, also when nobody confirms it: a wasted one holds everybody up."""
-        machine = self._machine
-        if not lease or machine is None or self._used == lease:
+        if self._used == lease:
             return False
-        return self.stale or (machine.state is CircuitState.HALF_OPEN and machine.lease == lease)
-
-    def _tips(self) -> bool:
-        machine, pending = self._machine, self._pending
-        if machine is None or machine.state is not CircuitState.CLOSED:
-            return False
-        before = machine.failure_count if pending.calls == pending.failures else 0
-        return before + pending.tail >= machine.config.threshold
+        forced = self._machine is not None and self._machine.forced
+        return not forced if self.stale else self._lent == lease
 
     async def _refresh(self) -> None:
         if self._asking is None and time.monotonic() - self._asked_at < FRESH_SECONDS:
@@ -124,61 +108,86 @@ class Gate:
             status: CircuitStatus = await handle.query(
                 Query.CIRCUIT.value,
                 result_type=CircuitStatus,
+                reject_condition=QueryRejectCondition.NOT_OPEN,
                 rpc_timeout=timedelta(seconds=QUERY_SECONDS),
             )
-        except (RPCError, WorkflowQueryFailedError) as error:
-            if not self.stale:
-                logger.warning(
-                    "The breaker of %s does not answer, its last state is kept: %s", self._dependency, error
-                )
-            self.stale = True
-            return
-        self.stale = False
-        self._adopt(status)
+            self._adopt(status)
+        except (RPCError, WorkflowQueryFailedError, WorkflowQueryRejectedError, ValueError) as error:
+            gone = isinstance(error, WorkflowQueryRejectedError) or (
+                isinstance(error, RPCError) and error.status is RPCStatusCode.NOT_FOUND
+            )
+            self._silent(error, gone=gone)
+        else:
+            self.stale = False
+
+    def _silent(self, error: Exception, *, gone: bool) -> None:
+        """Keep the last state of a breaker that does not answer. One that has ended decides nothing more."""
+        if gone:
+            self._machine = self._lent = None
+        elif not self.stale:
+            logger.warning(
+                "The breaker of %s does not answer, its last state is kept: %s", self._dependency, error
+            )
+        self.stale = not gone
 
     def _adopt(self, status: CircuitStatus) -> None:
         """An older epoch than ours is the breaker's answer from before our last report, for a moment."""
+        self._reporter.processes = max(1, status.processes)
+        self._lent = status.probe_lease if status.state == CircuitState.HALF_OPEN else None
         ours = self._machine
-        leading = time.monotonic() - self._moved_at < LEAD_SECONDS
-        if ours is None or status.epoch >= ours.epoch or not leading:
+        if ours is None or status.epoch >= ours.epoch or not self._leading():
             self._machine = Machine.of(status)
 
-    def _schedule(self, after: float) -> None:
-        loop = asyncio.get_running_loop()
-        at = max(loop.time(), self._reported_at + after)
-        if at < self._due_at:
-            if self._due:
-                self._due.cancel()
-            self._due_at, self._due = at, loop.call_at(at, self._flush)
+    def _leading(self) -> bool:
+        return time.monotonic() - self._moved_at < LEAD_SECONDS
 
-    def _flush(self) -> None:
-        """Report what is pending, and move our own copy by it at once, so as not to wait for the answer."""
-        if self._due:
-            self._due.cancel()
-        self._due, self._due_at = None, float("inf")
-        self._reported_at = asyncio.get_running_loop().time()
-        self._seq += 1
-        report = self._pending.model_copy(update={"process": self._process, "seq": self._seq})
-        self._pending = Report(epoch=report.epoch)
+    def _reported(self, report: Report) -> None:
+        """Move our own copy by our own report at once, so as not to wait for the answer."""
         if self._machine is not None:
             epoch = self._machine.epoch
             self._machine.report(report, datetime.now(UTC))
             if self._machine.epoch != epoch:
                 self._moved_at = time.monotonic()
-        task = asyncio.create_task(self._send(report))
-        self._sending.add(task)
-        task.add_done_callback(self._sending.discard)
 
-    async def _send(self, report: Report) -> None:
-        """The number makes a doubled report harmless, so sending again is safe; a lost one is only late."""
-        handle = self._client.get_workflow_handle(breaker_id(self._dependency))
-        for left in reversed(range(SENDING_TRIES)):
-            try:
-                await handle.signal("report", report, rpc_timeout=timedelta(seconds=5))
-            except RPCError as error:
-                logger.warning("The breaker of %s did not hear a report: %s", self._dependency, error)
-                if not left or error.status is RPCStatusCode.NOT_FOUND:
-                    return
-                await asyncio.sleep(REPORT_SECONDS)
-            else:
-                return
+    def _refuse(self) -> None:
+        """Whoever is refused will be held. See to it that the breaker learns of it once it can wake them:
+        it may have changed already, and then nobody else would."""
+        self._refused += 1
+        if self._looking is None:
+            self._looking = asyncio.create_task(self._look())
+            self._looking.add_done_callback(self._looked)
+
+    def _looked(self, task: asyncio.Task[None]) -> None:
+        self._looking = None
+
+    async def _look(self) -> None:
+        """Ask until a state from after the refusals is one in which the breaker can do something for them."""
+        unanswered = 0
+        while self._refused:
+            await asyncio.sleep(self._patience() * 2 ** min(unanswered, 6))
+            told = self._refused
+            await self._confirm()
+            unanswered = unanswered + 1 if self.stale else 0
+            machine = self._machine
+            if machine is None and not self.stale:
+                self._refused = 0  # nobody guards any more; their own timers bring them back
+            elif machine is not None and not self.stale and not self._leading() and _wakes(machine):
+                self._refused -= told
+                self._reporter.refused(told)
+
+    def _patience(self) -> float:
+        machine = self._machine
+        if self._leading():
+            return LEAD_SECONDS
+        if self.stale or machine is None or machine.state is not CircuitState.OPEN:
+            return LOOK_SECONDS
+        if machine.next_probe_at is None:
+            return LONGEST_LOOK_SECONDS
+        seconds = (machine.next_probe_at - datetime.now(UTC)).total_seconds() + LOOK_SECONDS
+        return min(max(seconds, LOOK_SECONDS), LONGEST_LOOK_SECONDS)
+
+
+def _wakes(machine: Machine) -> bool:
+    """Can this breaker wake somebody: does it let all go, or look for one to probe?"""
+    half = machine.state is CircuitState.HALF_OPEN and not machine.lease
+    return half or machine.state is CircuitState.CLOSED
