@@ -126,6 +126,11 @@ def workflow_problems(cls: type) -> Iterator[Problem]:
     if definition.name is None:
         return
     name = f"Workflow {definition.name}"
+    if definition.versioning_behavior:
+        what = f"{name} declares a versioning_behavior: an unversioned worker fails each of its tasks."
+        yield Problem(
+            place(cls), what, "Leave it out, and register the workflow by entities=[...] to upgrade."
+        )
     yield from _signature_problems(name, definition.run_fn, definition.arg_types, definition.ret_type)
     for signal in definition.signals.values():
         required = [p for p in _parameters(signal.fn) if p.default is p.empty]

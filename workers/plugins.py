@@ -65,6 +65,7 @@ class Plugin(Registrar):
         workflows: Iterable[type] = (),
         activities: Iterable[Callable[..., Any]] = (),
         attributes: Iterable[SearchAttributeKey[Any]] = (),
+        entities: Iterable[type] = (),
     ) -> None:
         """As Registry.add, under the names `<plugin>.<name>`."""
         if workflow.unsafe.in_sandbox():
@@ -74,6 +75,7 @@ class Plugin(Registrar):
             workflows=[self._named(cls, workflow_name, self.workflows, _subclass) for cls in workflows],
             activities=[self._named(fn, activity_name, self.activities, _partial) for fn in activities],
             attributes=attributes,
+            entities=[self._named(cls, workflow_name, self.workflows, _subclass) for cls in entities],
         )
 
     def _named(

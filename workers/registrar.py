@@ -26,19 +26,24 @@ class Registrar:
         workflows: Iterable[type] = (),
         activities: Iterable[Callable[..., Any]] = (),
         attributes: Iterable[SearchAttributeKey[Any]] = (),
+        entities: Iterable[type] = (),
     ) -> None:
-        """Let workers of `queue` run these, whose workflows use these search attributes."""
+        """Let workers of `queue` run these, whose workflows use these search attributes.
+
+        `entities`: workflows that live for months. With worker deployments their runs move to the newest
+        build, while those of other workflows end on the build that they began on.
+        """
         raise NotImplementedError
 
     def report(self, problem: Problem) -> None:
         """Keep a mistake for load(), which tells all of them."""
         raise NotImplementedError
 
-    def workflow(self, queue: str) -> Callable[[C], C]:
-        """`@registry.workflow("queue")` above `@workflow.defn`."""
+    def workflow(self, queue: str, *, entity: bool = False) -> Callable[[C], C]:
+        """`@registry.workflow("queue")` above `@workflow.defn`. `entity`: see add()."""
 
         def register(cls: C) -> C:
-            self.add(queue, workflows=[cls])
+            self.add(queue, workflows=[cls], entities=[cls] if entity else [])
             return cls
 
         return register

@@ -41,6 +41,7 @@ T = TypeVar("T")
 class Queue:
     """A task queue with what its workers run, and how much of it.
 
+    `entities`: those of the workflows whose runs move to a deployment's newest build; others are pinned.
     `max_activities` and `max_workflow_tasks`: at once in one process (None: the settings decide).
     `max_activities_per_second`: by all processes together. A queue of low priority is one with low limits.
     """
@@ -48,6 +49,7 @@ class Queue:
     name: str
     workflows: tuple[type, ...] = ()
     activities: tuple[Callable[..., Any], ...] = ()
+    entities: tuple[type, ...] = ()
     max_activities: int | None = None
     max_activities_per_second: float | None = None
     max_workflow_tasks: int | None = None
@@ -78,17 +80,20 @@ class Registry(Registrar):
         workflows: Iterable[type] = (),
         activities: Iterable[Callable[..., Any]] = (),
         attributes: Iterable[SearchAttributeKey[Any]] = (),
+        entities: Iterable[type] = (),
     ) -> None:
-        """Let workers of `queue` run these, whose workflows use these search attributes."""
+        """See Registrar. What cannot be registered is reported and left out."""
         if workflow.unsafe.in_sandbox():
             return  # the sandbox imports a workflow's file again, with its decorators
         old = self.queues.setdefault(queue, Queue(queue))
-        good = [cls for cls in workflows if self._fits(queue, cls, "workflow", workflow_name)]
+        entities = [*entities]
+        good = [cls for cls in [*workflows, *entities] if self._fits(queue, cls, "workflow", workflow_name)]
         acts = [fn for fn in activities if self._fits(queue, fn, "activity", activity_name)]
         self.queues[queue] = replace(
             old,
             workflows=_joined(old.workflows, good),
             activities=_joined(old.activities, [*acts, *self.shared]),
+            entities=_joined(old.entities, [cls for cls in entities if cls in good]),
         )
         self.attributes = _joined(self.attributes, attributes)
 

@@ -6,10 +6,13 @@ any other change that it does not survive.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from typing import Any
 
 from temporalio.bridge.proto.workflow_activation import InitializeWorkflow, WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
+from temporalio.common import VersioningBehavior
 from temporalio.converter import PayloadConverter, WithSerializationContext, WorkflowSerializationContext
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
@@ -19,18 +22,27 @@ from temporalio.workflow import Info
 from workers.validation import explained, invalid_input, miscounted, verdict_of
 
 
-def workflow_runner() -> SandboxedWorkflowRunner:
-    """Workflow files pass our own modules through themselves; Django and what else registers things on import
+def workflow_runner(upgrading: Iterable[str] = ()) -> SandboxedWorkflowRunner:
+    """`upgrading`: types whose runs move to a deployment's newest build, see workers/versions.py. Only for
+    versioned workers: the server refuses every task of another that says so.
+
+    Workflow files pass our own modules through themselves; Django and what else registers things on import
     must never be loaded a second time, whatever a workflow file forgot.
     """
     restrictions = SandboxRestrictions.default.with_passthrough_modules(
         "django", "asgiref", "cryptography", "httpx", "pydantic"
     )
-    return _Runner(restrictions=restrictions)
+    return _Runner(restrictions=restrictions, upgrading=frozenset(upgrading))
 
 
+@dataclass(frozen=True)
 class _Runner(SandboxedWorkflowRunner):
+    upgrading: frozenset[str] = frozenset()
+
     def create_instance(self, det: WorkflowInstanceDetails) -> WorkflowInstance:
+        if det.defn.name in self.upgrading:
+            definition = replace(det.defn, versioning_behavior=VersioningBehavior.AUTO_UPGRADE)
+            det = replace(det, defn=definition)
         return _Instance(super().create_instance(det), det)
 
 
@@ -40,6 +52,7 @@ class _Instance(WorkflowInstance):
     def __init__(self, inner: WorkflowInstance, details: WorkflowInstanceDetails) -> None:
         self._inner = inner
         self._details: WorkflowInstanceDetails | None = details
+        self._behaviour = details.defn.versioning_behavior
 
     def get_info(self) -> Info:
         return self._inner.get_info()
@@ -54,6 +67,13 @@ class _Instance(WorkflowInstance):
         return self._inner.get_external_store_context(command_info)
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+        completion = self._activated(act)
+        if self._behaviour and completion.HasField("successful"):
+            # The sandbox imports the definition again, and knows only what is written there.
+            completion.successful.versioning_behavior = self._behaviour.value
+        return completion
+
+    def _activated(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         details, self._details = self._details, None
         if details is None or act.is_replaying:
             return self._inner.activate(act)
@@ -91,6 +111,4 @@ def _ended(details: WorkflowInstanceDetails, error: ApplicationError) -> Workflo
     completion = WorkflowActivationCompletion()
     failure = completion.successful.commands.add().fail_workflow_execution.failure
     details.failure_converter_class().to_failure(error, _converter(details), failure)
-    if details.defn.versioning_behavior:
-        completion.successful.versioning_behavior = details.defn.versioning_behavior.value
     return completion

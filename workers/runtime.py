@@ -28,6 +28,7 @@ from workers.patterns.breaker import breaker_id
 from workers.registry import Queue, registry
 from workers.runner import workflow_runner
 from workers.tenants import PLATFORM_TENANT
+from workers.versions import deployment_config, upgrading
 
 logger = logging.getLogger(__name__)
 
@@ -83,6 +84,7 @@ async def start_breakers(client: Client) -> None:
             id=breaker_id(dependency),
             summary=f"Breaker of {dependency}",
             tenant=PLATFORM_TENANT,
+            any_input=True,  # the settings of whoever starts last are signalled below
             reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
             client=client,
         )
@@ -162,7 +164,8 @@ class WorkerProcess:
             activities=queue.activities,
             activity_executor=ThreadPoolExecutor(threads, thread_name_prefix=queue.name),
             max_concurrent_activities=threads,
-            workflow_runner=workflow_runner(),
+            workflow_runner=workflow_runner(upgrading(self.conf, queue)),
+            deployment_config=deployment_config(self.conf),
             interceptors=interceptors,
             identity=self._name(queue.name),
             graceful_shutdown_timeout=timedelta(seconds=self.conf.drain_seconds),

@@ -7,6 +7,7 @@ from workers.activities.breaker import find_held, offer_probe, release_held
 from workers.activities.dynamic import refuse_unknown
 from workers.activities.flags import resolve_flags
 from workers.activities.resolve import resolve_activities
+from workers.activities.transaction import run_transaction
 from workers.queues import BREAKERS, DYNAMIC, PLATFORM
 from workers.registry import registry
 from workers.workflows.approval import ApprovalWorkflow
@@ -15,9 +16,9 @@ from workers.workflows.dynamic import DynamicWorkflow, NamedByTypeWorkflow
 from workers.workflows.entity import EventSourcedWorkflow
 from workers.workflows.saga import SagaWorkflow
 
-registry.add(BREAKERS, workflows=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
+registry.add(BREAKERS, entities=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
 registry.add(PLATFORM, activities=[raise_alert, resolve_activities])
-registry.add(PLATFORM, workflows=[ApprovalWorkflow])
+registry.add(PLATFORM, workflows=[ApprovalWorkflow], activities=[run_transaction])
 registry.add(PLATFORM, activities=[resolve_flags])
 registry.add(DYNAMIC, workflows=[DynamicWorkflow, NamedByTypeWorkflow], activities=[refuse_unknown])
 registry.add(PLATFORM, workflows=[SagaWorkflow])

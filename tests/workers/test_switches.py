@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
@@ -94,7 +95,7 @@ def test_an_implementation_that_nobody_registered_is_an_error_that_names_it():
     assert "postman.send" in caught.value.message
 
 
-async def first_letter(handle: WorkflowHandle) -> None:
+async def first_letter(handle: WorkflowHandle[Any, Any]) -> None:
     """Flags, activities and the first letter are there."""
 
     async def written() -> bool:
