@@ -1,9 +1,10 @@
 """Typed JSON: what a payload says is told by declared types, and by tags where there are none.
 
 Built on the SDK's pydantic converter, and compatible with it both ways: the encoding is `json/plain`, the
-data is the JSON that pydantic writes, and only the metadata may hold more (see `tags`). Differences: NaN
-and the infinities are the strings "NaN", "Infinity" and "-Infinity", as JSON has none; bytes that are no
-text are base64. Datetimes keep their offset (not the name of their zone), and naive ones stay naive.
+data is the JSON that pydantic writes, and only the metadata may hold more (see `tags`). Differences: NaN and
+the infinities are the strings "NaN", "Infinity" and "-Infinity", as JSON has none (fields of models are null,
+as pydantic has it, unless the model says otherwise); bytes that are no text are base64. Datetimes keep their
+offset (not the name of their zone), and naive ones stay naive.
 """
 
 from __future__ import annotations
@@ -40,15 +41,15 @@ def _adapter(hint: Any) -> TypeAdapter[Any]:
 def _json(value: Any) -> tuple[bytes, Spec | None]:
     """The JSON and the tags of a value. Raises PayloadUnwritable."""
     try:
-        try:
-            return to_json(value, inf_nan_mode="strings"), spec_of(value)
-        except UnicodeDecodeError:
-            raise
-        except ValueError as error:
-            if "utf-8 sequence" not in str(error):
-                raise
-        # Bytes that are no text, somewhere. Models say by themselves how their bytes are written, so take
-        # them apart first; the tags then say which strings are bytes.
+        return to_json(value, inf_nan_mode="strings"), spec_of(value)
+    except ValueError:
+        return _json_with_bytes(value)
+
+
+def _json_with_bytes(value: Any) -> tuple[bytes, Spec | None]:
+    """For bytes that are no text. Models say by themselves how their bytes are written, so they are taken
+    apart first; the tags then say which strings are bytes."""
+    try:
         tree = _python.to_python(value, mode="python", by_alias=True)
         return to_json(tree, inf_nan_mode="strings", bytes_mode="base64"), _binary(spec_of(tree))
     except (ValueError, TypeError, RecursionError) as error:

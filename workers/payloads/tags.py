@@ -22,10 +22,10 @@ from enum import Enum
 from functools import lru_cache
 from math import isfinite
 from types import NoneType
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, TypeVar, cast, get_type_hints
 from uuid import UUID
 
-from pydantic import BaseModel, TypeAdapter
+from pydantic import BaseModel, RootModel, TypeAdapter
 from pydantic_core import to_json
 
 from workers.payloads.errors import PayloadUnreadable, UnknownTag
@@ -57,7 +57,7 @@ _readers: dict[str, Callable[[Any], Any]] = {
     "uuid": UUID,
     "bytes": lambda text: text.encode(),
     "base64": base64.urlsafe_b64decode,
-    "float": float,
+    "float": lambda value: value if value is None else float(value),  # models write null for NaN
     "tuple": tuple,
     "set": set,
     "frozenset": frozenset,
@@ -85,25 +85,30 @@ def _reader(cls: type) -> Callable[[Any], Any]:
     return lambda tree: adapter.validate_json(to_json(tree))
 
 
+def _declared(cls: Any) -> list[tuple[str, str, Any]]:
+    """Attribute, JSON name and type of each field of a model or dataclass."""
+    if issubclass(cls, BaseModel):
+        return [(n, f.serialization_alias or n, f.annotation) for n, f in cls.model_fields.items()]
+    try:
+        return [(name, name, hint) for name, hint in get_type_hints(cls).items()]
+    except (NameError, TypeError):  # a name that only type checkers know
+        return []
+
+
 @lru_cache(maxsize=1024)
 def _untyped(cls: Any) -> tuple[tuple[str, str], ...]:
-    """Attribute and JSON name of the fields of a model or dataclass that no annotation types."""
-    if issubclass(cls, BaseModel):
-        fields = cls.model_fields.items()
-        return tuple((n, f.serialization_alias or n) for n, f in fields if _vague(f.annotation))
-    try:
-        hints = get_type_hints(cls)
-    except (NameError, TypeError):  # a name that only type checkers know
-        return ()
-    return tuple((n, n) for n, hint in hints.items() if _vague(hint))
+    """Attribute and JSON name of the fields that no annotation types, or only in part."""
+    return tuple((name, alias) for name, alias, hint in _declared(cls) if _vague(hint, frozenset()))
 
 
-def _vague(hint: Any) -> bool:
+def _vague(hint: Any, seen: frozenset[Any]) -> bool:
     if hint in (Any, object, dict, list, tuple, set, frozenset):
         return True
     if isinstance(hint, type) and (issubclass(hint, BaseModel) or dataclasses.is_dataclass(hint)):
-        return bool(_untyped(hint))  # type: ignore[arg-type] # a class is hashable
-    return any(_vague(part) for part in getattr(hint, "__args__", ()))
+        if getattr(hint, "model_config", {}).get("extra") == "allow":
+            return True
+        return hint not in seen and any(_vague(inner, seen | {hint}) for _, _, inner in _declared(hint))
+    return any(_vague(part, seen) for part in getattr(hint, "__args__", ()))
 
 
 def spec_of(value: Any) -> Spec | None:
@@ -119,8 +124,12 @@ def spec_of(value: Any) -> Spec | None:
         tag = _ITEMS[kind] if kind in _ITEMS else ("tuple" if isinstance(value, tuple) else None)
         inside = _of_items(value)
         return inside if tag is None else [tag, inside] if inside else tag
+    if isinstance(value, RootModel):
+        return spec_of(value.root)
     if isinstance(value, BaseModel) or dataclasses.is_dataclass(value):
-        return _inside((alias, getattr(value, name, None)) for name, alias in _untyped(kind))
+        extra = getattr(value, "__pydantic_extra__", None) or {}
+        untyped = _untyped(cast(Any, kind))
+        return _inside([*((alias, getattr(value, name, None)) for name, alias in untyped), *extra.items()])
     return None
 
 
@@ -168,7 +177,8 @@ def _restored(node: Any, spec: Any) -> Any:
         return _restored(_restored(node, inside), str(tag))
     for name, inside in spec.items():
         if isinstance(node, list):
-            for index in range(len(node)) if name == "*" else (int(name),):
+            places = range(len(node)) if name == "*" else [int(name)] if name.isdecimal() else []
+            for index in places:
                 node[index] = _restored(node[index], inside)
         elif isinstance(node, dict) and name in node:
             node[name] = _restored(node[name], inside)
