@@ -48,7 +48,7 @@ class OrderDesk:
         self._outcome = ""
         self._updated_at = workflow.now()
         self._money = Money(minor=order.total_minor, currency=order.currency)
-        self._book = DecisionBook()
+        self._book = DecisionBook(chain=workflow.info().first_execution_run_id)
         self._references: dict[str, str] = {}
         self._holds = Holds(rules.held_retry_seconds, self._show)
         self._saga = Saga(

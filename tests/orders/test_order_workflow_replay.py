@@ -1,6 +1,7 @@
 """Histories that were recorded by an earlier build replay, so orders that are under way survive a deploy.
 
 `RECORD_HISTORIES=1` writes those in tests/histories anew: only after a change that no running order survives.
+`stuck` is of a build that raised no alert, and no play writes it any more: `stuck-alert` is what came after.
 """
 
 from __future__ import annotations
@@ -20,10 +21,11 @@ from orders.workflows.order import OrderWorkflow
 from tests.golden import replayer, scrubbed
 from tests.orders.worlds import World, an_order
 from tests.support import eventually
-from workers.activities.breaker import offer_probe, release_held
+from workers.activities.alerts import raise_alert
+from workers.activities.breaker import find_held, offer_probe, release_held
 from workers.attributes import SAGA_STATE, WAITING_FOR
 from workers.contracts import ApprovalPolicy, Decision
-from workers.patterns import breaker
+from workers.patterns import alerts, breaker
 from workers.patterns.breaker import Report, breaker_id
 from workers.workflows.breaker import BreakerState, BreakerWorkflow
 
@@ -79,7 +81,7 @@ async def held(play: Play) -> None:
 
 PLAYS: dict[str, tuple[Callable[[Play], Awaitable[None]], dict[str, Any]]] = {
     "delivered": (delivered, {"approval": ApprovalPolicy(quorum=2)}),
-    "stuck": (stuck, {"approval": ApprovalPolicy()}),
+    "stuck-alert": (stuck, {"approval": ApprovalPolicy()}),
     "expired": (expired, {"approval": ApprovalPolicy(), "approval_seconds": 0.5}),
     "held": (held, {"approval": ApprovalPolicy()}),
 }
@@ -94,11 +96,14 @@ async def replays(client: Client, history: WorkflowHistory, name: str) -> None:
 
 
 @pytest.mark.parametrize("name", PLAYS)
-async def test_fresh_histories_replay(client: Client, queue: str, worker: Any, name: str) -> None:
+async def test_fresh_histories_replay(
+    client: Client, queue: str, worker: Any, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(alerts, "PLATFORM", queue)
     act, rules = PLAYS[name]
     dependency = f"payments-{uuid.uuid4().hex[:8]}"
     world = World(lambda _: dependency)
-    activities = [*world.activities(), offer_probe, release_held]
+    activities = [*world.activities(), offer_probe, release_held, find_held, raise_alert]
     async with worker(queue, workflows=WORKFLOWS, activities=activities):
         state = BreakerState(dependency=dependency, open_seconds=2)
         shared = await client.start_workflow(
@@ -115,8 +120,19 @@ async def test_fresh_histories_replay(client: Client, queue: str, worker: Any, n
             await replays(client, await shared.fetch_history(), "breaker")
 
 
-@pytest.mark.parametrize("name", [*PLAYS, "breaker"])
+@pytest.mark.parametrize("name", [*PLAYS, "stuck", "breaker"])
 async def test_golden_histories_replay(client: Client, name: str) -> None:
     text = (FOLDER / f"{name}.json").read_text()
     workflow_id = f"breaker-{name}" if name == "breaker" else f"order-golden-{name}"
     await replayer(client, WORKFLOWS).replay_workflow(WorkflowHistory.from_json(workflow_id, text))
+
+
+def alerts_of(name: str) -> int:
+    """How many alerts a recorded order has raised."""
+    events = json.loads((FOLDER / f"{name}.json").read_text())["events"]
+    scheduled = [event.get("activityTaskScheduledEventAttributes", {}) for event in events]
+    return sum(item.get("activityType", {}).get("name") == "raise_alert" for item in scheduled)
+
+
+def test_both_histories_of_a_stuck_order_are_kept_the_one_with_and_the_one_without_an_alert() -> None:
+    assert (alerts_of("stuck"), alerts_of("stuck-alert")) == (0, 1)

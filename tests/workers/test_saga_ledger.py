@@ -1,4 +1,4 @@
-"""The books of a saga: what may have happened is undone once, in reverse, and nothing else, whatever fails."""
+"""The books of a saga: whatever fails, what may have happened is undone once, in reverse, and no more."""
 
 from __future__ import annotations
 

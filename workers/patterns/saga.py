@@ -20,7 +20,7 @@ from workers.patterns.decisions import Judgement
 from workers.patterns.holds import Holds
 from workers.patterns.saga_ledger import CHOICES, Entry, Ledger
 from workers.patterns.saga_messages import Compensation, Retry, SagaResult, StepCall, UndoCall
-from workers.patterns.saga_steps import NESTED_COMPENSATED, SAGA_UNWINDING, Nested, run_step
+from workers.patterns.saga_steps import NESTED_COMPENSATED, SAGA_UNWINDING, Nested, Turns, run_step
 from workers.patterns.saga_undo import MakeUndo, WayBack, settled, uninterrupted
 
 __all__ = [
@@ -73,7 +73,7 @@ class Saga:
         alerts: Callable[[], bool] = _always,
     ) -> None:
         self._options = options or Options()
-        self._holds = holds
+        self._turns = Turns(holds)
         self._ledger = Ledger(changed)
         self._back = WayBack(
             self._ledger, holds, make=undo_input, alerts=alerts, seconds=self._options.step_seconds
@@ -136,7 +136,7 @@ class Saga:
             return run_step(
                 entry,
                 self._ledger,
-                self._holds,
+                self._turns,
                 activity=activity,
                 argument=make(entry.status.idempotency_key),
                 result=result,

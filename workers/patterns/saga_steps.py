@@ -23,7 +23,6 @@ from workers.patterns.breaker import CIRCUIT_OPEN, current_lease
 from workers.patterns.holds import Holds
 from workers.patterns.saga_ledger import Entry, Ledger, numbered
 from workers.patterns.saga_messages import SagaResult
-from workers.payloads.errors import unreadable
 
 R = TypeVar("R")
 
@@ -40,21 +39,28 @@ def refused_at(error: FailureError) -> tuple[str, int]:
     return "", 0
 
 
-class Patience:
-    """Waits between tries that are no fault of the business: 30 s, doubling to 16 min, by durable timers."""
+class Turns:
+    """Holds know one dependency at a time, so steps that run side by side take turns at them."""
 
-    def __init__(self) -> None:
-        self._tries = 0
+    def __init__(self, holds: Holds) -> None:
+        self._holds = holds
+        self._lock = asyncio.Lock()
+        self._at = ""
 
-    async def wait(self, what: str) -> None:
-        await workflow.sleep(30 * 2 ** min(self._tries, 5), summary=f"try {what} again")
-        self._tries += 1
+    async def wait(self, dependency: str) -> str:
+        """Until the next try; the lease of a breaker's probe, or ""."""
+        before = self._at if self._lock.locked() else ""
+        async with self._lock:
+            if before == dependency:
+                return ""  # another has waited for it, and is trying now
+            self._at = dependency
+            return await self._holds.wait(dependency)
 
 
 async def run_step(
     entry: Entry,
     ledger: Ledger,
-    holds: Holds,
+    turns: Turns,
     *,
     activity: str,
     argument: Any,
@@ -64,7 +70,7 @@ async def run_step(
     queue: str,
 ) -> R:
     """Run it until it is done or failed for good, held while a breaker refuses it. Raises ActivityError."""
-    lease, patience = "", Patience()
+    lease = ""
     while True:
         if ledger.unwinding:
             raise ApplicationError("The way back has begun.", type=SAGA_UNWINDING, non_retryable=True)
@@ -75,16 +81,11 @@ async def run_step(
             raise
         except ActivityError as error:
             dependency, attempt = refused_at(error)
-            if dependency:
-                entry.held(attempt, f"Held: the breaker of {dependency} is open.")
-                lease = await holds.wait(dependency)
-                continue
-            why = unreadable(error)
-            if why is None:
+            if not dependency:
                 _judge(entry, error)
                 raise
-            entry.unknown(f"It will be tried again: {why.message}")
-            await patience.wait(entry.status.name)
+            entry.held(attempt, f"Held: the breaker of {dependency} is open.")
+            lease = await turns.wait(dependency)
             continue
         except ApplicationError as error:  # the argument is not to be sent
             entry.refused(error.message)

@@ -20,8 +20,7 @@ from workers.patterns.breaker import current_lease
 from workers.patterns.holds import Holds
 from workers.patterns.saga_ledger import Entry, Ledger
 from workers.patterns.saga_messages import Retry, UndoCall
-from workers.patterns.saga_steps import Patience, refused_at
-from workers.payloads.errors import unreadable
+from workers.patterns.saga_steps import refused_at
 
 R = TypeVar("R")
 
@@ -85,8 +84,8 @@ class WayBack:
         await workflow.wait_condition(lambda: bool(entry.choice))
 
     async def _undone(self, entry: Entry, reason: str, retry: Retry) -> bool:
-        """False: it failed for good. A refusal of a breaker, or an unreadable payload, only makes it wait."""
-        lease, patience = "", Patience()
+        """False: it failed for good. A breaker's refusal is no failure, it only makes it wait."""
+        lease = ""
         while True:
             entry.undo_starts()
             if entry.by_hand:
@@ -96,22 +95,14 @@ class WayBack:
                 await self._attempt(entry, reason, retry, lease)
             except (ActivityError, ApplicationError) as error:
                 dependency, _ = refused_at(error)
-                patient = bool(dependency) or unreadable(error) is not None
-                entry.undo.status = StepState.PENDING if patient else StepState.STUCK
+                entry.undo.status = StepState.PENDING if dependency else StepState.STUCK
                 entry.undo.error = str(error.cause or error)
-                if not patient:
+                if not dependency:
                     return False
-                lease = await self._waited(entry, dependency, patience)
+                lease = await self._holds.wait(dependency)
             else:
                 entry.undo.status = StepState.DONE
                 return True
-
-    async def _waited(self, entry: Entry, dependency: str, patience: Patience) -> str:
-        """Until the next try; the lease of a breaker's probe, or ""."""
-        if dependency:
-            return await self._holds.wait(dependency)
-        await patience.wait(entry.undo.name)
-        return ""
 
     async def _attempt(self, entry: Entry, reason: str, retry: Retry, lease: str) -> None:
         token = current_lease.set(lease)

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -15,7 +14,7 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from workers.activities.resolve import Names, Resolved
+    from workers.activities.resolve import Resolved
     from workers.attributes import SAGA_STATE, WAITING_FOR
     from workers.contracts import Decision, SagaState, SagaStatus, Status, Verdict, WaitingFor
     from workers.patterns.decisions import NO_BODY, DecisionBook, Judgement, tolerant
@@ -24,9 +23,9 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.saga import Options, Saga, SagaResult, StepCall, uninterrupted
     from workers.patterns.saga_plan import INVALID_SAGA, SagaPlan, SagaStep
     from workers.patterns.saga_way import WayForward
+    from workers.patterns.switches import activities_of_run
 
 WORKFLOW_TYPE = "SagaWorkflow"
-RESOLVE_SECONDS = 30
 _SENTENCES = {
     SagaState.RUNNING: "The steps are being done.",
     SagaState.COMPENSATING: "What was done is being undone.",
@@ -71,12 +70,7 @@ class SagaWorkflow:
         return await uninterrupted(self._close("All steps were done."))
 
     async def _forward(self) -> None:
-        self._resolved = await workflow.execute_activity(
-            "resolve_activities",
-            Names(names=self._plan.activities()),
-            result_type=dict[str, Resolved],
-            start_to_close_timeout=timedelta(seconds=RESOLVE_SECONDS),
-        )
+        self._resolved = await activities_of_run(*self._plan.activities())
         for part in self._plan.parts():
             # from the point of no return on there is only forward, so no cancellation stops what comes then
             work = self._part(part)
