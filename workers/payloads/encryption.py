@@ -51,9 +51,9 @@ class KeyRing:
         keys: dict[str, AESGCM] = {}
         current = ""
         for number, item in enumerate(filter(None, map(str.strip, text.split(","))), 1):
-            name, _, value = item.partition(":")
+            name, colon, value = item.partition(":")
             only_decrypts, key_id = name.startswith("-"), name.removeprefix("-").strip()
-            if not _ID.fullmatch(key_id):
+            if not colon or not _ID.fullmatch(key_id):
                 raise ValueError(
                     f"PAYLOAD_KEYS: key {number} must be id:base64, with an id of letters and digits"
                 )
