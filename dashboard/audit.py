@@ -10,6 +10,8 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -53,15 +55,22 @@ def _storable(value: Any) -> Any:
     return value.replace("\0", "\ufffd").encode("utf-8", "replace").decode()
 
 
+@contextmanager
+def serialised() -> Iterator[None]:
+    """A transaction in which nobody else writes; SQLite's are so by themselves."""
+    with transaction.atomic():
+        if connection.vendor == "postgresql":
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CHAIN_LOCK])
+        yield
+
+
 def append(**fields: Any) -> AuditEntry:
     """Add a row to the end of the chain and return it. What people and workflows wrote is redacted, as a row
     stays for ever. Raises DatabaseError if that cannot be done."""
     fields |= {name: redact_text(fields[name]) for name in WRITTEN if fields.get(name)}
     entry = AuditEntry(at=datetime.now(UTC), **{name: _storable(value) for name, value in fields.items()})
-    with transaction.atomic():
-        if connection.vendor == "postgresql":
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_xact_lock(%s)", [CHAIN_LOCK])
+    with serialised():
         last = AuditEntry.objects.order_by("-id").values_list("hash", flat=True).first()
         entry.previous_hash = last or GENESIS
         entry.hash = digest(entry)
