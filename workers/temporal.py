@@ -14,6 +14,7 @@ from workers.workflows.approval import ApprovalWorkflow
 from workers.workflows.breaker import BreakerWorkflow
 from workers.workflows.dynamic import DynamicWorkflow, NamedByTypeWorkflow
 from workers.workflows.entity import EventSourcedWorkflow
+from workers.workflows.long_running import LongRunningWorkflow
 from workers.workflows.saga import SagaWorkflow
 
 registry.add(BREAKERS, entities=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
@@ -23,3 +24,4 @@ registry.add(PLATFORM, activities=[resolve_flags])
 registry.add(DYNAMIC, workflows=[DynamicWorkflow, NamedByTypeWorkflow], activities=[refuse_unknown])
 registry.add(PLATFORM, workflows=[SagaWorkflow])
 registry.add(PLATFORM, workflows=[EventSourcedWorkflow])
+registry.add(PLATFORM, workflows=[LongRunningWorkflow])

@@ -1,0 +1,101 @@
+"""Batches: many items through few activities, with a result for each item."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import timedelta
+from typing import Any
+
+from pydantic import BaseModel, Field
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+
+from workers.patterns.parallel import gather
+
+SIZE = 100
+
+
+class Batch(BaseModel):
+    """The argument of a batch activity. Item `n` has the index `first + n` and the key `<key>/<index>`."""
+
+    key: str = ""
+    first: int = 0
+    items: list[Any] = Field(default_factory=list)
+
+
+class ItemResult(BaseModel):
+    """What became of one item. `error`: the exception's type and message; "" when it is done."""
+
+    index: int
+    value: Any = None
+    error: str = ""
+
+
+class BatchResult(BaseModel):
+    """What became of each item, in their order."""
+
+    results: list[ItemResult] = Field(default_factory=list)
+
+    @property
+    def failed(self) -> list[ItemResult]:
+        return [result for result in self.results if result.error]
+
+
+def batched(items: Sequence[Any], *, key: str, size: int = SIZE) -> list[Batch]:
+    """The items as batches of `size`, under one key."""
+    if size < 1:
+        raise ValueError("A batch has at least one item.")
+    starts = range(0, len(items), size)
+    return [Batch(key=key, first=start, items=list(items[start : start + size])) for start in starts]
+
+
+def complete(batch: Batch, answer: BatchResult | None, error: str = "No result.") -> BatchResult:
+    """A result for every item of the batch: one that the activity says nothing about failed with `error`."""
+    told = {result.index: result for result in answer.results} if answer else {}
+    indices = range(batch.first, batch.first + len(batch.items))
+    return BatchResult(results=[told.get(index) or ItemResult(index=index, error=error) for index in indices])
+
+
+async def in_batches(
+    activity: str | Callable[..., Any],
+    items: Sequence[Any],
+    *,
+    key: str = "",
+    size: int = SIZE,
+    limit: int = 4,
+    seconds: float = 300,
+    heartbeat_seconds: float = 10,
+    attempts: int = 10,
+) -> BatchResult:
+    """Run a batch activity over all items, `limit` batches at once, and merge the results in order.
+
+    Of a batch that failed as a whole every item has its error. `key`: default the first run id of the chain.
+    `seconds`: one try of one batch; it goes on where the last try stopped.
+    """
+
+    def call(batch: Batch) -> Awaitable[BatchResult]:
+        return workflow.execute_activity(
+            activity,  # type: ignore[arg-type] # by name or by function
+            batch,
+            result_type=BatchResult,
+            summary=f"items {batch.first + 1} to {batch.first + len(batch.items)}",
+            start_to_close_timeout=timedelta(seconds=seconds),
+            heartbeat_timeout=timedelta(seconds=heartbeat_seconds),
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=attempts),
+        )
+
+    key = key or workflow.info().first_execution_run_id
+    batches = batched(items, key=key, size=size)
+    ends = await gather((functools.partial(call, batch) for batch in batches), limit=limit)
+    merged: list[ItemResult] = []
+    for batch, end in zip(batches, ends, strict=True):
+        merged += complete(batch, end.value, reason(end.error)).results
+    return BatchResult(results=merged)
+
+
+def reason(error: Exception | None) -> str:
+    """Why a batch failed: what its activity said, not that an activity failed."""
+    if error is None:
+        return "No result."
+    return str(getattr(error, "cause", None) or error)[:500]

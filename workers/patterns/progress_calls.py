@@ -1,0 +1,129 @@
+"""What a long process calls: the batch activity, held while a breaker refuses it, pages, and notices."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any, TypeVar
+
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
+
+from workers.activities.resolve import Resolved
+from workers.patterns.batches import Batch, BatchResult, complete, reason
+from workers.patterns.breaker import CIRCUIT_OPEN, current_lease
+from workers.patterns.holds import Holds
+from workers.patterns.progress_messages import LongRunningInput, Notice, Page, PageQuery
+
+R = TypeVar("R")
+
+NOTICE_ATTEMPTS = 3
+
+
+class Calls:
+    """`stopped`: true once nothing more is wanted, so that a hold ends."""
+
+    def __init__(
+        self,
+        start: LongRunningInput,
+        targets: dict[str, Resolved],
+        holds: Holds,
+        stopped: Callable[[], bool],
+    ) -> None:
+        self._start, self._targets, self._holds, self._stopped = start, targets, holds, stopped
+        self._page: list[Any] = []
+        self._page_first = 0
+
+    async def items(self, indices: range, total: int) -> list[Any]:
+        """The items of these indices. Empty: the pages have no more."""
+        start = self._start
+        if start.items:
+            return start.items[indices.start : indices.stop]
+        if not start.pages:
+            return list(indices)
+        if not self._page_first <= indices.start < self._page_first + len(self._page):
+            limit = min(max(start.checkpoint_every, start.batch_size), total - indices.start)
+            query = PageQuery(reference=start.reference, first=indices.start, limit=limit)
+            label = f"read items {indices.start + 1} to {indices.start + limit}"
+            self._page = (await self._call(start.pages, query, Page, label)).items[:limit]
+            self._page_first = indices.start
+        offset = indices.start - self._page_first
+        return self._page[offset : offset + len(indices)]
+
+    async def run(self, batch: Batch) -> BatchResult | None:
+        """A result for every item. None: stopped while a breaker held it."""
+        lease = ""
+        while True:
+            try:
+                return complete(batch, await self._batch(batch, lease))
+            except ActivityError as error:
+                if is_cancelled_exception(error):
+                    raise
+                dependency = _refused_by(error)
+                if not dependency:
+                    return complete(batch, None, reason(error))
+            held = asyncio.create_task(self._holds.wait(dependency))
+            await workflow.wait_condition(lambda held=held: held.done() or self._stopped())  # type: ignore[misc]
+            if not held.done():
+                held.cancel()
+                return None
+            lease = held.result()
+
+    async def tell(self, notice: Notice) -> bool:
+        """Tell somebody. False: it could not be told, which must stop nothing."""
+        try:
+            label = f"tell of {notice.event}"
+            await self._call(self._start.notify, notice, object, label, attempts=NOTICE_ATTEMPTS)
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            workflow.logger.warning("Nobody was told of %s: %s", notice.event, reason(error))
+            return False
+        return True
+
+    async def _batch(self, batch: Batch, lease: str) -> BatchResult:
+        token = current_lease.set(lease)
+        try:
+            return await self._call(
+                self._start.activity,
+                batch,
+                BatchResult,
+                f"items {batch.first + 1} to {batch.first + len(batch.items)}",
+                attempts=self._start.batch_attempts,
+                heartbeat=timedelta(seconds=self._start.heartbeat_seconds),
+            )
+        finally:
+            current_lease.reset(token)
+
+    async def _call(
+        self,
+        name: str,
+        argument: Any,
+        result: type[R],
+        label: str,
+        *,
+        attempts: int = 0,
+        heartbeat: timedelta | None = None,
+    ) -> R:
+        target = self._targets[name]
+        answer: R = await workflow.execute_activity(
+            target.name,
+            argument,
+            result_type=result,
+            task_queue=target.queue,
+            summary=label,
+            start_to_close_timeout=timedelta(seconds=self._start.batch_seconds),
+            heartbeat_timeout=heartbeat,
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=attempts),
+        )
+        return answer
+
+
+def _refused_by(error: ActivityError) -> str:
+    """The dependency whose breaker refused the call, or ""."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.type == CIRCUIT_OPEN and cause.details:
+        return str(cause.details[0])
+    return ""
