@@ -6,8 +6,6 @@ at the same time waits for it, and a crash at any line leaves both or neither.
 
 from __future__ import annotations
 
-import hashlib
-import json
 import logging
 import random
 import time
@@ -20,6 +18,7 @@ from pydantic_core import PydanticSerializationError, to_jsonable_python
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
+from workers.digest import digest
 from workers.operations import Operation, find, names
 from workers.patterns.transactions import LONGEST_NAME, RUN_TRANSACTION, Call, Transaction
 from workers.validation import explained, invalid_input
@@ -46,12 +45,12 @@ def run_transaction(asked: Transaction) -> list[Any]:
     TransactionReused (the id stands for another input), ConstraintViolated, and any ApplicationError that an
     operation raises so. Conflicts with other transactions are tried again, and so is a database that is away.
     """
-    steps, digest = _checked(asked), _digest(asked)
+    steps, fingerprint = _checked(asked), _digest(asked)
     for left in reversed(range(TRIES)):
         try:
-            return _apply(asked, steps, digest)
+            return _apply(asked, steps, fingerprint)
         except _Applied:
-            return _stored(asked.transaction_id, digest)
+            return _stored(asked.transaction_id, fingerprint)
         except (IntegrityError, DataError) as error:
             raise _violated(asked, error) from None
         except OperationalError as error:
@@ -61,14 +60,14 @@ def run_transaction(asked: Transaction) -> list[Any]:
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _apply(asked: Transaction, steps: list[tuple[Operation, BaseModel]], digest: str) -> list[Any]:
+def _apply(asked: Transaction, steps: list[tuple[Operation, BaseModel]], fingerprint: str) -> list[Any]:
     from workers.models import AppliedTransaction  # models exist only once Django is set up
 
     with transaction.atomic(durable=True):
         record = AppliedTransaction(
             transaction_id=asked.transaction_id,
             operation=", ".join(step.name for step, _ in steps)[:LONGEST_NAME],
-            digest=digest,
+            digest=fingerprint,
         )
         try:
             with transaction.atomic():
@@ -80,11 +79,11 @@ def _apply(asked: Transaction, steps: list[tuple[Operation, BaseModel]], digest:
     return list(record.result)
 
 
-def _stored(transaction_id: str, digest: str) -> list[Any]:
+def _stored(transaction_id: str, fingerprint: str) -> list[Any]:
     from workers.models import AppliedTransaction
 
     record = AppliedTransaction.objects.get(transaction_id=transaction_id)
-    if record.digest != digest:
+    if record.digest != fingerprint:
         raise ApplicationError(
             f"Transaction {transaction_id} was applied with another input ({record.operation}); "
             "nothing was changed.",
@@ -128,8 +127,7 @@ def _found(call: Call) -> tuple[Operation, BaseModel]:
 
 def _digest(asked: Transaction) -> str:
     """Of what was sent, not of what a model made of it: a later build may fill in other defaults."""
-    sent = [[call.operation, to_jsonable_python(call.input)] for call in asked.calls]
-    return hashlib.sha256(json.dumps(sent, sort_keys=True).encode()).hexdigest()
+    return digest([[call.operation, call.input] for call in asked.calls])
 
 
 def _is_conflict(error: DatabaseError) -> bool:
