@@ -61,7 +61,7 @@ def _order() -> OrderInput:
 
 async def _ours(client: Client) -> float:
     order, began = _order(), time.perf_counter()
-    handle = await launch(OrderWorkflow, order, id=f"order-{order.order_id}", client=client)
+    handle = await launch(OrderWorkflow, order, client=client)
     result = await handle.result()
     assert result["stage"] == "delivered", result
     return time.perf_counter() - began

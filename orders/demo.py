@@ -220,8 +220,7 @@ async def _launch_broken(client: Client) -> None:
         lines=[OrderLine(sku="SKU-LAMP", quantity=2, unit_minor=4900)],
         total_minor=1,
     )
-    memo = {"customer_name": order.customer_name, "currency": "EUR", "item_count": 2, "requester": "operator"}
-    await launch(WORKFLOW_TYPE, order, id="order-demo-broken-0", memo=memo, client=client)
+    await launch(WORKFLOW_TYPE, order, client=client)
 
 
 async def seed() -> str:

@@ -7,15 +7,14 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from temporalio.client import Client
-from temporalio.common import SearchAttributePair
 
-from orders import attributes
 from orders.conf import conf
+from orders.launching import workflow_id
 from orders.messages import WORKFLOW_TYPE, OrderInput, OrderLine, OrderRules, Strategy
 from orders.models import Order
 from orders.validation import NewOrder
 from workers.conf import conf as workers_conf
-from workers.contracts import DECIMALS, ApprovalPolicy
+from workers.contracts import ApprovalPolicy
 from workers.launch import launch
 from workers.tenants import full_id
 
@@ -59,11 +58,6 @@ def rules_for(total_minor: int) -> OrderRules:
     )
 
 
-def major(minor: int, currency: str) -> float:
-    """Major units, as search attributes hold them."""
-    return float(minor / 10 ** DECIMALS.get(currency, 2))
-
-
 def _fields(new: NewOrder) -> dict[str, Any]:
     return new.model_dump(mode="json", exclude={"order_id"})
 
@@ -75,7 +69,7 @@ def _row(new: NewOrder, requester: str) -> tuple[Order, bool]:
         order_id=new.order_id,
         defaults={
             **fields,
-            "workflow_id": full_id(f"order-{new.order_id}", workers_conf().tenant),
+            "workflow_id": full_id(workflow_id(new.order_id), workers_conf().tenant),
             "created_by": requester,
         },
     )
@@ -99,17 +93,6 @@ def _input(order: Order, rules: OrderRules) -> OrderInput:
     )
 
 
-def search_attributes(order: Order) -> list[SearchAttributePair[Any]]:
-    return [
-        SearchAttributePair(attributes.CUSTOMER_ID, order.customer_id),
-        SearchAttributePair(attributes.STRATEGY, order.strategy),
-        SearchAttributePair(attributes.ORDER_AMOUNT, major(order.total_minor, order.currency)),
-        SearchAttributePair(attributes.PRIORITY, order.priority),
-        SearchAttributePair(attributes.IS_PREMIUM, order.strategy == Strategy.PREMIUM),
-        SearchAttributePair(attributes.CREATED_DATE, order.created_at),
-    ]
-
-
 async def place_order(
     new: NewOrder, *, requester: str, rules: OrderRules | None = None, client: Client | None = None
 ) -> Placed:
@@ -121,20 +104,8 @@ async def place_order(
     order, _ = await sync_to_async(_row)(new, requester)
     if order.first_run_id:
         return Placed(order, created=False)
-    handle = await launch(
-        WORKFLOW_TYPE,
-        _input(order, rules or rules_for(order.total_minor)),
-        id=f"order-{order.order_id}",
-        attributes=search_attributes(order),
-        memo={
-            "customer_name": order.customer_name,
-            "currency": order.currency,
-            "item_count": sum(line["quantity"] for line in order.lines),
-            "requester": order.created_by,
-        },
-        summary=f"Order of {order.customer_name}"[:100],
-        client=client,
-    )
+    order_input = _input(order, rules or rules_for(order.total_minor))
+    handle = await launch(WORKFLOW_TYPE, order_input, client=client)
     order.first_run_id = handle.first_execution_run_id or handle.run_id or ""
     await order.asave(update_fields=["first_run_id"])
     return Placed(order, created=True)

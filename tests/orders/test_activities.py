@@ -72,7 +72,7 @@ def test_an_invalid_order_is_refused_by_field(changes: dict[str, Any], field: st
 async def start(new: NewOrder, client: Client, **rules: Any) -> WorkflowHandle[Any, Any]:
     """As place_order does, without the row."""
     order = OrderInput(**new.model_dump(), requester="vera", rules=OrderRules(**rules))
-    return await launch(WORKFLOW_TYPE, order, id=f"order-{order.order_id}", client=client)
+    return await launch(WORKFLOW_TYPE, order, client=client)
 
 
 async def test_a_delivered_order_balances(client: Client, worker: Any, sandbox: Sandbox):

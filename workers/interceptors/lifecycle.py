@@ -17,7 +17,7 @@ from typing import Any
 from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError
+from temporalio.exceptions import FailureError
 from temporalio.worker import (
     ExecuteWorkflowInput,
     Interceptor,
@@ -98,9 +98,7 @@ async def _record(event: Event, detail: str = "") -> None:
         await workflow.execute_local_activity(
             RECORD, record, schedule_to_close_timeout=timedelta(seconds=10), retry_policy=_TRIES
         )
-    except ActivityError as error:
-        workflow.logger.warning("The end of this run is not in the audit: %s", error.cause)
+    except (FailureError, ValueError) as error:  # ValueError: this worker does not have the activity
+        workflow.logger.warning("The end of this run is not in the audit: %s", error)
         if not workflow.unsafe.is_replaying():
             metrics.count("audit_failures")
-    except ValueError as error:  # this worker does not have the activity
-        workflow.logger.warning("The end of this run is not in the audit: %s", error)
