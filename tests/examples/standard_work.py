@@ -36,7 +36,7 @@ class CustomerWorkflow:
     @workflow.run
     async def run(self, work: CustomerWork) -> dict[str, Any]:
         [record] = await transact("record", Call(operation=f"customer.{work.operation}", input=work))
-        await workflow.start_child_workflow(
+        _ = await workflow.start_child_workflow(
             CustomerChanged.run,
             record,
             id=f"{workflow.info().workflow_id}-changed",
