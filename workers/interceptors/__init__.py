@@ -14,10 +14,10 @@ def worker_interceptors(client: Client) -> list[Interceptor]:
     from workers.interceptors.breaker import BreakerInterceptor
     from workers.interceptors.database import DatabaseInterceptor
     from workers.interceptors.failures import FailureInterceptor
-    from workers.interceptors.keys import KeysInterceptor
     from workers.interceptors.lifecycle import LifecycleInterceptor
     from workers.interceptors.limits import LimitInterceptor
     from workers.interceptors.metrics import MetricsInterceptor
+    from workers.interceptors.payloads import PayloadInterceptor
     from workers.interceptors.plugins import PluginInterceptor
     from workers.interceptors.tenancy import TenancyInterceptor
 
@@ -30,5 +30,5 @@ def worker_interceptors(client: Client) -> list[Interceptor]:
         LimitInterceptor(conf().rate_limits),
         DatabaseInterceptor(),
         BreakerInterceptor(client),
-        KeysInterceptor(),
+        PayloadInterceptor(),
     ]

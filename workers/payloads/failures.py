@@ -19,7 +19,7 @@ from workers.validation import ExplainingFailures
 
 class PayloadFailures(ExplainingFailures):
     """An activity's input that cannot be read becomes a failure of that type, which the SDK does not retry:
-    the attempts are the business's. The workflow schedules it again (`workers/interceptors/keys.py`)."""
+    the attempts are the business's. The workflow schedules it again (`workers/interceptors/payloads.py`)."""
 
     def to_failure(
         self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure

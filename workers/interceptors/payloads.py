@@ -1,19 +1,25 @@
-"""Payloads that a worker could not read cost the business nothing, and refusals say what they were about.
+"""Payloads that a worker could not read cost the business nothing, refusals say what they were about, and
+queries answer plain JSON.
 
-A worker without the key (or without the stored bytes) fails an activity before its code, at the first
-attempt and for good. This interceptor takes that failure back: the activity is scheduled again after a
-durable pause, which doubles up to a minute, so that another worker, or this one after its repair, runs it
-with all its attempts. The workflow's code sees nothing of it, so no step fails and nothing is compensated.
+A worker without the key (or without the stored bytes) fails an activity before its code, at the first attempt
+and for good. This interceptor takes that failure back: the activity is scheduled again after a durable pause,
+which doubles up to a minute, so that another worker, or this one after its repair, runs it with all its
+attempts. The workflow's code sees nothing of it, so no step fails and nothing is compensated.
 """
 
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
+from google.protobuf.message import Message
+from pydantic_core import to_jsonable_python
 from temporalio import workflow
 from temporalio.bridge.proto.activity_result import DoBackoff
+from temporalio.common import RawValue
 from temporalio.worker import (
+    ContinueAsNewInput,
+    HandleQueryInput,
     Interceptor,
     StartActivityInput,
     StartChildWorkflowInput,
@@ -30,8 +36,8 @@ LONGEST_PAUSE = 60  # seconds
 H = TypeVar("H", bound=workflow.ActivityHandle[Any])
 
 
-class KeysInterceptor(Interceptor):
-    """Goes innermost: it needs the handles of the SDK itself."""
+class PayloadInterceptor(Interceptor):
+    """Needs the activity handles of the SDK itself, so no other interceptor may wrap them."""
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
@@ -42,6 +48,13 @@ class KeysInterceptor(Interceptor):
 class _Inbound(WorkflowInboundInterceptor):
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
         super().init(_Outbound(outbound))
+
+    async def handle_query(self, input: HandleQueryInput) -> Any:
+        """Whoever asks may have no use for our tags."""
+        answer = await super().handle_query(input)
+        if answer is None or isinstance(answer, (RawValue, Message, bytes)):
+            return answer
+        return to_jsonable_python(answer, inf_nan_mode="strings")
 
 
 def _about(error: PayloadRefused, what: str) -> PayloadRefused:
@@ -68,6 +81,15 @@ class _Outbound(WorkflowOutboundInterceptor):
             return await super().start_child_workflow(input)
         except PayloadRefused as error:
             raise _about(error, f"child workflow {input.workflow}") from None
+
+    def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
+        # The SDK converts these after the run's code has ended, where a refusal is nobody's to catch.
+        try:
+            workflow.payload_converter().to_payloads(input.args)
+            workflow.payload_converter().to_payloads([*(input.memo or {}).values()])
+        except PayloadRefused as error:
+            raise _about(error, "the next run") from None
+        super().continue_as_new(input)
 
 
 def _taken_back(handle: H) -> H:
