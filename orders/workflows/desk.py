@@ -66,9 +66,10 @@ class OrderDesk:
             on_timeout=rules.on_timeout,
         )
         self._way = WayForward[Any](
-            self._saga,
             subject="The order",
-            committed="The order has been shipped; it can no longer be cancelled.",
+            objection=lambda: (
+                "The order has been shipped; it can no longer be cancelled." if self._saga.committed else ""
+            ),
         )
 
     @workflow.signal(name="approve", description="Vote for the order. Body: a Decision.")
@@ -129,11 +130,7 @@ class OrderDesk:
         return {"order": order, "references": self._references, "decisions": len(self._book.verdicts)}
 
     def _decide(self, raw: object, act: Callable[[Decision], Judgement]) -> None:
-        now = workflow.now()
-        decision = self._book.take(raw, now)
-        if decision is not None:
-            outcome, detail, by = act(decision)
-            self._book.record(decision, outcome, detail, now, by)
+        self._book.judge(raw, workflow.now(), act)
 
     def _step_input(self, key: str) -> StepInput:
         return StepInput(order_id=self._order.order_id, idempotency_key=key, order=self._order)

@@ -94,6 +94,13 @@ class DecisionBook(BaseModel):
             return None
         return decision if decision.decision_id else self._name(decision)
 
+    def judge(self, raw: object, now: datetime, act: Callable[[Decision], Judgement]) -> None:
+        """Take a signal's body and, when there is something new to do, let `act` judge it and keep that."""
+        decision = self.take(raw, now)
+        if decision is not None:
+            outcome, detail, by = act(decision)
+            self.record(decision, outcome, detail, now, by)
+
     def record(
         self, decision: Decision, outcome: Outcome, detail: str, now: datetime, by: str = ""
     ) -> Verdict:

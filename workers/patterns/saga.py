@@ -21,7 +21,7 @@ from workers.patterns.holds import Holds
 from workers.patterns.saga_ledger import CHOICES, Entry, Ledger
 from workers.patterns.saga_messages import Compensation, Retry, SagaResult, StepCall, UndoCall
 from workers.patterns.saga_steps import NESTED_COMPENSATED, SAGA_UNWINDING, Nested, Turns, run_step
-from workers.patterns.saga_undo import MakeUndo, WayBack, settled, uninterrupted
+from workers.patterns.saga_undo import MakeUndo, Operator, WayBack, settled, uninterrupted
 
 __all__ = [
     "CHOICES",
@@ -75,8 +75,13 @@ class Saga:
         self._options = options or Options()
         self._turns = Turns(holds)
         self._ledger = Ledger(changed)
+        self._operator = Operator(self._ledger, alerts)
         self._back = WayBack(
-            self._ledger, holds, make=undo_input, alerts=alerts, seconds=self._options.step_seconds
+            self._ledger,
+            holds,
+            make=undo_input,
+            operator=self._operator,
+            seconds=self._options.step_seconds,
         )
         self._groups = 0
 
@@ -221,12 +226,12 @@ class Saga:
                 if self._ledger.unwinding:
                     raise
             entry.status.status = StepState.STUCK
-            await self._back.operator(entry, "A step failed for good", entry.status.error or "")
-            retry = entry.choice == "retry"
-            entry.status.status = StepState.PENDING if retry else settled(entry.choice)
+            title = "A step failed for good"
+            choice = await self._operator.choice(entry, title, entry.status.error or "")
+            entry.status.status = StepState.PENDING if choice == "retry" else settled(choice)
             if not any(other.stuck for other in self._ledger.entries):
                 self._ledger.go(SagaState.RUNNING)
-            if not retry:
+            if choice != "retry":
                 return None
 
 

@@ -31,7 +31,8 @@ _UNDONE = (StepState.DONE, StepState.SETTLED)
 @dataclass
 class Entry:
     """A step. `by_hand`: nobody knows what would undo it, so only a person can settle it.
-    `foreign`: a nested saga handed it over, so its undo takes an UndoCall."""
+    `foreign`: a nested saga handed it over, so its undo takes an UndoCall. `editable`: the step itself may be
+    tried again with another input."""
 
     status: StepStatus
     label: str
@@ -47,6 +48,7 @@ class Entry:
     choice: str = ""
     by_hand: bool = False
     foreign: bool = False
+    editable: bool = False
 
     @property
     def maybe(self) -> bool:
@@ -200,7 +202,7 @@ class Ledger:
         retry, forward = decision.choice == "retry", entry.status.status == StepState.STUCK
         if retry and entry.by_hand:
             return Outcome.REFUSED, "Nobody knows what would undo it; skip it or settle it outside.", ""
-        if retry and forward and decision.input is not None:
+        if retry and forward and decision.input is not None and not entry.editable:
             return Outcome.REFUSED, "A step is tried again as it is; its input cannot be edited.", ""
         entry.choice = decision.choice
         if retry and decision.input is not None:

@@ -40,8 +40,27 @@ async def uninterrupted(work: Coroutine[Any, Any, R]) -> R:
     return task.result()
 
 
+class Operator:
+    """The person who is called when something is stuck. `alerts`: asked then, whether an alert is raised."""
+
+    def __init__(self, ledger: Ledger, alerts: Callable[[], bool] = lambda: True) -> None:
+        self._ledger, self._wanted = ledger, alerts
+        self._alerts = Alerts()
+
+    async def choice(self, entry: Entry, title: str, detail: str) -> str:
+        """Say that it is stuck, raise an alert, and wait for the choice."""
+        entry.choice = ""
+        self._ledger.go(SagaState.STUCK)
+        if self._wanted():
+            name = entry.status.name
+            alert_id = f"{entry.undo_key}/stuck/{entry.runs + entry.undo_runs}"
+            self._alerts.raise_soon(alert_id, f"{title}: {name}", detail=detail, step=name)
+        await workflow.wait_condition(lambda: bool(entry.choice))
+        return entry.choice
+
+
 class WayBack:
-    """`make`: None for undos that take an UndoCall. `alerts`: asked when one is due, whether it is raised."""
+    """`make`: None for undos that take an UndoCall."""
 
     def __init__(
         self,
@@ -49,13 +68,12 @@ class WayBack:
         holds: Holds,
         *,
         make: MakeUndo | None,
-        alerts: Callable[[], bool],
+        operator: Operator,
         seconds: float,
     ) -> None:
         self._ledger, self._holds = ledger, holds
-        self._make, self._wanted = make, alerts
+        self._make, self._operator = make, operator
         self._seconds = seconds
-        self._alerts = Alerts()
 
     async def undo(self, reason: str, retry: Retry) -> None:
         """Undo all that is owed, each tried as its own policy says, or as `retry`."""
@@ -65,23 +83,13 @@ class WayBack:
             self._ledger.go(SagaState.COMPENSATING)
         for entry in owed:
             while not await self._undone(entry, reason, entry.undo_retry or retry):
-                await self.operator(entry, "A compensation failed for good", entry.undo.error or "")
+                title = "A compensation failed for good"
+                choice = await self._operator.choice(entry, title, entry.undo.error or "")
                 self._ledger.go(SagaState.COMPENSATING)
-                if entry.choice != "retry":
-                    entry.undo.status = settled(entry.choice)
+                if choice != "retry":
+                    entry.undo.status = settled(choice)
                     break
         self._ledger.go(SagaState.COMPENSATED)
-
-    async def operator(self, entry: Entry, title: str, detail: str) -> None:
-        """Say that it is stuck, call for a person, and wait for the choice."""
-        entry.choice = ""
-        self._ledger.go(SagaState.STUCK)
-        if self._wanted():
-            alert_id = f"{entry.undo_key}/stuck/{entry.runs + entry.undo_runs}"
-            self._alerts.raise_soon(
-                alert_id, f"{title}: {entry.status.name}", detail=detail, step=entry.status.name
-            )
-        await workflow.wait_condition(lambda: bool(entry.choice))
 
     async def _undone(self, entry: Entry, reason: str, retry: Retry) -> bool:
         """False: it failed for good. A breaker's refusal is no failure, it only makes it wait."""

@@ -3,25 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, Generic, TypeVar
 
 from temporalio.exceptions import FailureError
 
 from workers.contracts import Decision, Outcome
 from workers.patterns.decisions import Judgement
-from workers.patterns.saga import Saga
 
 T = TypeVar("T")
 
 
 class WayForward(Generic[T]):
-    """`subject` is how sentences call the workflow; `committed` what is told once nothing can be undone."""
+    """`subject` is how sentences call the workflow; `objection` says why it cannot be cancelled, or ""."""
 
-    def __init__(self, saga: Saga, *, subject: str, committed: str) -> None:
+    def __init__(self, *, subject: str, objection: Callable[[], str]) -> None:
         self.cancelled_by: str | None = None
-        self._saga = saga
-        self._subject, self._committed = subject, committed
+        self._subject, self._objection = subject, objection
         self._task: asyncio.Task[T] | None = None
 
     async def go(self, way: Coroutine[Any, Any, T]) -> T:
@@ -44,8 +42,8 @@ class WayForward(Generic[T]):
         """The judgement on the signal `cancel`; when it applies, the way forward is cancelled."""
         if self.cancelled_by is not None:
             return Outcome.ALREADY_DECIDED, f"It is being undone already. {self.cancelled_by}", ""
-        if self._saga.committed:
-            return Outcome.REFUSED, self._committed, ""
+        if objection := self._objection():
+            return Outcome.REFUSED, objection, ""
         if self._task is not None and self._task.done():
             return Outcome.REFUSED, f"{self._subject} is ending already.", ""
         who = f" by {decision.actor}" if decision.actor else ""

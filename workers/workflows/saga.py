@@ -52,9 +52,12 @@ class SagaWorkflow:
             options=Options(plan.rules.step_seconds, plan.rules.undo_attempts),
         )
         self._way = WayForward[None](
-            self._saga,
             subject="The saga",
-            committed="The point of no return has been passed; it can no longer be cancelled.",
+            objection=lambda: (
+                "The point of no return has been passed; it can no longer be cancelled."
+                if self._saga.committed
+                else ""
+            ),
         )
 
     @workflow.run
@@ -182,11 +185,7 @@ class SagaWorkflow:
         )
 
     def _decide(self, raw: object, act: Callable[[Decision], Judgement]) -> None:
-        now = workflow.now()
-        decision = self._book.take(raw, now)
-        if decision is not None:
-            outcome, detail, by = act(decision)
-            self._book.record(decision, outcome, detail, now, by)
+        self._book.judge(raw, workflow.now(), act)
 
     def _waiting_for(self) -> str | None:
         if self._saga.state is SagaState.STUCK:
