@@ -19,7 +19,6 @@ from dashboard.reads import breakers
 from dashboard.reads.answers import query
 from dashboard.reads.breakers import Breaker
 from dashboard.reads.listing import listed
-from dashboard.visibility.literal import both
 from dashboard.visibility.query import scoped
 from dashboard.visibility.rows import Row
 from dashboard.visibility.scan import Total
@@ -27,6 +26,7 @@ from workers.attributes import TENANT_ID, WAITING_FOR
 from workers.connection import get_client
 from workers.contracts import ApprovalStatus, Contract, Query, SagaStatus, StepState, StepStatus, WaitingFor
 from workers.errors import BadQuery, NoAnswer, QueryFailed, RunNotFound
+from workers.visibility import both
 
 C = TypeVar("C", bound=Contract)
 

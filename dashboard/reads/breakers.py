@@ -15,7 +15,6 @@ from dashboard.access import Subject, Viewer, scope
 from dashboard.live.regions import PATIENCE, Seen, seen, set_badges
 from dashboard.reads.answers import Asked, Declared, declaration, query
 from dashboard.reads.listing import listed
-from dashboard.visibility.literal import both
 from dashboard.visibility.rows import Row
 from dashboard.visibility.scan import Scan, Total, open_runs
 from workers.attributes import CIRCUIT_STATE, TENANT_ID
@@ -23,6 +22,7 @@ from workers.connection import get_client
 from workers.contracts import CircuitState, CircuitStatus, Query, Signal, Transition, WaitingFor
 from workers.errors import BadQuery, TemporalAway
 from workers.registry import registry
+from workers.visibility import both
 
 BREAKER_TYPE = "BreakerWorkflow"
 BREAKER_PREFIX = "breaker-"

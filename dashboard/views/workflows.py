@@ -18,8 +18,8 @@ from dashboard.live.regions import Seen
 from dashboard.reads.workflows import SIZES, Listing, read_list
 from dashboard.views.guard import ConsoleRequest, console
 from dashboard.visibility import conditions, table
-from dashboard.visibility.literal import OPERATORS, SYSTEM
 from dashboard.visibility.query import Filter, Refused, Term, declared, list_url
+from workers.visibility import OPERATORS, SYSTEM
 
 FORM_TERMS = 3
 LABELS = {

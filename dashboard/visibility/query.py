@@ -13,9 +13,9 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from dashboard.visibility import conditions
-from dashboard.visibility.literal import SYSTEM, Comparison, Unusable, any_of, both, compare, quote
 from workers.attributes import PLATFORM
 from workers.registry import registry
+from workers.visibility import SYSTEM, Comparison, Unusable, any_of, both, compare, quote
 
 if TYPE_CHECKING:
     from dashboard.access import Viewer

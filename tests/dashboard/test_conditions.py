@@ -14,10 +14,10 @@ from dashboard.extend import Line, Stage
 from dashboard.live import regions
 from dashboard.reads.workflows import read_list
 from dashboard.visibility import conditions
-from dashboard.visibility.literal import Unusable
 from dashboard.visibility.query import Filter
 from tests.dashboard.shunting import Shunted
 from tests.support import eventually
+from workers.visibility import Unusable
 
 VERA = Viewer("vera", frozenset({"viewer"}))
 
