@@ -12,8 +12,10 @@ from workers.queues import BREAKERS, DYNAMIC, PLATFORM
 from workers.registry import registry
 from workers.workflows.approval import ApprovalWorkflow
 from workers.workflows.breaker import BreakerWorkflow
+from workers.workflows.circuit_breaker import CircuitBreakerWorkflow
 from workers.workflows.dynamic import DynamicWorkflow, NamedByTypeWorkflow
 from workers.workflows.entity import EventSourcedWorkflow
+from workers.workflows.event_driven import EventDrivenWorkflow
 from workers.workflows.long_running import LongRunningWorkflow
 from workers.workflows.saga import SagaWorkflow
 
@@ -23,5 +25,5 @@ registry.add(PLATFORM, workflows=[ApprovalWorkflow], activities=[run_transaction
 registry.add(PLATFORM, activities=[resolve_flags])
 registry.add(DYNAMIC, workflows=[DynamicWorkflow, NamedByTypeWorkflow], activities=[refuse_unknown])
 registry.add(PLATFORM, workflows=[SagaWorkflow])
-registry.add(PLATFORM, workflows=[EventSourcedWorkflow])
-registry.add(PLATFORM, workflows=[LongRunningWorkflow])
+registry.add(PLATFORM, entities=[EventDrivenWorkflow, EventSourcedWorkflow, LongRunningWorkflow])
+registry.add(PLATFORM, workflows=[CircuitBreakerWorkflow])
