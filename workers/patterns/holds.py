@@ -1,4 +1,4 @@
-"""Holds: how a workflow waits at an open breaker.
+"""Holds: how a workflow calls a guarded activity, and waits while its breaker is open.
 
 It is woken by the breaker's `resume`, with a lease when it is to be the probe, or by its own timer: a lost
 wake-up costs a delay, never the workflow.
@@ -9,11 +9,16 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from datetime import datetime, timedelta
+from typing import Any
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
 
-from workers.contracts import Resume
+from workers.attributes import WAITING_FOR
+from workers.contracts import Resume, WaitingFor
+from workers.patterns.breaker import CIRCUIT_OPEN, current_lease
 from workers.patterns.decisions import read
+from workers.patterns.marks import mark
 
 MOST_DOUBLINGS = 4
 KEPT = timedelta(seconds=60)
@@ -21,12 +26,15 @@ KEEPS_A_RESUME = "holds-keep-a-resume"
 
 
 class Holds:
-    """`retry_seconds`: the first own timer; it doubles up to 16 times that, as tries cost history events."""
+    """`retry_seconds`: the first own timer; it doubles up to 16 times that, as tries cost history events.
 
-    def __init__(self, retry_seconds: float, changed: Callable[[], None]) -> None:
+    `changed` is called when `dependency` is another; by default WaitingFor says it.
+    """
+
+    def __init__(self, retry_seconds: float, changed: Callable[[], None] | None = None) -> None:
         self.dependency = ""
         self._retry_seconds = retry_seconds
-        self._changed = changed
+        self._changed = changed or self._show
         self._tries = 0
         self._woken = False
         self._lease = ""
@@ -42,6 +50,23 @@ class Holds:
             self._woken, self._lease = True, body.lease or self._lease
         elif body.dependency and not self.dependency:
             self._early = (body, workflow.now())
+
+    async def call(self, activity: Any, *args: Any, **options: Any) -> Any:
+        """`workflow.execute_activity`, as often as its breaker refuses it. Raises ActivityError for the rest."""
+        lease = ""
+        while True:
+            token = current_lease.set(lease)
+            try:
+                running = workflow.start_activity(activity, args=args, **options)
+            finally:
+                current_lease.reset(token)
+            try:
+                return await running
+            except ActivityError as error:
+                dependency = refused_by(error)
+                if not dependency:
+                    raise
+            lease = await self.wait(dependency)
 
     async def wait(self, dependency: str) -> str:
         """Wait until the next try. Returns the lease of the probe, or "". Cancellation passes through."""
@@ -70,3 +95,14 @@ class Holds:
         # Never in a `finally`: that also runs when a worker drops the workflow from its cache, outside of it.
         self.dependency = ""
         self._changed()
+
+    def _show(self) -> None:
+        mark({WAITING_FOR: f"{WaitingFor.BREAKER.value}{self.dependency}" if self.dependency else None})
+
+
+def refused_by(error: ActivityError) -> str:
+    """The dependency whose breaker refused that call, or ""."""
+    cause = error.cause
+    if isinstance(cause, ApplicationError) and cause.type == CIRCUIT_OPEN and cause.details:
+        return str(cause.details[0])
+    return ""
