@@ -152,13 +152,13 @@ def _signature_problems(
         names = ", ".join(p.name for p in parameters)
         fix = "Take one pydantic model, which may gain fields while runs are under way."
         yield Problem(where, f"{name} takes {len(parameters)} arguments ({names}).", fix)
-    elif parameters and not arguments:
+    elif parameters and (not arguments or None in arguments):
         fix = "Give it a type, or it arrives as plain JSON."
         yield Problem(where, f"{name} does not say of what type its argument is.", fix)
     if result is None:
         fix = "Give it one (None too), or callers get plain JSON."
         yield Problem(where, f"{name} has no return type.", fix)
-    for role, hint in [*(("argument", hint) for hint in arguments or ()), ("result", result)]:
+    for role, hint in (*(("argument", hint) for hint in arguments or ()), ("result", result)):
         if hint is not None and not _has_schema(hint):
             what = f"{name}: its {role} of type {getattr(hint, '__name__', hint)} cannot be made JSON."
             yield Problem(where, what, "Use a pydantic model, a dataclass or types of the standard library.")

@@ -47,6 +47,7 @@ class Plugin(Registrar):
         self._wrapped: dict[Any, Any] = {}
         if workflow.unsafe.in_sandbox():
             return
+        into.declared.append(self)
         other = into.plugins.setdefault(name, self)
         if not _NAME.fullmatch(name):
             fix = "Use lower-case letters, digits, - and _, at most 40."
@@ -122,14 +123,12 @@ def load_plugins(into: Registry) -> None:
 
 
 def _load(into: Registry, path: str, point: EntryPoint | None) -> None:
-    before = set(into.plugins)
-    module = into.imported(path)
-    if module is None:
+    if into.imported(path) is None:
         return
-    declared = [p for p in into.plugins.values() if f"{p.declared_in}.".startswith(f"{path}.")]
+    found = [plugin for plugin in into.declared if f"{plugin.declared_in}.".startswith(f"{path}.")]
     if point is not None and point.dist is not None:
-        for plugin in declared:
+        for plugin in found:
             plugin.distribution = f"{point.dist.name} {point.dist.version}"
-    if not declared and set(into.plugins) == before:
+    if not found:
         fix = 'Write `plugin = Plugin("name")` there, and register through it.'
         into.report(Problem(path, f"Module {path} is named as a plugin but declares none.", fix))

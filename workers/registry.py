@@ -68,6 +68,7 @@ class Registry(Registrar):
         self.breakers: dict[str, BreakerConfig] = {}
         self.shared: tuple[Callable[..., Any], ...] = ()
         self.plugins: dict[str, Plugin] = {}
+        self.declared: list[Plugin] = []  # those too whose name another one has
         self._reported: list[Problem] = []
         self._loading = threading.RLock()
         self._loaded = False
@@ -104,15 +105,17 @@ class Registry(Registrar):
         except RegistryError:
             label = getattr(item, "__qualname__", repr(item))
             fix = f"Put @{kind}.defn on it itself, below the decorator of the registry."
-            self.report(Problem(place(item), f"{label} is registered as a {kind} but is not decorated.", fix))
+            self.report(Problem(place(item), f"{label} is registered as {kind} but is not decorated.", fix))
             return False
         for other in self.queues.values():
             for known in other.workflows if kind == "workflow" else other.activities:
                 # An activity may be on several queues; a workflow has one, where launch() starts it.
                 same = known == item and (kind == "activity" or other.name == queue)
                 if name == name_of(known) and not same and (name != ANY or other.name == queue):
-                    where = f"{place(known)}, for {other.name} and for {queue}"
-                    what = f"{kind.capitalize()} {name} is registered already, by {where}."
+                    where = " and for ".join(dict.fromkeys((other.name, queue)))
+                    what = (
+                        f"{kind.capitalize()} {name} is registered already, by {place(known)}, for {where}."
+                    )
                     self.report(Problem(place(item), what, "Rename one of them, or register it once."))
                     return False
         return True

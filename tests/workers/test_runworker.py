@@ -153,7 +153,11 @@ def test_the_wrong_order_of_apps_is_an_error(settings):
 async def test_list_tells_what_runs_where(app):
     code, said = await app.run("--list")
     assert code == Exit.OK
-    assert f"{app.queue}\n  workflow Napping\n  activity nap\n" in said
+    own = said.partition(f"{app.queue}: 32 activities at once in a process\n")[2].splitlines()
+    assert "  workflow Napping, pinned" in own
+    assert "  activity nap" in own
+    assert "  workflow BreakerWorkflow, upgrades\n" in said
+    assert "deployment none" in said
     assert "BreakerWorkflow" in said
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from typing import Any
 
 import pytest
@@ -55,7 +56,7 @@ async def pinned_and_upgrading(client: Client, queue: Queue) -> tuple[Handle, Ha
         for cls in (ShortWorkflow, EntityWorkflow)
     ]
     for handle in handles:
-        await eventually(lambda handle=handle: handle.query("builds"))
+        await eventually(partial(handle.query, "builds"))
     return handles[0], handles[1]
 
 

@@ -9,9 +9,11 @@ from typing import Any
 from django.core.management.base import CommandError
 
 from workers import preflight
+from workers.conf import conf
+from workers.listing import listing
 from workers.management.base import TemporalCommand
-from workers.registry import Queue, registry, workflow_name
-from workers.runtime import Exit, Stop, WorkerProcess
+from workers.registry import Queue, registry
+from workers.runtime import Stop, WorkerProcess
 
 
 class Command(TemporalCommand):
@@ -29,42 +31,30 @@ class Command(TemporalCommand):
         parser.add_argument("queues", nargs="*", metavar="QUEUE")
         parser.add_argument("--list", action="store_true", help="print the queues and what runs on them")
         parser.add_argument("--check", action="store_true", help="check that workers could run, and exit")
+        parser.add_argument(
+            "--make-current", action="store_true", help="send new runs to this build of WORKER_DEPLOYMENT"
+        )
         parser.add_argument("--health-port", type=int, default=0, metavar="PORT", help="0: off (default)")
         parser.add_argument("--health-host", default="127.0.0.1", metavar="HOST")
         parser.add_argument("--identity", default="", help="default: signalbox/<queue>@<host>:<pid>")
 
     def handle(self, *args: Any, **options: Any) -> None:
         try:
-            self._load()
-            if options["list"]:
-                self._list()
-                return
-            queues = preflight.choose(options["queues"])
             if options["check"]:
-                self.stdout.write(asyncio.run(preflight.check(queues)))
+                self.stdout.write(asyncio.run(preflight.check(options["queues"])))
+                return
+            preflight.load()
+            if options["list"]:
+                self.stdout.write("\n".join(listing(registry, conf())))
+            elif options["make_current"]:
+                self.stdout.write(asyncio.run(preflight.make_build_current()))
             else:
-                asyncio.run(self._run(queues, options))
+                asyncio.run(self._run(preflight.choose(options["queues"]), options))
         except Stop as stop:
             raise CommandError(stop.message, returncode=int(stop.code)) from stop
-
-    def _load(self) -> None:
-        """Let every app register; a module that fails says so in one sentence."""
-        try:
-            registry.load()
-        except Exception as error:
-            reason = f"{type(error).__name__}: {error}"
-            raise Stop(Exit.WORKFLOW, f"The registered workflows do not load: {reason}") from error
 
     async def _run(self, queues: list[Queue], options: dict[str, Any]) -> None:
         port = options["health_port"]
         health = (options["health_host"], port) if port else None
         # Made inside the loop that it is about.
         await WorkerProcess(queues, identity=options["identity"], health=health).run()
-
-    def _list(self) -> None:
-        for queue in sorted(registry.queues.values(), key=lambda queue: queue.name):
-            self.stdout.write(queue.name)
-            for name in sorted(workflow_name(cls) for cls in queue.workflows):
-                self.stdout.write(f"  workflow {name}")
-            for name in sorted(fn.__name__ for fn in queue.activities):
-                self.stdout.write(f"  activity {name}")

@@ -1,0 +1,9 @@
+"""Mistake: an activity whose name another one has, on another queue."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+
+@activity.defn(name="nap")
+def another_nap() -> None: ...

@@ -1,0 +1,36 @@
+"""What `runworker --list` says: what runs where, within which limits, and which build it is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from workers.conf import WorkersConf
+from workers.definitions import activity_name, workflow_name
+from workers.patterns.breaker import dependency_of
+from workers.registry import Queue, Registry
+from workers.versions import build_id
+
+
+def listing(registry: Registry, settings: WorkersConf) -> Iterator[str]:
+    """Lines: queues with what they run, then plugins, then the deployment."""
+    for queue in sorted(registry.queues.values(), key=lambda queue: queue.name):
+        yield f"{queue.name}: {_limits(queue, settings)}"
+        for cls in sorted(queue.workflows, key=workflow_name):
+            yield f"  workflow {workflow_name(cls)}, {'upgrades' if cls in queue.entities else 'pinned'}"
+        for fn in sorted(queue.activities, key=activity_name):
+            guard = dependency_of(fn)
+            yield f"  activity {activity_name(fn)}" + (f", behind the breaker of {guard}" if guard else "")
+    for name, plugin in sorted(registry.plugins.items()):
+        yield f"plugin {name}: {plugin.distribution or plugin.declared_in}"
+    yield f"deployment {settings.deployment or 'none: nothing is pinned and nothing upgrades'}"
+    yield f"build {build_id(settings, registry)}"
+
+
+def _limits(queue: Queue, settings: WorkersConf) -> str:
+    at_once = settings.queue_limits.get(queue.name, queue.max_activities or settings.activity_threads)
+    words = [f"{at_once} activities at once in a process"]
+    if queue.max_activities_per_second:
+        words.append(f"{queue.max_activities_per_second:g} a second in all")
+    if queue.max_workflow_tasks:
+        words.append(f"{queue.max_workflow_tasks} workflow tasks at once")
+    return ", ".join(words)
