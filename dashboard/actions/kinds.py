@@ -33,8 +33,8 @@ KINDS: dict[Signal, Kind] = {
     Signal.UNPAUSE: Kind("unpause", "Go on", "Goes on:", Verb.PAUSE),
     Signal.FORCE_OPEN: Kind("force_open", "Force open", "Forced open:", Verb.BREAKER, True, True),
     Signal.FORCE_CLOSE: Kind("force_close", "Force closed", "Forced closed:", Verb.BREAKER, True, True),
-    Signal.RELEASE: Kind("release", "Release", "Released", Verb.BREAKER),
-    Signal.PROBE: Kind("probe", "Probe now", "Probe asked of", Verb.BREAKER),
+    Signal.RELEASE: Kind("release", "Release", "Released", Verb.BREAKER, True),
+    Signal.PROBE: Kind("probe", "Probe now", "Probe asked of", Verb.BREAKER, True),
 }
 ACTS: dict[str, Signal] = {kind.act: signal for signal, kind in KINDS.items()}
 LABELS: dict[str, str] = {kind.act: kind.label for kind in KINDS.values()}

@@ -148,6 +148,11 @@ class Queues:
         return sum(queue.backlog or 0 for queue in self.dead)
 
     @property
+    def living(self) -> int:
+        """Workers that poll."""
+        return sum(process.alive for process in self.processes)
+
+    @property
     def processes(self) -> list[Process]:
         """Everybody who polls or polled within five minutes, the living first."""
         found: dict[str, Process] = {}

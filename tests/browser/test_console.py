@@ -12,7 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.browser.conftest import Shop, Visitor, sign_in
 
 PATIENCE = 15_000  # ms: a workflow has to come through a worker on a busy machine
-PAGES = ["/", "/workflows/", "/approvals/", "/breakers/", "/audit/"]
+PAGES = ["/", "/workflows/", "/approvals/", "/breakers/", "/workers/", "/audit/"]
 WIDTHS = (320, 390, 768, 1400, 2560)
 MAX_REQUESTS = 12
 MAX_BYTES = 150_000
@@ -157,6 +157,37 @@ def test_an_outage_opens_the_breaker_holds_orders_and_heals(visit: Visitor, shop
         shop.fault("payments", "none")
     expect(card).to_contain_text("Closed", timeout=45_000)
     until(page, f"{me.url}/workflows/order-{prefix}-0/", "Completed")
+
+
+def test_a_form_on_a_card_stays_while_the_card_follows(visit: Visitor):
+    me = visit("operator")
+    page = me.go("/breakers/")
+    card = page.locator("#breaker-payments")
+    card.get_by_text("Act on this breaker").click()
+    reason = card.get_by_label("Reason")
+    reason.fill("Their status page says so.")
+    with page.expect_response(re.compile("/regions/breakers/")):
+        pass
+    with page.expect_response(re.compile("/regions/breakers/")):
+        pass
+    expect(reason).to_have_value("Their status page says so.")
+    card.get_by_role("button", name="Force open").click()
+    expect(card.locator(".decision")).to_contain_text("Applied", timeout=PATIENCE)
+    expect(card).to_contain_text("operator holds it open", timeout=PATIENCE)
+    page.reload()
+    card.get_by_text("Act on this breaker").click()
+    reason.fill("They answer again.")
+    card.get_by_role("button", name="Release").click()
+    expect(card.locator(".decision")).to_contain_text("Applied", timeout=PATIENCE)
+    expect(card).not_to_contain_text("holds it open", timeout=PATIENCE)
+
+
+def test_the_workers_page_knows_who_polls(visit: Visitor, it):
+    me = visit("viewer")
+    page = me.go("/workers/")
+    expect(page.get_by_role("cell", name="order-queue", exact=True).first).to_be_visible()
+    expect(page.get_by_text("Polling").first).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_text("no worker polls")).to_have_count(0)
 
 
 def test_keys_lead_to_forms_and_never_submit(visit: Visitor, settled):

@@ -168,10 +168,10 @@ async def test_a_breaker_is_forced_until_a_time_and_released(people, strange):
     assert forced["by"] == "otto"
     text = await until(people["operator"], page_of(strange), "Forced closed", "Their page is wrong.")
     assert "otto holds it closed" in text
-    assert "Back to its own rule." in await act(people["operator"], strange, "release")
-    assert "It is not forced." in await act(people["operator"], strange, "release")
+    assert "Back to its own rule." in await act(people["operator"], strange, "release", reason="Over.")
+    assert "It is not forced." in await act(people["operator"], strange, "release", reason="Over.")
     assert "Forced open." in await act(people["admin"], strange, "force_open", reason="Stop.", lasts="15")
-    told = await act(people["operator"], strange, "probe", probe="order-7")
+    told = await act(people["operator"], strange, "probe", probe="order-7", reason="Try.")
     assert "Probing with order-7." in told
     rows = [
         (row.action, row.phase, row.outcome, row.detail) async for row in AuditEntry.objects.order_by("id")
