@@ -33,8 +33,10 @@ except ConfigurationError as error:
 for _app, _conf in zip(["WORKERS", "DASHBOARD", *(app.upper() for app in _classes)], _confs, strict=True):
     globals()[_app] = _conf
 _dashboard = next(conf for conf in _confs if isinstance(conf, DashboardConf))
+_workers = next(conf for conf in _confs if isinstance(conf, WorkersConf))
 
 DEBUG = False
+DEVELOPMENT = _dashboard.development  # ours: what production refuses, such as `runworker --reload`
 SECRET_KEY = _dashboard.secret_key.get_secret_value() or DEVELOPMENT_KEY
 ALLOWED_HOSTS = _dashboard.allowed_hosts
 CSRF_TRUSTED_ORIGINS = _dashboard.csrf_trusted_origins
@@ -111,6 +113,22 @@ if _dashboard.channel_redis_url:
         "CONFIG": {"hosts": [_dashboard.channel_redis_url.get_secret_value()]},
     }
 
+# What workers cache is shared by all processes: a lock in the memory of one would hold back nobody else.
+CACHES: dict[str, Any] = {
+    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "workers": {
+        "BACKEND": "django.core.cache.backends.db.DatabaseCache",
+        "LOCATION": "workers_cache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    },
+}
+if _dashboard.channel_redis_url:
+    CACHES["workers"] = {
+        "BACKEND": "django.core.cache.backends.redis.RedisCache",
+        "LOCATION": _dashboard.channel_redis_url.get_secret_value(),
+        "OPTIONS": {"serializer": "workers.activities.cache.PlainText"},
+    }
+
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
 PASSWORD_HASHERS = [
     "django.contrib.auth.hashers.Argon2PasswordHasher",
@@ -160,12 +178,16 @@ if _dashboard.development:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
+    "formatters": {"plain": {"()": "workers.logs.Plain"}, "json": {"()": "workers.logs.Json"}},
     "handlers": {
-        "console": {"class": "logging.StreamHandler", "formatter": "plain"},
+        "console": {
+            "class": "logging.StreamHandler",
+            "formatter": _workers.log_format,
+            "filters": ["context"],
+        },
         "quiet": {"class": "logging.NullHandler"},
     },
-    "filters": {"on_purpose": {"()": "workers.logs.OnPurpose"}},
+    "filters": {"on_purpose": {"()": "workers.logs.OnPurpose"}, "context": {"()": "workers.logs.Context"}},
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "axes": {"level": "WARNING"},

@@ -66,6 +66,7 @@ async def send(
     description = await wire.describe(client, workflow_id, run_id)
     shown = wire.Run(workflow_id, description.run_id, wire.chain_of(description))
     subject = Subject(workflow_id, shown.run_id, _tenant(description))
+    decision.chain = shown.chain
     act = Act(
         KINDS[signal].verb,
         signal.value,

@@ -67,6 +67,7 @@ class Strange:
             "forced": None,
         }  # fmt: skip
         self.how = ""
+        self.chain = workflow.info().first_execution_run_id
 
     @workflow.run
     async def run(self, given: dict[str, Any]) -> dict[str, Any]:
@@ -84,6 +85,8 @@ class Strange:
         known = str(body.get("decision_id", ""))
         if known in self.verdicts:
             return False
+        if body.get("chain") != self.chain:
+            problem = "It was meant for another chain."
         self.verdicts[known] = {
             "decision_id": known, "outcome": "refused" if problem else "applied", "detail": problem or detail,
             "by": body.get("actor", ""), "at": workflow.now().isoformat(),
