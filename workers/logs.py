@@ -1,10 +1,41 @@
-"""What workers say of failures: a line for those that were raised on purpose, a traceback for the others."""
+"""What processes log: each line says about which run and activity it is, and never shows what is secret.
+
+Whatever logs inside of an activity or of workflow code, with any logger, gets these fields: workflow, run,
+type, activity, attempt, tenant, environment, queue. LOG_FORMAT=json writes one object a line.
+"""
 
 from __future__ import annotations
 
+import json
 import logging
+import re
+from datetime import UTC, datetime
+from typing import Any
 
+from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
+
+from workers.interceptors.tenancy import (
+    ENVIRONMENT_HEADER,
+    TENANT_HEADER,
+    current_environment,
+    current_tenant,
+    header_text,
+)
+from workers.payloads.redaction import redact_text
+
+# Errors of pydantic repeat what was sent.
+_INPUTS = re.compile(r"input_value=.*?, (?=input_type=)", re.DOTALL)
+# Names of ours for what the SDK's own loggers attach to a record.
+_SDK = {
+    "workflow_id": "workflow",
+    "run_id": "run",
+    "workflow_run_id": "run",
+    "workflow_type": "type",
+    "activity_type": "activity",
+    "attempt": "attempt",
+    "task_queue": "queue",
+}
 
 
 class OnPurpose(logging.Filter):
@@ -20,3 +51,85 @@ class OnPurpose(logging.Filter):
             record.args = (*(about.get(name, "?") for name in names), error)
             record.exc_info = record.exc_text = None
         return True
+
+
+class Context(logging.Filter):
+    """For handlers: `record.about` has what the line is about, empty outside of runs."""
+
+    def __init__(self, name: str = "") -> None:
+        super().__init__(name)
+        # The fields say it; the SDK would repeat it in every message.
+        activity.logger.activity_info_on_message = False
+        workflow.logger.workflow_info_on_message = False
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        try:
+            record.about = about(record)
+        except Exception:  # a line without its context is better than no line
+            record.about = {}
+        return True
+
+
+def about(record: logging.LogRecord) -> dict[str, Any]:
+    """Field -> value of what runs where the record was made, else of what the SDK attached to it."""
+    if activity.in_activity():
+        info = activity.info()
+        return _set(
+            workflow=info.workflow_id,
+            run=info.workflow_run_id,
+            type=info.workflow_type,
+            activity=info.activity_type,
+            attempt=info.attempt,
+            tenant=current_tenant(),
+            environment=current_environment(),
+            queue=info.task_queue,
+        )
+    if workflow.in_workflow():
+        run = workflow.info()
+        return _set(
+            workflow=run.workflow_id,
+            run=run.run_id,
+            type=run.workflow_type,
+            tenant=header_text(run.headers, TENANT_HEADER),
+            environment=header_text(run.headers, ENVIRONMENT_HEADER),
+            queue=run.task_queue,
+        )
+    told = getattr(record, "temporal_activity", None) or getattr(record, "temporal_workflow", None) or {}
+    return _set(**{_SDK[name]: value for name, value in told.items() if name in _SDK})
+
+
+def _set(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value not in (None, "")}
+
+
+def safe(text: str) -> str:
+    """A message or a traceback without secrets."""
+    return redact_text(_INPUTS.sub("input_value=…, ", text))
+
+
+class Plain(logging.Formatter):
+    """For people: `LEVEL logger: message [workflow=order-1 activity=charge_payment ...]`."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        fields = getattr(record, "about", {})
+        tail = f" [{' '.join(f'{name}={value}' for name, value in fields.items())}]" if fields else ""
+        line = f"{record.levelname} {record.name}: {record.getMessage()}{tail}"
+        if record.exc_info:
+            line = f"{line}\n{self.formatException(record.exc_info)}"
+        return safe(line)
+
+
+class Json(logging.Formatter):
+    """For machines: one object a line, with time (UTC, RFC 3339), level, logger, message and the fields."""
+
+    def format(self, record: logging.LogRecord) -> str:
+        line = {
+            "at": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds"),
+            "level": record.levelname,
+            "logger": record.name,
+            "message": safe(record.getMessage()),
+            **{name: safe(str(value)) for name, value in getattr(record, "about", {}).items()},
+        }
+        if record.exc_info:
+            line["exception"] = safe(self.formatException(record.exc_info))
+        return json.dumps(line, ensure_ascii=False)
