@@ -6,7 +6,7 @@ from workers.activities.alerts import raise_alert
 from workers.activities.breaker import find_held, offer_probe, release_held
 from workers.activities.dynamic import refuse_unknown
 from workers.activities.flags import resolve_flags
-from workers.activities.resolve import resolve_activities
+from workers.activities.resolve import resolve_activities, resolve_workflows
 from workers.activities.transaction import run_transaction
 from workers.queues import BREAKERS, DYNAMIC, PLATFORM
 from workers.registry import registry
@@ -17,6 +17,7 @@ from workers.workflows.dynamic import DynamicWorkflow, NamedByTypeWorkflow
 from workers.workflows.entity import EventSourcedWorkflow
 from workers.workflows.event_driven import EventDrivenWorkflow
 from workers.workflows.long_running import LongRunningWorkflow
+from workers.workflows.recovery import RecoveryWorkflow
 from workers.workflows.saga import SagaWorkflow
 
 registry.add(BREAKERS, entities=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
@@ -24,6 +25,6 @@ registry.add(PLATFORM, activities=[raise_alert, resolve_activities])
 registry.add(PLATFORM, workflows=[ApprovalWorkflow], activities=[run_transaction])
 registry.add(PLATFORM, activities=[resolve_flags])
 registry.add(DYNAMIC, workflows=[DynamicWorkflow, NamedByTypeWorkflow], activities=[refuse_unknown])
-registry.add(PLATFORM, workflows=[SagaWorkflow])
+registry.add(PLATFORM, workflows=[SagaWorkflow, RecoveryWorkflow], activities=[resolve_workflows])
 registry.add(PLATFORM, entities=[EventDrivenWorkflow, EventSourcedWorkflow, LongRunningWorkflow])
 registry.add(PLATFORM, workflows=[CircuitBreakerWorkflow])

@@ -9,10 +9,11 @@ from pydantic import BaseModel
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from workers.definitions import takes_input
+from workers.definitions import ANY, takes_input, workflow_name
 from workers.registry import registry
 
 UNKNOWN_ACTIVITY = "UnknownActivity"
+UNKNOWN_WORKFLOW = "UnknownWorkflow"
 
 
 class Names(BaseModel):
@@ -51,6 +52,19 @@ def resolve_activities(wanted: Names) -> dict[str, Resolved]:
         message = f"No such activity: {', '.join(told)}. Registered: {', '.join(sorted(queues))}."
         raise ApplicationError(message, type=UNKNOWN_ACTIVITY, non_retryable=True)
     return {name: _resolved(switched.get(name, name), queues, functions) for name in wanted.names}
+
+
+@activity.defn(name="resolve_workflows")
+def resolve_workflows(wanted: Names) -> dict[str, str]:
+    """Workflow type -> its queue. Raises the non-retryable UnknownWorkflow, with the types that are known: a
+    child of a type that nobody has would wait for ever."""
+    types = {workflow_name(cls): queue.name for queue in registry.queues.values() for cls in queue.workflows}
+    types.pop(ANY, None)
+    unknown = [name for name in dict.fromkeys(wanted.names) if name not in types]
+    if unknown:
+        message = f"No such workflow: {', '.join(unknown)}. Registered: {', '.join(sorted(types))}."
+        raise ApplicationError(message, type=UNKNOWN_WORKFLOW, non_retryable=True)
+    return {name: types[name] for name in wanted.names}
 
 
 def _resolved(name: str, queues: dict[str, str], functions: dict[str, Callable[..., Any]]) -> Resolved:

@@ -32,7 +32,7 @@ _UNDONE = (StepState.DONE, StepState.SETTLED)
 class Entry:
     """A step. `by_hand`: nobody knows what would undo it, so only a person can settle it.
     `foreign`: a nested saga handed it over, so its undo takes an UndoCall. `editable`: the step itself may be
-    tried again with another input."""
+    tried again with another input, once it is known that it has not happened with the old one."""
 
     status: StepStatus
     label: str
@@ -202,8 +202,8 @@ class Ledger:
         retry, forward = decision.choice == "retry", entry.status.status == StepState.STUCK
         if retry and entry.by_hand:
             return Outcome.REFUSED, "Nobody knows what would undo it; skip it or settle it outside.", ""
-        if retry and forward and decision.input is not None and not entry.editable:
-            return Outcome.REFUSED, "A step is tried again as it is; its input cannot be edited.", ""
+        if retry and forward and decision.input is not None and (entry.touched or not entry.editable):
+            return Outcome.REFUSED, f"{entry.status.name} can only be tried again with the same input.", ""
         entry.choice = decision.choice
         if retry and decision.input is not None:
             entry.edited = decision.input

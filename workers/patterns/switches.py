@@ -11,7 +11,7 @@ from datetime import timedelta
 from temporalio import workflow
 
 from workers.activities.flags import resolve_flags
-from workers.activities.resolve import Names, Resolved, resolve_activities
+from workers.activities.resolve import Names, Resolved, resolve_activities, resolve_workflows
 from workers.queues import PLATFORM
 
 _LIMIT = timedelta(seconds=10)  # an attempt; a database that is away is asked again until it is back
@@ -32,3 +32,11 @@ async def activities_of_run(*names: str) -> dict[str, Resolved]:
     return await workflow.execute_activity(
         resolve_activities, Names(names=[*names]), task_queue=PLATFORM, start_to_close_timeout=_LIMIT
     )
+
+
+async def queue_of_run(workflow_type: str) -> str:
+    """The queue of a registered workflow, for a child. Raises ActivityError, caused by UnknownWorkflow."""
+    found = await workflow.execute_activity(
+        resolve_workflows, Names(names=[workflow_type]), task_queue=PLATFORM, start_to_close_timeout=_LIMIT
+    )
+    return found[workflow_type]
