@@ -27,6 +27,7 @@ from workers.errors import NoAnswer, RunNotFound, TemporalError, rpc_errors
 from workers.registry import Queue, Registry, registry, workflow_name
 
 _NO_CODE_OF_RUNS = {"migrations", "tests"}
+_CALL = timedelta(seconds=30)  # the server runs a workflow of its own for it
 _CURRENT_SECONDS = 30.0  # a worker that has just started is known to the server a moment later
 
 
@@ -104,9 +105,7 @@ async def make_current(client: Client, settings: WorkersConf, patience: float = 
     while True:
         try:
             with rpc_errors():
-                await client.workflow_service.set_worker_deployment_current_version(
-                    request, timeout=timedelta(seconds=settings.rpc_timeout * 2)
-                )
+                await client.workflow_service.set_worker_deployment_current_version(request, timeout=_CALL)
         except (NoAnswer, RunNotFound) as error:
             if time.monotonic() > deadline:
                 name = version.to_canonical_string()

@@ -85,7 +85,7 @@ async def test_a_short_run_stays_on_its_build_and_an_entity_moves_on(client: Cli
 
 
 async def begins_on_two(client: Client, queue: Queue) -> bool:
-    """Every partition of a queue hears of the new build by itself, so the first runs may still begin on one."""
+    """Each partition of a queue hears of the build by itself, so the first runs may still begin on one."""
     handle = await client.start_workflow(ShortWorkflow.run, id=f"s-{uuid.uuid4().hex}", task_queue=queue.name)
     await handle.signal("poke")
     await handle.signal("end")
