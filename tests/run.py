@@ -9,7 +9,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import os
-import subprocess
+import signal
 import sys
 import tempfile
 import time
@@ -26,6 +26,7 @@ from workers.conf import WorkersConf
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit code when nothing was collected
 BROWSER = "tests/browser"
+PATIENCE = 10  # seconds for pytest to end its own children when it is told to stop
 LIMIT = 1800  # seconds for one invocation: a run that hangs must end by itself
 
 
@@ -58,15 +59,29 @@ def environment(address: str) -> dict[str, str]:
     return {**kept, "TEMPORAL_ADDRESS": address, "SIGNALBOX_MODE": "development"}
 
 
-def pytest(name: str, arguments: list[str], address: str, tally: Tally) -> None:
+async def ended(process: asyncio.subprocess.Process) -> int:
+    """The exit code once it has ended, which it is made to when we are."""
+    try:
+        return await asyncio.wait_for(process.wait(), LIMIT)
+    finally:
+        if process.returncode is None:
+            process.terminate()
+            try:
+                await asyncio.wait_for(process.wait(), PATIENCE)
+            except TimeoutError:
+                process.kill()
+                await process.wait()
+
+
+async def pytest(name: str, arguments: list[str], address: str, tally: Tally) -> None:
     """One invocation of pytest; its report goes into the tally."""
     with tempfile.TemporaryDirectory(prefix="signalbox-test-") as folder:
         report = Path(folder) / "report.xml"
         command = [sys.executable, "-m", "pytest", "-q", "--durations=10", f"--junitxml={report}", *arguments]
         told = {**environment(address), "SIGNALBOX_STATE_DIR": str(Path(folder) / "state")}
         try:
-            code = subprocess.run(command, cwd=ROOT, env=told, check=False, timeout=LIMIT).returncode
-        except subprocess.TimeoutExpired:
+            code = await ended(await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=told))
+        except TimeoutError:
             tally.broken.append(f"{name} (ended after {LIMIT} s)")
             return
         if report.exists():
@@ -99,6 +114,10 @@ def last_word(tally: Tally, seconds: float, slow: bool) -> int:
 async def main(slow: bool) -> int:
     """Run all and return the exit code."""
     begun, tally = time.monotonic(), Tally()
+    task = asyncio.current_task()
+    assert task
+    # Otherwise the server would outlive us: it has a session of its own.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     try:
         server = await devserver.start()
     except devbinary.Unavailable as error:
@@ -108,7 +127,7 @@ async def main(slow: bool) -> int:
     try:
         runs = {"tests": ["tests", f"--ignore={BROWSER}"], "browser tests": [BROWSER]}
         for name, where in runs.items():
-            await asyncio.to_thread(pytest, name, [*chosen, *where], server.address, tally)
+            await pytest(name, [*chosen, *where], server.address, tally)
     finally:
         await server.stop()
     return last_word(tally, time.monotonic() - begun, slow)
@@ -117,4 +136,7 @@ async def main(slow: bool) -> int:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--slow", action="store_true", help="run the slow tests instead")
-    sys.exit(asyncio.run(main(parser.parse_args().slow)))
+    try:
+        sys.exit(asyncio.run(main(parser.parse_args().slow)))
+    except asyncio.CancelledError:
+        sys.exit(128 + signal.SIGTERM)
