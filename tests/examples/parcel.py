@@ -1,0 +1,22 @@
+"""A parcel: every scan is an event; it ends when it is delivered, or when nobody has seen it for two days."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from workers.patterns.effects import Effect
+from workers.workflows.event_driven import EventDrivenInput
+
+TOLD: dict[str, str] = {}
+
+
+@activity.defn
+def tell_customer(effect: Effect) -> None:
+    TOLD.setdefault(effect.idempotency_key, f"Your parcel is in {effect.payload['payload']['town']}.")
+
+
+PARCEL = EventDrivenInput(
+    actions={"scanned": "tell_customer", "delivered": "tell_customer"},
+    completed_by=["delivered"],
+    inactivity_seconds=2 * 86_400,
+)
