@@ -14,8 +14,8 @@ from temporalio.common import VersioningBehavior
 from temporalio.worker import Worker
 
 from tests.examples import mailer
+from tests.examples.versioned import EntityWorkflow, ShortWorkflow, register
 from tests.support import eventually
-from tests.workers.versioned import EntityWorkflow, ShortWorkflow
 from workers.conf import WorkersConf, conf
 from workers.registry import Queue, Registry
 from workers.runner import workflow_runner
@@ -44,7 +44,7 @@ async def worker_of(client: Client, queue: Queue, settings: WorkersConf) -> Asyn
 @pytest.fixture
 def both(queue: str) -> Queue:
     own = Registry()
-    own.add(queue, workflows=[ShortWorkflow], entities=[EntityWorkflow])
+    register(own, queue)
     assert own.queues[queue].workflows == (ShortWorkflow, EntityWorkflow)
     return own.queues[queue]
 

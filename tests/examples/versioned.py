@@ -1,8 +1,11 @@
-"""Workflows that tell on which build they run."""
+"""The example of docs/patterns/versioning.md: workflows that tell on which build they run."""
 
 from __future__ import annotations
 
 from temporalio import workflow
+
+with workflow.unsafe.imports_passed_through():
+    from workers.registry import Registry
 
 
 def _build() -> str:
@@ -45,3 +48,7 @@ class EntityWorkflow(_Telling):
     @workflow.run
     async def run(self) -> list[str]:
         return await self._wait()
+
+
+def register(registry: Registry, queue: str) -> None:
+    registry.add(queue, workflows=[ShortWorkflow], entities=[EntityWorkflow])
