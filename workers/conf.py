@@ -129,6 +129,9 @@ class WorkersConf(Conf):
         (), alias="WORKER_TENANTS", description="JSON list of tenants whose runs workers take; empty: all"
     )
     log_format: Literal["plain", "json"] = Field("plain", alias="LOG_FORMAT")
+    http_allowed_hosts: tuple[str, ...] = Field(
+        (), alias="HTTP_ALLOWED_HOSTS", description="JSON list of host or host:port that call_http may reach"
+    )
     lifecycle_audit: bool = Field(False, alias="LIFECYCLE_AUDIT", description="audit start and end of runs")
     payload_keys: SecretStr | None = Field(
         None,

@@ -6,6 +6,7 @@ from workers.activities.alerts import raise_alert
 from workers.activities.breaker import find_held, offer_probe, release_held
 from workers.activities.dynamic import refuse_unknown
 from workers.activities.flags import resolve_flags
+from workers.activities.http import call_http
 from workers.activities.resolve import resolve_activities, resolve_workflows
 from workers.activities.transaction import run_transaction
 from workers.queues import BREAKERS, DYNAMIC, PLATFORM
@@ -27,4 +28,4 @@ registry.add(PLATFORM, activities=[resolve_flags])
 registry.add(DYNAMIC, workflows=[DynamicWorkflow, NamedByTypeWorkflow], activities=[refuse_unknown])
 registry.add(PLATFORM, workflows=[SagaWorkflow, RecoveryWorkflow], activities=[resolve_workflows])
 registry.add(PLATFORM, entities=[EventDrivenWorkflow, EventSourcedWorkflow, LongRunningWorkflow])
-registry.add(PLATFORM, workflows=[CircuitBreakerWorkflow])
+registry.add(PLATFORM, workflows=[CircuitBreakerWorkflow], activities=[call_http])
