@@ -10,7 +10,7 @@ from temporalio import workflow
 
 from workers.conf import WorkersConf
 from workers.definitions import Problem, place, short_path, workflow_name
-from workers.patterns.breaker import dependency_of
+from workers.patterns.breaker import declared_dependency
 from workers.registry import Registry
 from workers.runner import workflow_runner
 
@@ -58,7 +58,7 @@ def _foreign_imports(path: str) -> Iterator[Problem]:
 def breaker_problems(registry: Registry) -> Iterator[Problem]:
     """Activities behind a breaker that nobody keeps running: their calls would all be admitted."""
     for name, fn in registry.activities().items():
-        dependency = dependency_of(fn)
+        dependency = declared_dependency(fn)
         if dependency and dependency not in registry.breakers:
             known = ", ".join(sorted(registry.breakers)) or "none"
             what = (

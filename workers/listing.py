@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 from workers.conf import WorkersConf
 from workers.definitions import activity_name, workflow_name
-from workers.patterns.breaker import dependency_of
+from workers.patterns.breaker import declared_dependency
 from workers.registry import Queue, Registry
 from workers.versions import build_id
 
@@ -18,12 +19,18 @@ def listing(registry: Registry, settings: WorkersConf) -> Iterator[str]:
         for cls in sorted(queue.workflows, key=workflow_name):
             yield f"  workflow {workflow_name(cls)}, {'upgrades' if cls in queue.entities else 'pinned'}"
         for fn in sorted(queue.activities, key=activity_name):
-            guard = dependency_of(fn)
-            yield f"  activity {activity_name(fn)}" + (f", behind the breaker of {guard}" if guard else "")
+            yield f"  activity {activity_name(fn)}{_guard(fn)}"
     for name, plugin in sorted(registry.plugins.items()):
         yield f"plugin {name}: {plugin.distribution or plugin.declared_in}"
     yield f"deployment {settings.deployment or 'none: nothing is pinned and nothing upgrades'}"
     yield f"build {build_id(settings, registry)}"
+
+
+def _guard(fn: Callable[..., Any]) -> str:
+    dependency = declared_dependency(fn)
+    if dependency is None:
+        return ", behind the breaker that a call names"
+    return f", behind the breaker of {dependency}" if dependency else ""
 
 
 def _limits(queue: Queue, settings: WorkersConf) -> str:

@@ -51,6 +51,12 @@ def dependency_of(fn: Callable[..., Any], args: Sequence[Any] = ()) -> str:
     return known if isinstance(known, str) else known(*args)
 
 
+def declared_dependency(fn: Callable[..., Any]) -> str | None:
+    """The one dependency of all its calls, "" when it is not guarded, None when each call names its own."""
+    known: Dependency = getattr(fn, "__signalbox_dependency__", "")
+    return known if isinstance(known, str) else None
+
+
 def circuit_open(dependency: str, attempt: int) -> ApplicationError:
     """The refusal. `attempt` is the activity's: 1 says that this call never reached the dependency at all."""
     message = f"The breaker of {dependency} is open."
@@ -69,6 +75,7 @@ __all__ = [
     "breaker_id",
     "circuit_open",
     "current_lease",
+    "declared_dependency",
     "dependency_of",
     "guarded",
 ]
