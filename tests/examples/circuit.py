@@ -1,0 +1,71 @@
+"""A report of the bank, fetched by a workflow with a breaker of its own, and a rate behind a shared one."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import activity, workflow
+from temporalio.common import RawValue
+from temporalio.exceptions import ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from workers.launch import launch
+    from workers.patterns.breaker import UNAVAILABLE, guarded
+    from workers.patterns.decisions import NO_BODY, tolerant
+    from workers.patterns.holds import Holds
+    from workers.queues import PLATFORM
+    from workers.registry import registry
+    from workers.workflows.circuit_breaker import CircuitBreakerWorkflow, CircuitOperation
+
+AWAY: set[str] = set()
+
+
+registry.breaker(
+    "rates",
+    threshold=5,
+    open_seconds=60,
+    failure_rate=0.5,
+    minimum_calls=20,
+    open_growth=2,
+    open_seconds_max=900,
+)
+
+
+@activity.defn
+@guarded("rates")
+def fetch_rate(currency: str) -> str:
+    if "rates" in AWAY:
+        raise ApplicationError("The rates do not answer.", type=UNAVAILABLE)
+    return "1.08"
+
+
+@workflow.defn
+class QuoteWorkflow:
+    def __init__(self) -> None:
+        self.holds = Holds(retry_seconds=600)
+
+    @workflow.run
+    async def run(self, currency: str) -> str:
+        rate = await self.holds.call(fetch_rate, currency, start_to_close_timeout=timedelta(seconds=10))
+        return f"1 EUR is {rate} {currency}."
+
+    @workflow.signal
+    @tolerant
+    def resume(self, raw: RawValue = NO_BODY) -> None:
+        self.holds.resume(raw)
+
+
+@activity.defn
+def fetch_statement(account: str) -> str:
+    if "bank" in AWAY:
+        raise ApplicationError("The bank is closed.", type=UNAVAILABLE)
+    return f"{account}: 42.00 EUR"
+
+
+registry.add(PLATFORM, activities=[fetch_rate, fetch_statement], workflows=[QuoteWorkflow])
+
+
+async def order_statement(account: str) -> str:
+    operation = CircuitOperation(activity="fetch_statement", input=account, threshold=5, open_seconds=300)
+    handle = await launch(CircuitBreakerWorkflow, operation, id=f"statement-{account}")
+    return str(await handle.result())
