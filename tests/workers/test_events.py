@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from workers.contracts import Outcome
 from workers.patterns.decisions import NO_BODY
 from workers.patterns.events import Aggregate, Event
+from workers.patterns.events_account import ACCOUNT, Account
 from workers.patterns.events_store import (
     KEPT,
     LARGEST_BODY,
@@ -19,7 +20,6 @@ from workers.patterns.events_store import (
     EventLog,
     EventStore,
 )
-from workers.workflows.entity import ACCOUNT, Account
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
