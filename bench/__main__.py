@@ -1,4 +1,4 @@
-"""`make bench`: three measurements, each on a server of its own in memory, and the table."""
+"""`make bench`: four measurements, each on a server of its own in memory, and the table."""
 
 from __future__ import annotations
 
@@ -130,15 +130,24 @@ async def _orders(state: str, rounds: int) -> list[Any]:
         return await orders.measure(client, Path(state), 5 * rounds)
 
 
+async def _breaker() -> list[Any]:
+    from bench import breaker
+
+    async with _temporal() as client:
+        return await breaker.measure(client)
+
+
 async def main(options: argparse.Namespace, state: str) -> int:
     """Measure, print, write; 1 when a target is missed."""
     from bench.results import table, write
 
     rows = []
-    if options.only != "orders":
+    if options.only in (None, "lists"):
         rows += await _lists(options.workflows, options.rounds)
-    if options.only != "lists":
+    if options.only in (None, "orders"):
         rows += await _orders(state, options.rounds)
+    if options.only in (None, "breaker"):
+        rows += await _breaker()
     print(table(rows))
     if not options.only:
         write(rows)
@@ -149,7 +158,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workflows", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=7)
-    parser.add_argument("--only", choices=("lists", "orders"), help="print one of them, write nothing")
+    parser.add_argument(
+        "--only", choices=("lists", "orders", "breaker"), help="print one of them, write nothing"
+    )
     with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as folder:
         _set_up(folder)
         sys.exit(asyncio.run(main(parser.parse_args(), folder)))

@@ -1,7 +1,7 @@
 """What one process tells a breaker: counted calls, seldom enough for a history, soon enough to open it.
 
-A report is a signal and costs the breaker four history events, so the processes share about one a second:
-each waits as many seconds as there are processes. At once goes what cannot wait: failures that make the
+A report is a signal and costs the breaker four history events, so the processes share a little less than one
+a second: the more there are, the longer each waits. At once goes what cannot wait: failures that make the
 breaker open by themselves, what the probe found, and failures that no success has followed for a second, as
 others may see the same.
 """
@@ -24,6 +24,7 @@ from workers.patterns.breaker import Machine, Report, breaker_id
 logger = logging.getLogger(__name__)
 
 REPORT_SECONDS = 1.0
+SHARE_SECONDS = 1.25  # between reports of any two processes, on average
 SUSPECT_SECONDS = 2.0
 QUIET_SECONDS = 30.0  # successes alone are statistics
 BEGAN_SECONDS = 2.0  # a probe that takes longer says that it has begun
@@ -122,7 +123,7 @@ class Reporter:
         return self._pending
 
     def _pace(self) -> float:
-        return max(REPORT_SECONDS, self.processes * REPORT_SECONDS) * self._spread
+        return REPORT_SECONDS if self.processes == 1 else self.processes * SHARE_SECONDS * self._spread
 
     def _quiet(self) -> float:
         return max(QUIET_SECONDS * self._spread, self._pace())
