@@ -1,12 +1,14 @@
-"""The worker's health over HTTP: `/healthz` while the process loop lives, `/readyz` while it really polls."""
+"""The worker's health over HTTP: `/healthz` while the process loop lives, `/readyz` while it really polls,
+and `/status` with what each queue does."""
 
 from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from datetime import timedelta
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime, timedelta
 
 import uvicorn
 from starlette.applications import Starlette
@@ -14,12 +16,14 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from workers.conf import conf
+from workers.connection import POLLER_ALIVE
 from workers.errors import TemporalError, rpc_errors
+from workers.interceptors.metrics import running
 from workers.registry import Queue
 
 
@@ -31,6 +35,27 @@ class _Server(uvicorn.Server):
         yield
 
 
+@dataclass(frozen=True)
+class Watched:
+    """A queue of this process: how it calls itself there, and how many activities it takes at once."""
+
+    queue: Queue
+    identity: str
+    slots: int
+
+
+@dataclass(frozen=True)
+class QueueStatus:
+    """What Temporal and this process say of a queue. `last_poll`: RFC 3339; None when it never polled."""
+
+    queue: str
+    identity: str
+    polling: bool
+    last_poll: str | None
+    activities: int
+    slots: int
+
+
 class Health:
     """An HTTP server on `address` (host, port) in the workers' own loop: a stuck loop answers nothing."""
 
@@ -38,8 +63,12 @@ class Health:
         self.address = address
         self.draining = False
         self._client: Client | None = None
-        self._identities: Mapping[Queue, str] = {}
-        routes = [Route("/healthz", self._healthz), Route("/readyz", self._readyz)]
+        self._watched: Sequence[Watched] = ()
+        routes = [
+            Route("/healthz", self._healthz),
+            Route("/readyz", self._readyz),
+            Route("/status", self._status),
+        ]
         config = uvicorn.Config(
             Starlette(routes=routes), log_config=None, lifespan="off", access_log=False, log_level="warning"
         )
@@ -57,39 +86,40 @@ class Health:
             with suppress(asyncio.CancelledError):
                 await self._task
 
-    def watch(self, client: Client, identities: Mapping[Queue, str]) -> None:
-        """From now on ready means: Temporal lists these identities as pollers of these queues."""
-        self._client, self._identities = client, identities
+    def watch(self, client: Client, watched: Sequence[Watched]) -> None:
+        """From now on ready means: Temporal has lately been polled by these identities on these queues."""
+        self._client, self._watched = client, watched
 
     async def reasons(self) -> list[str]:
         """Why the process is not ready; empty when it is. Asks Temporal itself, not our own belief."""
         if self.draining:
             return ["The worker is draining."]
-        if self._client is None:
-            return ["The worker has not started polling."]
         try:
-            polled = await asyncio.gather(
-                *(self._polls(self._client, queue, name) for queue, name in self._identities.items())
-            )
+            found = await self.queues()
         except TemporalError as error:
             return [error.message]
-        return [f"{q.name} is not polled." for q, ok in zip(self._identities, polled, strict=True) if not ok]
+        if not found:
+            return ["The worker has not started polling."]
+        return [f"{status.queue} is not polled." for status in found if not status.polling]
 
-    @staticmethod
-    async def _polls(client: Client, queue: Queue, identity: str) -> bool:
-        kind = (
-            TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
-            if queue.workflows
-            else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    async def queues(self) -> list[QueueStatus]:
+        """The status of each queue; empty before the workers run. Raises TemporalAway."""
+        if self._client is None:
+            return []
+        client = self._client
+        return await asyncio.gather(*(self._queue(client, watched) for watched in self._watched))
+
+    async def _queue(self, client: Client, watched: Watched) -> QueueStatus:
+        polls = [p for p in await _pollers(client, watched.queue) if p.identity == watched.identity]
+        last = max((p.last_access_time.ToDatetime(tzinfo=UTC) for p in polls), default=None)
+        return QueueStatus(
+            queue=watched.queue.name,
+            identity=watched.identity,
+            polling=last is not None and datetime.now(UTC) - last < POLLER_ALIVE and not self.draining,
+            last_poll=last.isoformat() if last else None,
+            activities=running[watched.queue.name],
+            slots=watched.slots,
         )
-        request = DescribeTaskQueueRequest(
-            namespace=client.namespace, task_queue=TaskQueue(name=queue.name), task_queue_type=kind
-        )
-        with rpc_errors():
-            answer = await client.workflow_service.describe_task_queue(
-                request, timeout=timedelta(seconds=conf().rpc_timeout)
-            )
-        return any(poller.identity == identity for poller in answer.pollers)
 
     async def _healthz(self, request: Request) -> JSONResponse:
         return JSONResponse({"ok": True})
@@ -97,3 +127,24 @@ class Health:
     async def _readyz(self, request: Request) -> JSONResponse:
         reasons = await self.reasons()
         return JSONResponse({"ok": not reasons, "reasons": reasons}, status_code=503 if reasons else 200)
+
+    async def _status(self, request: Request) -> JSONResponse:
+        try:
+            found = await self.queues()
+        except TemporalError as error:
+            return JSONResponse({"draining": self.draining, "error": error.message, "queues": []}, 503)
+        return JSONResponse({"draining": self.draining, "queues": [asdict(status) for status in found]})
+
+
+async def _pollers(client: Client, queue: Queue) -> Sequence[PollerInfo]:
+    kind = (
+        TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if queue.workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+    )
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace, task_queue=TaskQueue(name=queue.name), task_queue_type=kind
+    )
+    with rpc_errors():
+        answer = await client.workflow_service.describe_task_queue(
+            request, timeout=timedelta(seconds=conf().rpc_timeout)
+        )
+    return answer.pollers

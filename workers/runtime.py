@@ -6,29 +6,28 @@ import asyncio
 import logging
 import os
 import signal
+import threading
 from collections.abc import Awaitable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from datetime import timedelta
 from enum import IntEnum
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from temporalio.client import Client
 from temporalio.common import WorkflowIDReusePolicy
+from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
-from workers import attributes
+from workers import attributes, metrics
+from workers.building import activity_slots, build
 from workers.conf import WorkersConf, conf
 from workers.connection import connect, process_name, set_client
 from workers.errors import TemporalError, rpc_errors
-from workers.health import Health
+from workers.health import Health, Watched
 from workers.interceptors import worker_interceptors
 from workers.launch import launch
 from workers.patterns.breaker import WORKFLOW_TYPE as BREAKER_TYPE
 from workers.patterns.breaker import breaker_id
 from workers.registry import Queue, registry
-from workers.runner import workflow_runner
 from workers.tenants import PLATFORM_TENANT
-from workers.versions import deployment_config, upgrading
 
 logger = logging.getLogger(__name__)
 
@@ -58,9 +57,9 @@ class _Stopped(Exception):
     """A signal came before the workers ran."""
 
 
-async def connected(settings: WorkersConf, identity: str) -> Client:
+async def connected(settings: WorkersConf, identity: str, runtime: Runtime | None = None) -> Client:
     try:
-        return await connect(settings, patient=True, identity=identity)
+        return await connect(settings, patient=True, identity=identity, runtime=runtime)
     except TemporalError as error:
         raise Stop(Exit.AWAY, f"Temporal at {settings.address}: {error.message}") from error
 
@@ -96,19 +95,22 @@ class WorkerProcess:
     """Runs workers for `queues` until a signal, or until one of them fails."""
 
     def __init__(
-        self, queues: Sequence[Queue], *, identity: str = "", health: tuple[str, int] | None = None
+        self, queues: Sequence[Queue], *, identity: str = "", host: str = "127.0.0.1", health_port: int = 0
     ) -> None:
+        """`host`: where the health port and WORKER_METRICS_PORT are opened; 0: no health port."""
         self.queues = queues
         self.identity = identity
-        self.health = Health(health) if health else None
+        self.host = host
+        self.health = Health((host, health_port)) if health_port else None
         self.conf = conf()
         self.stopping = asyncio.Event()
 
     async def run(self) -> None:
         """Returns after a clean drain; raises Stop otherwise."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._signalled, number)
+        if threading.current_thread() is threading.main_thread():  # elsewhere under --reload
+            loop = asyncio.get_running_loop()
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.add_signal_handler(number, self._signalled, number)
         if self.health:
             try:
                 await self.health.start()
@@ -125,6 +127,9 @@ class WorkerProcess:
 
     def _name(self, role: str) -> str:
         return self.identity or process_name(role)
+
+    def _watched(self, queue: Queue) -> Watched:
+        return Watched(queue, self._name(queue.name), activity_slots(self.conf, queue))
 
     def _signalled(self, number: signal.Signals) -> None:
         if self.stopping.is_set():
@@ -149,39 +154,28 @@ class WorkerProcess:
         raise _Stopped
 
     async def _prepare(self) -> Client:
-        client = await connected(self.conf, self._name("worker"))
+        port = self.conf.metrics_port
+        try:
+            runtime = metrics.runtime(self.host, port)
+        except OSError as error:
+            raise Stop(Exit.USAGE, f"The metrics port {port} cannot be opened: {error}.") from error
+        client = await connected(self.conf, self._name("worker"), runtime)
         await settled(attributes.ensure(client, [*attributes.PLATFORM, *registry.attributes]), self.conf)
         await settled(start_breakers(client), self.conf)
         set_client(client)
         return client
 
-    def _worker(self, client: Client, queue: Queue, interceptors: list[Any]) -> Worker:
-        threads = self.conf.activity_threads
-        return Worker(
-            client,
-            task_queue=queue.name,
-            workflows=queue.workflows,
-            activities=queue.activities,
-            activity_executor=ThreadPoolExecutor(threads, thread_name_prefix=queue.name),
-            max_concurrent_activities=threads,
-            workflow_runner=workflow_runner(upgrading(self.conf, queue)),
-            deployment_config=deployment_config(self.conf),
-            interceptors=interceptors,
-            identity=self._name(queue.name),
-            graceful_shutdown_timeout=timedelta(seconds=self.conf.drain_seconds),
-        )
-
     async def _serve(self, client: Client) -> None:
         interceptors = worker_interceptors(client)
         try:
-            workers = [self._worker(client, queue, interceptors) for queue in self.queues]
-        except (
-            Exception
-        ) as error:  # whatever a workflow or activity does on import, or a definition gets wrong
+            workers = [
+                build(client, queue, self.conf, interceptors, self._name(queue.name)) for queue in self.queues
+            ]
+        except Exception as error:
             raise Stop(Exit.WORKFLOW, f"A worker cannot be built: {error}") from error
         runs = [asyncio.create_task(worker.run()) for worker in workers]
         if self.health:
-            self.health.watch(client, {queue: self._name(queue.name) for queue in self.queues})
+            self.health.watch(client, [self._watched(queue) for queue in self.queues])
         logger.info("Polling %s.", ", ".join(queue.name for queue in self.queues))
         stop = asyncio.create_task(self.stopping.wait())
         await asyncio.wait({*runs, stop}, return_when=asyncio.FIRST_COMPLETED)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Any
 
 from temporalio import activity, workflow
@@ -25,11 +26,15 @@ from workers.tenants import REFUSED
 _REFUSALS = {CIRCUIT_OPEN, RATE_LIMITED, REFUSED}
 
 
+running: Counter[str] = Counter()
+"""Queue -> activities that are under way in this process, those that wait for their turn among them."""
+
+
 class MetricsInterceptor(Interceptor):
-    """Does nothing at all in a process without metrics."""
+    """Counts for Prometheus only in a process with metrics; what is under way always."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return _Activity(next) if metrics.enabled() else next
+        return _Activity(next)
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
@@ -39,14 +44,16 @@ class MetricsInterceptor(Interceptor):
 
 class _Activity(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        outcome = "completed"
+        info, outcome = activity.info(), "completed"
+        running[info.task_queue] += 1
         try:
-            return await super().execute_activity(input)
+            return await self.next.execute_activity(input)
         except BaseException as error:
             outcome = _outcome(error)
             raise
         finally:
-            metrics.count("activities", activity_type=activity.info().activity_type, outcome=outcome)
+            running[info.task_queue] -= 1
+            metrics.count("activities", activity_type=info.activity_type, outcome=outcome)
 
 
 def _outcome(error: BaseException) -> str:

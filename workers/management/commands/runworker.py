@@ -12,7 +12,8 @@ from workers import preflight
 from workers.conf import conf
 from workers.listing import listing
 from workers.management.base import TemporalCommand
-from workers.registry import Queue, registry
+from workers.registry import registry
+from workers.reload import reloading
 from workers.runtime import Stop, WorkerProcess
 
 
@@ -35,7 +36,10 @@ class Command(TemporalCommand):
             "--make-current", action="store_true", help="send new runs to this build of WORKER_DEPLOYMENT"
         )
         parser.add_argument("--health-port", type=int, default=0, metavar="PORT", help="0: off (default)")
-        parser.add_argument("--health-host", default="127.0.0.1", metavar="HOST")
+        parser.add_argument(
+            "--health-host", default="127.0.0.1", metavar="HOST", help="of the health and metrics ports"
+        )
+        parser.add_argument("--reload", action="store_true", help="start again on changes, in development")
         parser.add_argument("--identity", default="", help="default: signalbox/<queue>@<host>:<pid>")
 
     def handle(self, *args: Any, **options: Any) -> None:
@@ -43,18 +47,25 @@ class Command(TemporalCommand):
             if options["check"]:
                 self.stdout.write(asyncio.run(preflight.check(options["queues"])))
                 return
+            if options["reload"]:
+                reloading(lambda: self._run(options))
+                return
             preflight.load()
             if options["list"]:
                 self.stdout.write("\n".join(listing(registry, conf())))
             elif options["make_current"]:
                 self.stdout.write(asyncio.run(preflight.make_build_current()))
             else:
-                asyncio.run(self._run(preflight.choose(options["queues"]), options))
+                asyncio.run(self._run(options))
         except Stop as stop:
             raise CommandError(stop.message, returncode=int(stop.code)) from stop
 
-    async def _run(self, queues: list[Queue], options: dict[str, Any]) -> None:
-        port = options["health_port"]
-        health = (options["health_host"], port) if port else None
+    async def _run(self, options: dict[str, Any]) -> None:
+        preflight.load()
         # Made inside the loop that it is about.
-        await WorkerProcess(queues, identity=options["identity"], health=health).run()
+        await WorkerProcess(
+            preflight.choose(options["queues"]),
+            identity=options["identity"],
+            host=options["health_host"],
+            health_port=options["health_port"],
+        ).run()
