@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from tests.examples.exchange import ExchangeWorkflow
-from tests.golden import replays
+from tests.golden import replayer
 from tests.workers.breakers import REACHES, circuit, reaches
 from workers.activities.http import call_http
 from workers.activities.http_call import NOT_ALLOWED, REFUSED, TOO_LARGE, HttpAnswer, HttpCall, demand_allowed
@@ -291,5 +291,5 @@ async def test_a_call_waits_out_its_breaker(
         assert (await circuit(shared)).last_error
         keys = {headers["idempotency-key"] for _, _, headers, _ in world.seen}
         assert keys == {handle.id}
-        await replays(client, handle, "http_held", [ExchangeWorkflow])
+        await replayer(client, [ExchangeWorkflow]).replay_workflow(await handle.fetch_history())
         await shared.terminate()
