@@ -4,20 +4,30 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
-from temporalio.exceptions import CancelledError
+from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
 
 from tests.examples.approval import Payout, PayoutWorkflow, pay
 from tests.golden import replays
 from tests.support import eventually
 from workers.attributes import DEADLINE, STAGE, WAITING_FOR
-from workers.contracts import ApprovalPolicy, ApprovalState, ApprovalStatus, Decision, Money, Outcome, Verdict
+from workers.contracts import (
+    ApprovalPolicy,
+    ApprovalState,
+    ApprovalStatus,
+    Decision,
+    Escalation,
+    Money,
+    Outcome,
+    Verdict,
+)
 from workers.patterns.alerts import RAISE_ALERT, Alert
 from workers.patterns.approval_messages import ApprovalRequest, ApprovalResult, EscalationRule
 from workers.queues import PLATFORM
@@ -111,15 +121,24 @@ async def test_two_of_a_role_and_the_result_says_who_when_and_why(bench: Bench) 
     assert await marks(handle) == ("approved", None, None)
 
 
-async def test_a_delegate_votes_instead_and_a_head_after_the_escalation(bench: Bench, worker: Any) -> None:
-    heard: list[Alert] = []
+@pytest.fixture
+async def heard(worker: Any) -> AsyncIterator[list[Alert]]:
+    """The alerts that are raised meanwhile."""
+    alerts: list[Alert] = []
 
     @activity.defn(name=RAISE_ALERT)
     async def raise_alert(alert: Alert) -> None:
-        heard.append(alert)
+        alerts.append(alert)
 
+    async with worker(PLATFORM, activities=[raise_alert]):
+        yield alerts
+
+
+async def test_a_delegate_votes_instead_and_a_head_after_the_escalation(
+    bench: Bench, heard: list[Alert]
+) -> None:
     rules = [EscalationRule(after_seconds=0.2, roles=["head"])]
-    async with worker(PLATFORM, activities=[raise_alert]), bench.running():
+    async with bench.running():
         handle = await bench.ask(TWO, escalations=rules)
         handed = await say(handle, "delegate", decision("ann", to="dan", **APPROVER))
         voted = await say(handle, "approve", decision("dan"))
@@ -132,6 +151,31 @@ async def test_a_delegate_votes_instead_and_a_head_after_the_escalation(bench: B
     assert [(vote.actor, vote.on_behalf_of) for vote in result.votes] == [("dan", "ann"), ("hugo", "")]
     assert alert.detail == "Now head may decide too."
     assert "Payout 7" in alert.title
+
+
+async def test_the_next_run_tells_again_what_the_last_one_may_not_have_told(
+    bench: Bench, heard: list[Alert]
+) -> None:
+    begun = datetime.now(UTC)
+    carried = ApprovalStatus(
+        policy=TWO,
+        missing=2,
+        deadline=begun + timedelta(hours=1),
+        escalations=[Escalation(at=begun, roles=[], reached=True)],
+    )
+    async with bench.running():
+        handle = await bench.ask(status=carried)
+        assert (await eventually(lambda: heard))[0].detail == "Nobody has decided yet."
+        assert heard[0].alert_id == f"{handle.first_execution_run_id}/escalation/1"
+        await handle.terminate()
+
+
+async def test_a_deadline_that_no_calendar_has_fails_it_at_once(bench: Bench) -> None:
+    async with bench.running():
+        with pytest.raises(WorkflowFailureError) as caught:
+            await (await bench.ask(seconds=1e300)).result()
+    assert isinstance(caught.value.cause, ApplicationError)
+    assert caught.value.cause.type == "OverflowError"
 
 
 async def test_the_requester_withdraws_with_a_reason(bench: Bench) -> None:
