@@ -163,6 +163,18 @@ def test_a_delegate_who_voted_before_they_were_named_is_refused() -> None:
     assert approval.vote(says("dan", at=NOW), approve=True)[0] is Outcome.REFUSED
 
 
+@pytest.mark.parametrize("order", [("ann", "dan"), ("dan", "ann")])
+def test_a_vote_from_before_the_delegation_is_worth_as_much_as_the_delegates(order: tuple[str, str]) -> None:
+    approval = asked()
+    later = NOW + timedelta(minutes=1)
+    approval.delegate(says("ann", to="dan", at=later))
+    outcomes = [
+        approval.vote(says(actor, at=NOW if actor == "ann" else later), approve=True) for actor in order
+    ]
+    assert [outcome for outcome, _, _ in outcomes] == [Outcome.APPLIED, Outcome.REFUSED]
+    assert approval.status().missing == 1
+
+
 @pytest.mark.parametrize(
     ("who", "to", "word"),
     [
@@ -319,9 +331,9 @@ class Asking(RuleBasedStateMachine):
         else:
             assert self.approval.status() == before, "what is refused changes nothing"
 
-    @rule(actor=st.sampled_from(PEOPLE), to=st.sampled_from(PEOPLE))
-    def delegate(self, actor: str, to: str) -> None:
-        self.approval.delegate(says(actor, to=to))
+    @rule(actor=st.sampled_from(PEOPLE), to=st.sampled_from(PEOPLE), minutes=st.integers(0, 150))
+    def delegate(self, actor: str, to: str, minutes: int) -> None:
+        self.approval.delegate(says(actor, to=to, at=NOW + timedelta(minutes=minutes)))
 
     @rule(actor=st.sampled_from(PEOPLE), reason=st.sampled_from(["", "Twice."]))
     def withdraw(self, actor: str, reason: str) -> None:

@@ -38,7 +38,7 @@ def objection(status: ApprovalStatus, decision: Decision) -> str:
         return "The decision does not say who made it."
     if status.deadline and decision.at and decision.at > status.deadline:
         return f"The deadline was {status.deadline:%Y-%m-%d %H:%M:%S} UTC."
-    if handed := handed_on(status, decision.actor):
+    if handed := handed_on(status, decision.actor, decision.at):
         return f"{handed.actor} let {handed.to} vote instead."
     return ""
 
@@ -62,21 +62,27 @@ def roles_at(status: ApprovalStatus, at: datetime | None) -> set[str]:
     return set(status.policy.roles).union(*escalated)
 
 
-def handed_on(status: ApprovalStatus, actor: str) -> Delegation | None:
-    """The delegation by which this person gave their vote away."""
-    return next((each for each in status.delegations if same(each.actor, actor)), None)
+def handed_on(status: ApprovalStatus, actor: str, at: datetime | None = None) -> Delegation | None:
+    """The delegation by which this person had given their vote away by `at`, or whose vote is cast by now.
+
+    A vote from before the delegation counts although it arrives after it, unless the delegate was quicker.
+    """
+    given = next((each for each in status.delegations if same(each.actor, actor)), None)
+    if given is None or _by(given, at) or any(same(vote.on_behalf_of, actor) for vote in status.votes):
+        return given
+    return None
 
 
 def held_for(status: ApprovalStatus, actor: str, at: datetime | None = None) -> Delegation | None:
     """The delegation (made by `at`, when given) by which this person may vote in another's place."""
-    return next(
-        (
-            each
-            for each in status.delegations
-            if same(each.to, actor) and (at is None or each.at is None or each.at <= at)
-        ),
-        None,
-    )
+    given = next((each for each in status.delegations if same(each.to, actor)), None)
+    if given is None or not _by(given, at) or any(same(vote.actor, given.actor) for vote in status.votes):
+        return None
+    return given
+
+
+def _by(given: Delegation, at: datetime | None) -> bool:
+    return at is None or given.at is None or given.at <= at
 
 
 def delegation_problem(status: ApprovalStatus, decision: Decision) -> str:
