@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import threading
+import time
 import uuid
 from collections import Counter
 from collections.abc import Callable
@@ -39,7 +41,7 @@ class Yard:
         self.undos: list[UndoCall] = []
         self.calls: Counter[str] = Counter()
         self.faults: dict[str, Callable[[], ApplicationError]] = {}
-        self.gates: dict[str, asyncio.Event] = {}
+        self.gates: dict[str, threading.Event] = {}
 
     def refusing(self, name: str, *details: Any, kind: str = "Refused", final: bool = True) -> None:
         self.faults[name] = lambda: ApplicationError(f"{name}: no.", *details, type=kind, non_retryable=final)
@@ -48,8 +50,8 @@ class Yard:
         """As the interceptor of a breaker refuses the first attempt."""
         self.refusing(name, dependency, 1, kind=CIRCUIT_OPEN)
 
-    def hanging(self, name: str) -> asyncio.Event:
-        return self.gates.setdefault(name, asyncio.Event())
+    def hanging(self, name: str) -> threading.Event:
+        return self.gates.setdefault(name, threading.Event())
 
     @property
     def standing(self) -> list[str]:
@@ -57,8 +59,9 @@ class Yard:
 
     async def _enter(self, name: str) -> None:
         self.calls[name] += 1
-        if name in self.gates:
-            await asyncio.wait_for(self.gates[name].wait(), 30)
+        gate, deadline = self.gates.get(name), time.monotonic() + 60
+        while gate and not gate.is_set() and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)  # a worker may run it in a loop of its own
         if name in self.faults:
             fault = self.faults[name]
             raise fault()
@@ -69,11 +72,12 @@ class Yard:
         @activity.defn(name="couple")
         async def couple(call: StepCall) -> dict[str, str]:
             self.steps.append(call)
-            await self._enter(call.input)
+            name = call.input if isinstance(call.input, str) else call.input["name"]
+            await self._enter(name)
             if call.idempotency_key in self.tombs:
                 raise ApplicationError("It was undone.", type="Withdrawn", non_retryable=True)
-            self.done[call.idempotency_key] = call.input
-            return {"coupled": call.input}
+            self.done[call.idempotency_key] = name
+            return {"coupled": name}
 
         @activity.defn(name="uncouple")
         async def uncouple(call: UndoCall) -> None:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import AsyncIterator, Iterator
-from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
@@ -13,37 +11,12 @@ from temporalio.exceptions import ApplicationError
 from tests.golden import replays
 from tests.support import eventually
 from tests.workers.saga_world import Run, Yard, a_plan, final, nested, step, thrice
-from workers.activities.alerts import raise_alert
-from workers.activities.resolve import UNKNOWN_ACTIVITY, resolve_activities
+from workers.activities.resolve import UNKNOWN_ACTIVITY
 from workers.contracts import Money, Outcome, SagaState, Status, StepState
-from workers.patterns import alerts, switches
 from workers.patterns.saga_plan import INVALID_SAGA, SagaPlan
-from workers.registry import registry
 from workers.workflows.saga import SagaWorkflow
 
 pytestmark = pytest.mark.django_db(transaction=True)
-
-
-@pytest.fixture
-def halted(queue: str, worker: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
-    """A world whose activities are registered on this test's queue, which is the platform's as well."""
-    monkeypatch.setattr(switches, "PLATFORM", queue)
-    monkeypatch.setattr(alerts, "PLATFORM", queue)
-    own = (made := Yard(queue)).activities()
-    made.running = lambda: worker(
-        queue, workflows=[SagaWorkflow], activities=[*own, resolve_activities, raise_alert]
-    )
-    registry.load()
-    registry.add(queue, activities=own)
-    yield made
-    del registry.queues[queue]
-
-
-@pytest.fixture
-async def yard(halted: Yard) -> AsyncIterator[Yard]:
-    """The same, with workers that run."""
-    async with halted.running():
-        yield halted
 
 
 async def test_completes_and_tells_what_would_undo_it(client: Client, yard: Yard) -> None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from workers.contracts import Decision, Money, SagaState, SagaStatus, StepState, StepStatus
 from workers.patterns.decisions import Judgement
@@ -222,8 +222,8 @@ class Saga:
         while True:
             try:
                 return await once()
-            except (ActivityError, ApplicationError):
-                if self._ledger.unwinding:
+            except (ActivityError, ApplicationError) as error:
+                if self._ledger.unwinding or is_cancelled_exception(error):
                     raise
             entry.status.status = StepState.STUCK
             title = "A step failed for good"

@@ -94,6 +94,8 @@ class RecoveryWorkflow(RecoveryDesk):
                 queue=self._activity.queue,
             )
         except (ActivityError, ApplicationError) as error:
+            if is_cancelled_exception(error):
+                raise
             return failure_of(error)
         return None
 
