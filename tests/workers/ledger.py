@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import pytest
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from workers.activities.resolve import resolve_activities
 from workers.patterns.effects import Effect
+from workers.queues import PLATFORM
 from workers.registry import Queue, registry
 
 
@@ -44,6 +45,13 @@ def ledger() -> Ledger:
 
 
 def known(monkeypatch: pytest.MonkeyPatch, queue: str, *activities: Callable[..., Any]) -> list[Any]:
-    """Register activities for a test's queue, as an app would; returns all that its worker needs."""
+    """Register activities for a test's queue, as an app would; returns them for its worker."""
     monkeypatch.setitem(registry.queues, queue, Queue(queue, activities=activities))
-    return [*activities, resolve_activities]
+    return [*activities]
+
+
+@asynccontextmanager
+async def running(worker: Any, queue: str, workflow: type, activities: list[Any]) -> AsyncIterator[None]:
+    """Workers for the queue, and for the platform's, where names are resolved."""
+    async with worker(PLATFORM), worker(queue, workflows=[workflow], activities=activities):
+        yield

@@ -11,7 +11,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from workers.activities.batch import batch_activity
-from workers.patterns.breaker import UNAVAILABLE
+from workers.patterns.breaker import UNAVAILABLE, circuit_open
 from workers.patterns.progress_messages import Notice, Page, PageQuery
 
 
@@ -24,6 +24,7 @@ class Rows:
         self.poison: set[int] = set()
         self.stops: dict[int, asyncio.Event] = {}
         self.away = False
+        self.refused = False  # by the breaker of the shelf, as its interceptor would
         self.notices: list[Notice] = []
         self.deaf = False
         self.length = 10_000
@@ -33,6 +34,8 @@ class Rows:
         @batch_activity("import_rows")
         async def import_rows(row: int, key: str) -> None:
             self.begun[key] += 1
+            if self.refused:
+                raise circuit_open("shelf", activity.info().attempt)
             if self.away:
                 raise ApplicationError("The shelf is away.", type=UNAVAILABLE)
             if row in self.poison:

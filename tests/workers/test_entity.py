@@ -11,7 +11,7 @@ from temporalio.service import RPCError
 
 from tests.golden import replays
 from tests.support import eventually
-from tests.workers.ledger import Ledger, known, ledger  # noqa: F401 (fixture)
+from tests.workers.ledger import Ledger, known, ledger, running  # noqa: F401 (fixture)
 from workers.attributes import STAGE
 from workers.contracts import Decision, Outcome, Status, Verdict
 from workers.patterns.entity import EntityInput
@@ -30,7 +30,7 @@ class Desk:
         self._worker, self._activities = worker, activities
 
     def running(self) -> Any:
-        return self._worker(self.queue, workflows=[EventSourcedWorkflow], activities=self._activities)
+        return running(self._worker, self.queue, EventSourcedWorkflow, self._activities)
 
     async def open(self, **more: Any) -> WorkflowHandle[Any, dict[str, Any]]:
         start = EntityInput(effects=more.pop("effects", EFFECTS), **more)
@@ -121,7 +121,9 @@ async def test_events_and_effects_survive_continue_as_new(desk: Desk, ledger: Le
 
         await eventually(done)
         assert list(ledger.done) == [f"{handle.id}/e{number}" for number in range(12)], "in their order"
-        await handle.terminate()
+        last = desk.client.get_workflow_handle(handle.id)
+        await replays(desk.client, last, "entity_next", [EventSourcedWorkflow])
+        await last.terminate()
 
 
 async def client_run(desk: Desk, handle: WorkflowHandle[Any, Any]) -> str | None:

@@ -12,7 +12,7 @@ from temporalio.service import RPCError
 
 from tests.golden import replays
 from tests.support import eventually
-from tests.workers.ledger import Ledger, known, ledger  # noqa: F401 (fixture)
+from tests.workers.ledger import Ledger, known, ledger, running  # noqa: F401 (fixture)
 from workers.attributes import STAGE
 from workers.contracts import Decision, Outcome, Status, Verdict
 from workers.patterns.decisions import DecisionBook
@@ -37,7 +37,7 @@ class Post:
         self._worker, self._activities = worker, activities
 
     def running(self) -> Any:
-        return self._worker(self.queue, workflows=[EventDrivenWorkflow], activities=self._activities)
+        return running(self._worker, self.queue, EventDrivenWorkflow, self._activities)
 
     async def start(
         self, *, first: dict[str, Any] | None = None, **more: Any
@@ -121,6 +121,7 @@ async def test_it_ends_when_no_event_comes(post: Post) -> None:
         result = await handle.result()
         assert (result.reason, result.events) == ("inactivity", 0)
         assert (await handle.query("get_status", result_type=Status)).status == "inactivity"
+    await replays(post.client, handle, "event_driven_inactivity", [EventDrivenWorkflow])
 
 
 @pytest.mark.parametrize(("seconds", "reason"), [(-1, "cancelled"), (1, "inactivity")])
@@ -177,7 +178,8 @@ async def test_a_failed_action_is_told_and_many_events_take_several_runs(
             await handle.signal("workflow_event", event(f"e{number}", "paid" if number == 3 else "sent"))
         await handle.signal("workflow_event", event("end", "completed"))
         result = await handle.result()
-        run = (await post.client.get_workflow_handle(handle.id).describe()).run_id
-    assert run != handle.first_execution_run_id
+    last = post.client.get_workflow_handle(handle.id)
+    assert (await last.describe()).run_id != handle.first_execution_run_id
+    await replays(post.client, last, "event_driven_next", [EventDrivenWorkflow])
     assert (result.events, result.followed, len(ledger.done)) == (21, 19, 19)
     assert result.failed == ["e3: Declined: Not with us."]

@@ -9,7 +9,7 @@ import pytest
 from temporalio.client import Client
 
 from tests.examples import loyalty, parcel, statements
-from tests.workers.ledger import known
+from tests.workers.ledger import known, running
 from workers.contracts import Decision
 from workers.workflows.event_driven import EventDrivenWorkflow
 from workers.workflows.long_running import LongRunningWorkflow
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.django_db(transaction=True)  # names resolve by a table
 async def test_a_loyalty_card(client: Client, queue: str, worker: Any, monkeypatch: Any) -> None:
     loyalty.SENT.clear()
     activities = known(monkeypatch, queue, loyalty.send_gift)
-    async with worker(queue, workflows=[loyalty.LoyaltyCard], activities=activities):
+    async with running(worker, queue, loyalty.LoyaltyCard, activities):
         handle = await client.start_workflow(
             loyalty.LoyaltyCard.run, loyalty.START, id=f"card-{uuid.uuid4().hex}", task_queue=queue
         )
@@ -40,7 +40,7 @@ async def test_a_loyalty_card(client: Client, queue: str, worker: Any, monkeypat
 async def test_a_parcel(client: Client, queue: str, worker: Any, monkeypatch: Any) -> None:
     parcel.TOLD.clear()
     activities = known(monkeypatch, queue, parcel.tell_customer)
-    async with worker(queue, workflows=[EventDrivenWorkflow], activities=activities):
+    async with running(worker, queue, EventDrivenWorkflow, activities):
         handle = await client.start_workflow(
             EventDrivenWorkflow.run, parcel.PARCEL, id=f"parcel-{uuid.uuid4().hex}", task_queue=queue
         )
@@ -58,7 +58,7 @@ async def test_statements(client: Client, queue: str, worker: Any, monkeypatch: 
     activities = known(
         monkeypatch, queue, statements.read_accounts, statements.send_statement, statements.tell_finance
     )
-    async with worker(queue, workflows=[LongRunningWorkflow], activities=activities):
+    async with running(worker, queue, LongRunningWorkflow, activities):
         for _ in range(2):  # started again, each statement still leaves once
             result = await client.execute_workflow(
                 LongRunningWorkflow.run,

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import uuid
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,11 +14,12 @@ from temporalio.exceptions import ApplicationError
 
 from tests.golden import replays
 from tests.support import eventually
-from tests.workers.ledger import known
+from tests.workers.ledger import known, running
 from tests.workers.rows import Rows
-from workers.attributes import STAGE
-from workers.contracts import Decision, Outcome, Progress, Status, Verdict
+from workers.attributes import STAGE, WAITING_FOR
+from workers.contracts import Decision, Outcome, Progress, Resume, Status, Verdict
 from workers.patterns.progress_messages import LongRunningInput, LongRunningResult
+from workers.registry import Queue, registry
 from workers.workflows.long_running import LongRunningWorkflow
 
 pytestmark = pytest.mark.django_db(transaction=True)  # names resolve by a table too
@@ -31,7 +34,7 @@ class Yard:
         self._activities = known(monkeypatch, queue, *self.rows.activities())
 
     def running(self) -> Any:
-        return self._worker(self.queue, workflows=[LongRunningWorkflow], activities=self._activities)
+        return running(self._worker, self.queue, LongRunningWorkflow, self._activities)
 
     async def start(self, **more: Any) -> WorkflowHandle[Any, LongRunningResult]:
         start = LongRunningInput(activity="import_rows", key="rows", **more)
@@ -105,6 +108,7 @@ async def test_pause_and_unpause_each_once(yard: Yard) -> None:
         assert (await handle.describe()).typed_search_attributes.get(STAGE) == "paused"
         assert (await decide(handle, "unpause", "bob")).outcome == Outcome.APPLIED
         assert (await handle.result()).done == 30
+    await replays(yard.client, handle, "long_running_paused", [LongRunningWorkflow])
 
 
 async def test_cancel_ends_after_the_batch_even_while_paused(yard: Yard) -> None:
@@ -161,6 +165,30 @@ async def test_an_outage_is_no_failure_of_the_items(yard: Yard) -> None:
     assert (result.done, result.failed, yard.rows.begun["rows/1"]) == (20, 0, 1)
 
 
+@pytest.mark.parametrize("how", ["resume", "cancel"])
+async def test_a_breaker_holds_it_until_it_is_resumed_or_cancelled(yard: Yard, how: str) -> None:
+    yard.rows.refused = True
+    async with yard.running():
+        handle = await yard.start(total=20, retry_seconds=600)
+
+        async def held() -> bool:
+            return (await handle.describe()).typed_search_attributes.get(WAITING_FOR) == "breaker:shelf"
+
+        await eventually(held)
+        status = await handle.query("get_status", result_type=Status)
+        assert (status.waiting_for, "shelf works again" in status.summary) == ("breaker:shelf", True)
+        yard.rows.refused = False
+        if how == "resume":
+            await handle.signal("resume", Resume(dependency="shelf"))
+        else:
+            await decide(handle, "cancel")
+        result = await handle.result()
+        described = await handle.describe()
+        await replays(yard.client, handle, f"long_running_held_{how}", [LongRunningWorkflow])
+    assert (result.done, result.failed) == ((20, 0) if how == "resume" else (0, 0))
+    assert described.typed_search_attributes.get(WAITING_FOR) is None
+
+
 async def test_pages_notices_at_checkpoints_and_continue_as_new(yard: Yard) -> None:
     yard.rows.length, yard.rows.poison = 230, {60}
     async with yard.running():
@@ -174,8 +202,9 @@ async def test_pages_notices_at_checkpoints_and_continue_as_new(yard: Yard) -> N
             most_events=60,
         )
         result = await handle.result()
-        runs = (await yard.client.get_workflow_handle(handle.id).describe()).run_id
-    assert runs != handle.first_execution_run_id, "it went through several runs"
+    last = yard.client.get_workflow_handle(handle.id)
+    assert (await last.describe()).run_id != handle.first_execution_run_id, "it went through several runs"
+    await replays(yard.client, last, "long_running_next", [LongRunningWorkflow])
     assert (result.total, result.done, result.failed) == (200, 199, 1)
     assert min(yard.rows.begun, key=lambda key: int(key[5:])) == "rows/30"
     assert set(yard.rows.begun.values()) == {1}
@@ -194,6 +223,36 @@ async def test_nobody_listening_and_an_empty_list_stop_nothing(yard: Yard) -> No
         assert (result.done, result.failed_items[0].index) == (2, 1)
         assert result.failed_items[0].error.startswith("Unreadable")
         assert (await none.result()).outcome == "completed"
+
+
+@pytest.mark.slow
+async def test_after_a_kill_only_what_no_heartbeat_told_runs_again(
+    server: str, yard: Yard, worker: Any, monkeypatch: Any, tmp_path: Path
+) -> None:
+    shed = f"{yard.queue}-shed"  # the activities' own, so that the workflow's worker lives
+    monkeypatch.setitem(registry.queues, shed, Queue(shed, activities=[yard.rows.activities()[0]]))
+    monkeypatch.delitem(registry.queues, yard.queue)
+    told = tmp_path / "rows"
+    told.touch()
+    doomed = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "tests.workers.doomed", shed, str(told), stdin=asyncio.subprocess.DEVNULL
+    )
+    try:
+        async with yard.running():
+            handle = await yard.start(total=20, heartbeat_seconds=1)
+            await eventually(lambda: "begun rows/8\n" in told.read_text())
+            doomed.kill()
+            await doomed.wait()
+            async with worker(shed, activities=[yard.rows.activities()[0]]):
+                assert (await handle.result()).done == 20
+    finally:
+        if doomed.returncode is None:
+            doomed.kill()
+    before = {line.split()[1] for line in told.read_text().splitlines() if line.startswith("done")}
+    again = {key for key in before if yard.rows.begun[key]}
+    assert before | set(yard.rows.done) == {f"rows/{n}" for n in range(20)}
+    assert "rows/0" in before - again
+    assert again == {f"rows/{n}" for n in range(8 - len(again), 8)}, "only the last ones, in a row"
 
 
 @pytest.mark.slow

@@ -67,11 +67,13 @@ async def in_batches(
     seconds: float = 300,
     heartbeat_seconds: float = 10,
     attempts: int = 10,
+    queue: str = "",
 ) -> BatchResult:
     """Run a batch activity over all items, `limit` batches at once, and merge the results in order.
 
     Of a batch that failed as a whole every item has its error. `key`: default the first run id of the chain.
-    `seconds`: one try of one batch; it goes on where the last try stopped.
+    `seconds`: one try of one batch; it goes on where the last try stopped. `heartbeat_seconds`: longer than
+    one item takes. `queue`: whose workers run it, default the workflow's own.
     """
 
     def call(batch: Batch) -> Awaitable[BatchResult]:
@@ -79,6 +81,7 @@ async def in_batches(
             activity,  # type: ignore[arg-type] # by name or by function
             batch,
             result_type=BatchResult,
+            task_queue=queue or None,
             summary=f"items {batch.first + 1} to {batch.first + len(batch.items)}",
             start_to_close_timeout=timedelta(seconds=seconds),
             heartbeat_timeout=timedelta(seconds=heartbeat_seconds),

@@ -15,8 +15,9 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, is_cancelled_exception
 
-from workers.activities.resolve import Names, Resolved
+from workers.activities.resolve import Resolved
 from workers.patterns.events import Recorded
+from workers.patterns.switches import activities_of_run
 
 
 class Effect(BaseModel):
@@ -31,18 +32,9 @@ class Effect(BaseModel):
 
 
 async def resolve(names: Iterable[str]) -> dict[str, Resolved]:
-    """Asked name -> what to call. Raises ActivityError for a name that nobody registered."""
+    """Asked name -> what to call; "" is nobody. Raises ActivityError for a name that nobody registered."""
     wanted = sorted({name for name in names if name})
-    if not wanted:
-        return {}
-    found: dict[str, Resolved] = await workflow.execute_activity(
-        "resolve_activities",
-        Names(names=wanted),
-        result_type=dict[str, Resolved],
-        summary="find activities",
-        start_to_close_timeout=timedelta(seconds=10),
-    )
-    return found
+    return await activities_of_run(*wanted) if wanted else {}
 
 
 async def perform(
@@ -68,7 +60,7 @@ async def perform(
     )
     running = workflow.start_activity(
         target.name,
-        effect,
+        args=[effect] if target.takes_input else [],
         task_queue=target.queue,
         summary=f"{effect.type} {event.event_id}"[:200],
         start_to_close_timeout=timedelta(seconds=seconds),

@@ -36,8 +36,8 @@ class Calls:
         self._page: list[Any] = []
         self._page_first = 0
 
-    async def items(self, indices: range, total: int) -> list[Any]:
-        """The items of these indices. Empty: the pages have no more."""
+    async def items(self, indices: range, total: int) -> list[Any] | None:
+        """The items of these indices; empty: the pages have no more. None: stopped while held."""
         start = self._start
         if start.items:
             return start.items[indices.start : indices.stop]
@@ -47,29 +47,32 @@ class Calls:
             limit = min(max(start.checkpoint_every, start.batch_size), total - indices.start)
             query = PageQuery(reference=start.reference, first=indices.start, limit=limit)
             label = f"read items {indices.start + 1} to {indices.start + limit}"
-            self._page = (await self._call(start.pages, query, Page, label)).items[:limit]
-            self._page_first = indices.start
+            page = await self._held(lambda: self._call(start.pages, query, Page, label))
+            if page is None:
+                return None
+            self._page, self._page_first = page.items[:limit], indices.start
         offset = indices.start - self._page_first
         return self._page[offset : offset + len(indices)]
 
     async def run(self, batch: Batch) -> BatchResult | None:
         """A result for every item. None: stopped while a breaker held it."""
-        lease = ""
-        while True:
-            try:
-                return complete(batch, await self._batch(batch, lease))
-            except ActivityError as error:
-                if is_cancelled_exception(error):
-                    raise
-                dependency = _refused_by(error)
-                if not dependency:
-                    return complete(batch, None, reason(error))
-            held = asyncio.create_task(self._holds.wait(dependency))
-            await workflow.wait_condition(lambda held=held: held.done() or self._stopped())  # type: ignore[misc]
-            if not held.done():
-                held.cancel()
-                return None
-            lease = held.result()
+        label = f"items {batch.first + 1} to {batch.first + len(batch.items)}"
+        try:
+            answer = await self._held(
+                lambda: self._call(
+                    self._start.activity,
+                    batch,
+                    BatchResult,
+                    label,
+                    attempts=self._start.batch_attempts,
+                    heartbeat=timedelta(seconds=self._start.heartbeat_seconds),
+                )
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            return complete(batch, None, reason(error))
+        return complete(batch, answer) if answer else None
 
     async def tell(self, notice: Notice) -> bool:
         """Tell somebody. False: it could not be told, which must stop nothing."""
@@ -83,21 +86,29 @@ class Calls:
             return False
         return True
 
-    async def _batch(self, batch: Batch, lease: str) -> BatchResult:
-        token = current_lease.set(lease)
-        try:
-            return await self._call(
-                self._start.activity,
-                batch,
-                BatchResult,
-                f"items {batch.first + 1} to {batch.first + len(batch.items)}",
-                attempts=self._start.batch_attempts,
-                heartbeat=timedelta(seconds=self._start.heartbeat_seconds),
-            )
-        finally:
-            current_lease.reset(token)
+    async def _held(self, call: Callable[[], workflow.ActivityHandle[R]]) -> R | None:
+        """Call until no breaker refuses, waiting in between. None: stopped meanwhile."""
+        lease = ""
+        while True:
+            token = current_lease.set(lease)
+            try:
+                running = call()
+            finally:
+                current_lease.reset(token)
+            try:
+                return await running
+            except ActivityError as error:
+                dependency = _refused_by(error)
+                if not dependency:
+                    raise
+            held = asyncio.create_task(self._holds.wait(dependency))
+            await workflow.wait_condition(lambda held=held: held.done() or self._stopped())  # type: ignore[misc]
+            if not held.done():
+                held.cancel()
+                return None
+            lease = held.result()
 
-    async def _call(
+    def _call(
         self,
         name: str,
         argument: Any,
@@ -106,11 +117,11 @@ class Calls:
         *,
         attempts: int = 0,
         heartbeat: timedelta | None = None,
-    ) -> R:
+    ) -> workflow.ActivityHandle[R]:
         target = self._targets[name]
-        answer: R = await workflow.execute_activity(
+        running: workflow.ActivityHandle[R] = workflow.start_activity(
             target.name,
-            argument,
+            args=[argument] if target.takes_input else [],
             result_type=result,
             task_queue=target.queue,
             summary=label,
@@ -118,7 +129,7 @@ class Calls:
             heartbeat_timeout=heartbeat,
             retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=attempts),
         )
-        return answer
+        return running
 
 
 def _refused_by(error: ActivityError) -> str:

@@ -61,6 +61,8 @@ class LongRunningWorkflow:
         book, start = self._book, self._start
         indices = book.next_batch(start.batch_size, start.checkpoint_every)
         items = await calls.items(indices, book.total)
+        if items is None:
+            return
         if not items:
             book.end_at_position()
             return
