@@ -69,8 +69,9 @@ class _Outbound(WorkflowOutboundInterceptor):
             raise _about(error, f"activity {input.activity}") from None
 
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:
+        # Its worker is the workflow's own, whose task fails already when the key is missing.
         try:
-            return _taken_back(super().start_local_activity(input))
+            return super().start_local_activity(input)
         except PayloadRefused as error:
             raise _about(error, f"activity {input.activity}") from None
 
@@ -103,16 +104,13 @@ def _taken_back(handle: H) -> H:
 
     def resolve_failure(error: BaseException) -> None:
         nonlocal pauses
-        reason = unreadable(error)
-        if reason is None or not inside._started or handle.done():
+        if unreadable(error) is None or not inside._started or handle.done():
             fail(error)
             return
         seconds = min(2**pauses, LONGEST_PAUSE)
         pauses += 1
-        workflow.logger.warning("%s again in %d s: %s", inside._input.activity, seconds, reason.message)
         backoff = DoBackoff(attempt=1)
         backoff.backoff_duration.FromTimedelta(timedelta(seconds=seconds))
-        backoff.original_schedule_time.FromDatetime(workflow.now())
         inside._resolve_backoff(backoff)
 
     inside._resolve_failure = resolve_failure
