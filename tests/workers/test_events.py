@@ -103,6 +103,32 @@ def test_what_is_no_event_is_refused_and_says_why(body: object, said: str) -> No
     assert said in view["refused"][0]["detail"]
 
 
+class Said(Event):
+    anything: Any = None
+
+
+TALK = Aggregate(Account)
+TALK.on("said", Said)(lambda state, event: state)
+
+
+UNFIT = {"bytes": b"\xff", "object": object(), "half a character": "\ud800"}
+
+
+@pytest.mark.parametrize("anything", UNFIT.values(), ids=UNFIT)
+def test_what_cannot_be_carried_on_is_refused_at_once(anything: object) -> None:
+    store = EventStore(TALK)
+    assert store.take("said", {"event_id": "e1", "anything": anything}, NOW) is None
+    assert store.verdict("e1").detail == "The body has no JSON form."
+    assert store.log().model_dump_json()
+
+
+@pytest.mark.parametrize("at", ["0001-01-01T00:00:00+23:59", "9999-12-31T23:59:59-23:59", "2026-01-01", 5])
+def test_any_time_can_be_compared(at: object) -> None:
+    store = EventStore(TALK)
+    assert store.take("said", {"event_id": "e1", "at": at}, NOW)
+    assert store.verdict("e1").at is not None
+
+
 def test_a_refused_event_may_be_sent_again_when_its_time_has_come() -> None:
     store = EventStore(ACCOUNT)
     assert not taken(store, "process_payment", order("pay"))
@@ -115,27 +141,17 @@ def test_a_refused_event_may_be_sent_again_when_its_time_has_come() -> None:
 
 
 def test_a_body_too_large_to_be_carried_is_refused() -> None:
-    class Said(Event):
-        text: str = ""
-
-    talk = Aggregate(Account)
-    talk.on("said", Said)(lambda state, event: state)
-    store = EventStore(talk)
-    assert store.take("said", {"event_id": "e1", "text": "x" * LARGEST_BODY}, NOW) is None
+    store = EventStore(TALK)
+    assert store.take("said", {"event_id": "e1", "anything": "x" * LARGEST_BODY}, NOW) is None
     assert "characters" in store.verdict("e1").detail
-    assert store.take("said", {"event_id": "e1", "text": "x"}, NOW)
+    assert store.take("said", {"event_id": "e1", "anything": "x"}, NOW)
 
 
 def test_events_that_await_effects_push_back_before_they_outgrow_one_payload() -> None:
-    class Said(Event):
-        text: str = ""
-
-    talk = Aggregate(Account)
-    talk.on("said", Said)(lambda state, event: state)
-    store = EventStore(talk)
+    store = EventStore(TALK)
     body = "x" * (LARGEST_BODY - 200)
     for number in range(80):
-        store.take("said", {"event_id": f"e{number}", "text": body}, NOW, effect=lambda event: True)
+        store.take("said", {"event_id": f"e{number}", "anything": body}, NOW, effect=lambda event: True)
     assert len(store.log().model_dump_json()) < 1_500_000
     assert "later" in store.verdict("e79").detail
     store.settle(store.pending[0])

@@ -14,7 +14,7 @@ MOST_OPEN = 500
 class Amount(Money):
     """Money that moves: more than nothing, in a currency."""
 
-    minor: int = Field(gt=0)
+    minor: int = Field(gt=0, le=10**15)
     currency: str = Field(pattern=r"^[A-Z]{3}$")
 
 

@@ -103,30 +103,25 @@ class EventStore(Generic[S]):
         known = claimed[:200] if isinstance(claimed, str) else ""
         try:
             event = self._aggregate.read(type, fields)
+            recorded = self._record(event, type, now)
+            size = len(recorded.model_dump_json())
         except ValidationError as error:
             return self._refused(known, type, f"The body is not a {type}: {_sentence(error)}", now)
+        except ValueError:  # it could be read, but not be carried on: bytes that are no text, for example
+            return self._refused(known, type, "The body has no JSON form.", now)
         if event.event_id in self._log.memory.seen:
             return None
-        at = min(_aware(event.at or now), now)
-        dumped = event.model_dump(mode="json", exclude={"event_id", "at"}, exclude_none=True, by_alias=True)
-        recorded = Recorded(
-            version=self.version + 1,
-            event_id=event.event_id,
-            type=type,
-            at=at,
-            body={**dumped, "event_id": event.event_id, "at": at.isoformat()},
-        )
-        problem = objection(at) or self._objection(recorded)
+        problem = objection(recorded.at) or self._objection(recorded, size)
         if problem:
             return self._refused(known, type, problem, now)
-        return self._append(recorded, effect(event), now)
+        return self._append(recorded, size if effect(event) else 0, now)
 
     def settle(self, event: Recorded, error: str = "", now: datetime | None = None) -> None:
         """The effect of a pending event is done, or it failed for good with `error`."""
         if event not in self._log.pending:
             return
         self._log.pending.remove(event)
-        self._log.waiting_size -= _size(event)
+        self._log.waiting_size -= len(event.model_dump_json())
         if error:
             note = Note(event_id=event.event_id, type=event.type, detail=error[:500], at=now)
             self._log.failed_effects = [*self._log.failed_effects, note][-KEPT:]
@@ -169,8 +164,14 @@ class EventStore(Generic[S]):
             "failed_effects": [note.model_dump(mode="json") for note in log.failed_effects],
         }
 
-    def _objection(self, event: Recorded) -> str:
-        if _size(event) > LARGEST_BODY:
+    def _record(self, event: Event, type: str, now: datetime) -> Recorded:  # noqa: A002
+        at = min(_aware(event.at or now), now)
+        body = event.model_dump(mode="json", exclude={"at"}, exclude_none=True, by_alias=True)
+        body["at"] = at.isoformat()
+        return Recorded(version=self.version + 1, event_id=event.event_id, type=type, at=at, body=body)
+
+    def _objection(self, event: Recorded, size: int) -> str:
+        if size > LARGEST_BODY:
             return f"The body has more than {LARGEST_BODY:,} characters."
         if self._log.waiting_size > MOST_PENDING:
             return "Too many events await their effects; send it again later."
@@ -178,16 +179,17 @@ class EventStore(Generic[S]):
             return "It is older than what is remembered, so it may be a repeat."
         return ""
 
-    def _append(self, event: Recorded, effect: bool, now: datetime) -> Recorded | None:
+    def _append(self, event: Recorded, waiting: int, now: datetime) -> Recorded | None:
+        """`waiting`: its size when an effect follows, else 0."""
         try:
             self.state = self._aggregate.apply(self.state, event)
         except Refused as error:
             return self._refused(event.event_id, event.type, str(error), now)
         self._log.memory.add(event.event_id, event.at)
         self._log.tail.append(event)
-        if effect:
+        if waiting:
             self._log.pending.append(event)
-            self._log.waiting_size += _size(event)
+            self._log.waiting_size += waiting
         if len(self._log.tail) >= SNAPSHOT_EVERY:
             self.snapshot()
         return event
@@ -197,10 +199,6 @@ class EventStore(Generic[S]):
         self._log.refused = [*self._log.refused, note][-KEPT:]
         self._log.refusals += 1
         return None
-
-
-def _size(event: Recorded) -> int:
-    return len(str(event.body))
 
 
 def _aware(at: datetime) -> datetime:
