@@ -23,7 +23,7 @@ from workers.workflows.saga import SagaWorkflow
 
 registry.add(BREAKERS, entities=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
 registry.add(PLATFORM, activities=[raise_alert, resolve_activities])
-registry.add(PLATFORM, workflows=[ApprovalWorkflow], activities=[run_transaction])
+registry.add(PLATFORM, entities=[ApprovalWorkflow], activities=[run_transaction])
 registry.add(PLATFORM, activities=[resolve_flags])
 registry.add(DYNAMIC, workflows=[DynamicWorkflow, NamedByTypeWorkflow], activities=[refuse_unknown])
 registry.add(PLATFORM, workflows=[SagaWorkflow, RecoveryWorkflow], activities=[resolve_workflows])

@@ -143,7 +143,7 @@ class Approval:
         if not self.decided:
             approve = self._status.on_timeout == "approve"
             state = ApprovalState.APPROVED if approve else ApprovalState.EXPIRED
-            self._end(state, [], self.deadline, "Nobody decided before the deadline.")
+            self._end(state, [], self.deadline, "It was not decided before the deadline.")
 
     def withdraw(self, *, by: str = "", reason: str = "", at: datetime | None = None) -> None:
         """The question is off the table, for example because the order was cancelled."""
