@@ -137,6 +137,13 @@ async def _breaker() -> list[Any]:
         return await breaker.measure(client)
 
 
+async def _throughput(state: str, rounds: int, count: int) -> list[Any]:
+    from bench import throughput
+
+    async with _temporal():
+        return await throughput.measure(Path(state), rounds, count) + await throughput.ready(3)
+
+
 async def main(options: argparse.Namespace, state: str) -> int:
     """Measure, print, write; 1 when a target is missed."""
     from bench.results import table, write
@@ -148,6 +155,8 @@ async def main(options: argparse.Namespace, state: str) -> int:
         rows += await _orders(state, options.rounds)
     if options.only in (None, "breaker"):
         rows += await _breaker()
+    if options.only in (None, "throughput"):
+        rows += await _throughput(state, options.rounds, options.orders)
     print(table(rows))
     if not options.only:
         write(rows)
@@ -158,8 +167,11 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--workflows", type=int, default=10_000)
     parser.add_argument("--rounds", type=int, default=7)
+    parser.add_argument("--orders", type=int, default=100, help="orders in each round of the throughput")
     parser.add_argument(
-        "--only", choices=("lists", "orders", "breaker"), help="print one of them, write nothing"
+        "--only",
+        choices=("lists", "orders", "breaker", "throughput"),
+        help="print one of them, write nothing",
     )
     with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as folder:
         _set_up(folder)

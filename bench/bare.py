@@ -11,17 +11,16 @@ from temporalio.common import RetryPolicy
 with workflow.unsafe.imports_passed_through():
     from orders.messages import EffectResult, OrderInput, StepInput, Validated
 
-QUEUE = "bench-bare"
+BARE, HOUSED, SEALED = "bench-bare", "bench-housed", "bench-sealed"
+"""The queues: of the bare SDK, of ours, and of ours with encryption and audit."""
 _LIMIT = timedelta(seconds=10)
 _RETRY = RetryPolicy(initial_interval=timedelta(seconds=0.5), maximum_interval=timedelta(seconds=10))
 
 
-@workflow.defn(name="BareOrder")
-class BareOrder:
+class _Delivery:
     """Validate, reserve, charge, ship, then both notifications side by side."""
 
-    @workflow.run
-    async def run(self, order: OrderInput) -> None:
+    async def deliver(self, order: OrderInput) -> None:
         await workflow.execute_activity(
             "validate_order", order, result_type=Validated, start_to_close_timeout=_LIMIT, retry_policy=_RETRY
         )
@@ -36,3 +35,24 @@ class BareOrder:
         return await workflow.execute_activity(
             name, step, result_type=EffectResult, start_to_close_timeout=_LIMIT, retry_policy=_RETRY
         )
+
+
+@workflow.defn(name="BareOrder")
+class BareOrder(_Delivery):
+    @workflow.run
+    async def run(self, order: OrderInput) -> None:
+        await self.deliver(order)
+
+
+@workflow.defn(name="HousedOrder")
+class HousedOrder(_Delivery):
+    @workflow.run
+    async def run(self, order: OrderInput) -> None:
+        await self.deliver(order)
+
+
+@workflow.defn(name="SealedOrder")
+class SealedOrder(_Delivery):
+    @workflow.run
+    async def run(self, order: OrderInput) -> None:
+        await self.deliver(order)

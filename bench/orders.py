@@ -16,7 +16,7 @@ import uvicorn
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from bench.bare import QUEUE, BareOrder
+from bench.bare import BARE, BareOrder
 from bench.results import Row, at_most, told
 from bench.settings import point
 from orders.activities import ALL
@@ -51,7 +51,7 @@ def sandbox(folder: Path) -> Iterator[None]:
             thread.join(10)
 
 
-def _order() -> OrderInput:
+def new_order() -> OrderInput:
     number = uuid.uuid4().hex[:12]
     lines = [OrderLine(sku="KETTLE", quantity=2, unit_minor=1500)]
     return OrderInput(
@@ -60,7 +60,7 @@ def _order() -> OrderInput:
 
 
 async def _ours(client: Client) -> float:
-    order, began = _order(), time.perf_counter()
+    order, began = new_order(), time.perf_counter()
     handle = await launch(OrderWorkflow, order, client=client)
     result = await handle.result()
     assert result["stage"] == "delivered", result
@@ -68,8 +68,8 @@ async def _ours(client: Client) -> float:
 
 
 async def _bare(client: Client) -> float:
-    order, began = _order(), time.perf_counter()
-    await client.execute_workflow(BareOrder.run, order, id=f"bare-{order.order_id}", task_queue=QUEUE)
+    order, began = new_order(), time.perf_counter()
+    await client.execute_workflow(BareOrder.run, order, id=f"bare-{order.order_id}", task_queue=BARE)
     return time.perf_counter() - began
 
 
@@ -81,7 +81,7 @@ async def measure(client: Client, folder: Path, rounds: int) -> list[Row]:
         ways = [
             (q.name, q.workflows, q.activities, worker_interceptors(client)) for q in registry.queues.values()
         ]
-        for queue, workflows, activities, interceptors in [*ways, (QUEUE, (BareOrder,), ALL, [])]:
+        for queue, workflows, activities, interceptors in [*ways, (BARE, (BareOrder,), ALL, [])]:
             worker = Worker(
                 client,
                 task_queue=queue,
