@@ -11,7 +11,7 @@ import re
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property
 from typing import Any
 
 from pydantic_core import from_json, to_json
@@ -23,17 +23,6 @@ from workers.payloads.redaction import MASK, SENSITIVE, normal, normals
 from workers.payloads.tags import STAND_INS
 
 Keep = Callable[[Any], str]
-
-
-@lru_cache(maxsize=64)
-def _finder(sensitive: tuple[str, ...]) -> re.Pattern[bytes]:
-    """Finds a sensitive key of compact JSON, the way `normal` compares names, unless its value hides already.
-
-    A quote inside of a string is escaped, so what this finds is a key.
-    """
-    spelled = "|".join('[^a-z0-9"]*'.join(re.escape(c) for c in name) for name in sorted(normals(sensitive)))
-    hides = "|".join(["null\\b", *(re.escape(f'"{word}') for word in STAND_INS)])
-    return re.compile(f'"[^a-z0-9"]*(?:{spelled})[^a-z0-9"]*":(?!{hides})'.encode(), re.IGNORECASE)
 
 
 def _place() -> str:
@@ -57,10 +46,21 @@ class Policy:
     apart: int = sys.maxsize
     keep: Keep | None = None
 
+    @cached_property
+    def _sensitive_key(self) -> re.Pattern[bytes]:
+        """A sensitive key of compact JSON, by the rule of `normal`, unless its value hides already.
+
+        A quote inside of a string is escaped, so what this finds is a key.
+        """
+        hidden = sorted(normals((*SENSITIVE, *self.redacted_fields)))
+        spelled = "|".join('[^a-z0-9"]*'.join(map(re.escape, name)) for name in hidden)
+        hides = "|".join(["null\\b", *(re.escape(f'"{word}') for word in STAND_INS)])
+        return re.compile(f'"[^a-z0-9"]*(?:{spelled})[^a-z0-9"]*":(?!{hides})'.encode(), re.IGNORECASE)
+
     def sensitive(self, data: bytes) -> bool:
         if self.secrets == "allow":
             return False
-        return _finder((*SENSITIVE, *self.redacted_fields)).search(data) is not None
+        return self._sensitive_key.search(data) is not None
 
     def cleared(self, data: bytes) -> bytes:
         """JSON that may go out in place of `data`, which is sensitive. Raises SensitiveField."""

@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import base64
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache
+from functools import lru_cache, partial
 from math import isfinite
 from types import NoneType
 from typing import Any, TypeVar, cast, get_type_hints
@@ -118,33 +118,49 @@ def spec_of(value: Any) -> Spec | None:
         return "float" if kind is float and not isfinite(value) else None
     if kind in _names:
         return _names[kind]
-    if isinstance(value, Mapping):
-        return _inside((name, value[name]) for name in value)
-    if kind in _ITEMS or isinstance(value, (list, tuple)):
-        tag = _ITEMS[kind] if kind in _ITEMS else ("tuple" if isinstance(value, tuple) else None)
-        inside = _of_items(value)
-        return inside if tag is None else [tag, inside] if inside else tag
-    if isinstance(value, RootModel):
-        return spec_of(value.root)
-    if isinstance(value, BaseModel) or dataclasses.is_dataclass(value):
-        extra = getattr(value, "__pydantic_extra__", None) or {}
-        untyped = _untyped(cast(Any, kind))
-        return _inside([*((alias, getattr(value, name, None)) for name, alias in untyped), *extra.items()])
-    return None
+    look = _look_into(cast(Any, kind))
+    return look(value) if look else None
 
 
-def _inside(pairs: Any) -> Spec | None:
-    found = {}
-    for name, item in pairs:
-        spec = None if type(item) in _PLAIN and type(item) is not float else spec_of(item)
-        if spec is not None:
-            found[str(name)] = spec
-    return found or None
+@lru_cache(maxsize=1024)
+def _look_into(kind: Any) -> Callable[[Any], Spec | None] | None:
+    """How values of a type are looked through; None for most models, as their types say everything."""
+    if issubclass(kind, Mapping):
+        return lambda value: _inside(value.items())
+    if kind in _ITEMS or issubclass(kind, (list, tuple)):
+        return partial(_container, _ITEMS.get(kind, "tuple" if issubclass(kind, tuple) else None))
+    if issubclass(kind, RootModel):
+        return lambda value: spec_of(value.root)
+    if not issubclass(kind, BaseModel) and not dataclasses.is_dataclass(kind):
+        return None
+    untyped, extra = _untyped(kind), getattr(kind, "model_config", {}).get("extra") == "allow"
+    return partial(_fields, untyped) if untyped or extra else None
 
 
-def _of_items(items: Any) -> Spec | None:
+def _container(tag: str | None, value: Any) -> Spec | None:
+    inside = _of_items(value)
+    return inside if tag is None else [tag, inside] if inside else tag
+
+
+def _fields(untyped: tuple[tuple[str, str], ...], value: Any) -> Spec | None:
+    extra = getattr(value, "__pydantic_extra__", None) or {}
+    return _inside([*((alias, getattr(value, name, None)) for name, alias in untyped), *extra.items()])
+
+
+def _all_plain(items: Iterable[Any]) -> bool:
+    """At the speed of C, as nearly everything is."""
     kinds = set(map(type, items))
-    if kinds <= _PLAIN and (float not in kinds or (kinds == {float} and all(map(isfinite, items)))):
+    return kinds <= _PLAIN and float not in kinds
+
+
+def _inside(pairs: Collection[tuple[Any, Any]]) -> Spec | None:
+    if _all_plain(item for _, item in pairs):
+        return None
+    return {str(name): spec for name, item in pairs if (spec := spec_of(item)) is not None} or None
+
+
+def _of_items(items: Collection[Any]) -> Spec | None:
+    if _all_plain(items) or (set(map(type, items)) == {float} and all(map(isfinite, items))):
         return None
     specs = [spec_of(item) for item in items]
     if specs[0] is not None and all(spec == specs[0] for spec in specs):
