@@ -38,6 +38,7 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
+from workers import metrics
 from workers.attributes import ENVIRONMENT_ID, TENANT_ID
 from workers.tenants import PLATFORM_TENANT, disagreement, refused, tenant_of
 
@@ -191,6 +192,8 @@ class _Inbound(WorkflowInboundInterceptor):
         # The list is this process's: a run that another process has let in goes on everywhere.
         allowed = frozenset[str]() if workflow.unsafe.is_replaying() else self.allowed
         if problem := disagreement(run.header, run.attribute, run.id, allowed):
+            if not workflow.unsafe.is_replaying():
+                metrics.count("tenant_refusals", kind="workflow")
             raise refused(problem)
         return await super().execute_workflow(input)
 
@@ -198,6 +201,8 @@ class _Inbound(WorkflowInboundInterceptor):
         """Only other workflows send a header. The platform's own runs serve all tenants."""
         theirs, ours = header_text(input.headers, TENANT_HEADER), self.run().tenant
         if theirs and ours and theirs != ours and PLATFORM_TENANT not in (theirs, ours):
+            if not workflow.unsafe.is_replaying():
+                metrics.count("tenant_refusals", kind="signal")
             workflow.logger.warning("Refused the signal %s: it comes from tenant %s.", input.signal, theirs)
             return
         await super().handle_signal(input)
