@@ -55,7 +55,7 @@ async def test_forced_open_refuses_all_and_ends_with_a_probe(service: Service) -
         assert (await act(shared, "release", actor="bob")).outcome == "applied"
         assert await caller.result() == "done"
         assert (await reaches(shared, "CLOSED")).forced is None
-        await replays(service.client, shared, "breaker_forced", [BreakerWorkflow])
+        await replays(service.client, shared, "breaker-forced", [BreakerWorkflow])
 
 
 async def test_forced_closed_admits_whatever_fails_and_runs_out(service: Service) -> None:
@@ -132,7 +132,7 @@ async def test_a_probe_by_a_chosen_workflow_now(service: Service) -> None:
         moves = (await circuit(shared)).transitions
         assert [move.state for move in moves] == ["OPEN", "HALF_OPEN", "CLOSED"]
         assert moves[1].why == "ann asked for a probe: They said so."
-        await replays(service.client, shared, "breaker_probe", [BreakerWorkflow])
+        await replays(service.client, shared, "breaker-probe", [BreakerWorkflow])
 
 
 async def test_a_probe_that_fails_leaves_it_open(service: Service) -> None:

@@ -93,7 +93,7 @@ async def test_it_waits_out_an_outage_and_ends_with_the_result(client: Client, b
     assert (bank.calls, status.calls, status.failures) == (5, 5, 4)
     shown = (await handle.describe()).typed_search_attributes.get(CIRCUIT_STATE)
     assert shown == "CLOSED"
-    await replays(client, handle, "circuit_breaker", [CircuitBreakerWorkflow])
+    await replays(client, handle, "circuit-breaker", [CircuitBreakerWorkflow])
 
 
 async def test_while_open_it_says_so_and_calls_nothing(client: Client, bank: Bank) -> None:
