@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from datetime import UTC, datetime, timedelta
@@ -40,6 +41,7 @@ class Gate:
         self._lent: str | None = None
         self._used = ""
         self._refused = 0
+        self._again = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
 
     async def admit(self, lease: str, attempt: int) -> tuple[int, bool]:
@@ -153,6 +155,7 @@ class Gate:
         """Whoever is refused will be held. See to it that the breaker learns of it once it can wake them:
         it may have changed already, and then nobody else would."""
         self._refused += 1
+        self._again.set()
         if self._looking is None:
             self._looking = asyncio.create_task(self._look())
             self._looking.add_done_callback(self._looked)
@@ -164,7 +167,11 @@ class Gate:
         """Ask until a state from after the refusals is one in which the breaker can do something for them."""
         unanswered = 0
         while self._refused:
-            await asyncio.sleep(self._patience() * 2 ** min(unanswered, 6))
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._again.wait(), self._patience() * 2 ** min(unanswered, 6))
+            if self._again.is_set():
+                self._again.clear()
+                await asyncio.sleep(LOOK_SECONDS)
             told = self._refused
             await self._confirm()
             unanswered = unanswered + 1 if self.stale else 0
@@ -176,6 +183,7 @@ class Gate:
                 self._reporter.refused(told)
 
     def _patience(self) -> float:
+        """Seconds until the state may be another; the one that refused is asked for again soon anyway."""
         machine = self._machine
         if self._leading():
             return LEAD_SECONDS

@@ -52,7 +52,7 @@ class Holds:
             self._early = (body, workflow.now())
 
     async def call(self, activity: Any, *args: Any, **options: Any) -> Any:
-        """`workflow.execute_activity`, as often as its breaker refuses it. Raises ActivityError for the rest."""
+        """As `workflow.execute_activity`, again after each refusal by a breaker. Other failures pass."""
         lease = ""
         while True:
             token = current_lease.set(lease)

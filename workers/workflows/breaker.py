@@ -155,8 +155,8 @@ class BreakerWorkflow(BreakerActs):
                     workflow.now(), f"{decision.actor} asked for a probe: {decision.reason}"[:500]
                 )
             holder = holder if await self._seek_probe(holder) else ""
-        who = decision.workflow_id or "Nothing"
-        detail = problem or (f"{holder} probes." if holder else f"{who} is not held at this breaker.")
+        chosen = f"{decision.workflow_id} is not" if decision.workflow_id else "Nothing is"
+        detail = problem or (f"{holder} probes." if holder else f"{chosen} held at this breaker.")
         outcome = Outcome.APPLIED if holder and not problem else Outcome.REFUSED
         self._book.record(decision, outcome, detail, workflow.now())
         self._asked = None
