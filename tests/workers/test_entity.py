@@ -122,7 +122,9 @@ async def test_events_and_effects_survive_continue_as_new(desk: Desk, ledger: Le
         await eventually(done)
         assert list(ledger.done) == [f"{handle.id}/e{number}" for number in range(12)], "in their order"
         last = desk.client.get_workflow_handle(handle.id)
-        await replays(desk.client, last, "entity_next", [EventSourcedWorkflow])
+        await replays(desk.client, last, "entity-next", [EventSourcedWorkflow])
+        before = desk.client.get_workflow_handle(handle.id, run_id=first)
+        await replays(desk.client, before, "entity-renewed", [EventSourcedWorkflow])
         await last.terminate()
 
 

@@ -85,7 +85,7 @@ async def test_it_follows_up_and_ends_by_an_event(client: Client, post: Post, le
     assert [effect.payload["payload"] for effect in ledger.done.values()] == [{"sum": 3}] * 2
     assert set(ledger.calls.values()) == {1}
     assert (await handle.describe()).typed_search_attributes.get(STAGE) == "completed"
-    await replays(client, handle, "event_driven", [EventDrivenWorkflow])
+    await replays(client, handle, "event-driven", [EventDrivenWorkflow])
 
 
 async def test_no_body_and_wrong_bodies_change_nothing(post: Post) -> None:
@@ -121,7 +121,7 @@ async def test_it_ends_when_no_event_comes(post: Post) -> None:
         result = await handle.result()
         assert (result.reason, result.events) == ("inactivity", 0)
         assert (await handle.query("get_status", result_type=Status)).status == "inactivity"
-    await replays(post.client, handle, "event_driven_inactivity", [EventDrivenWorkflow])
+    await replays(post.client, handle, "event-driven-inactivity", [EventDrivenWorkflow])
 
 
 @pytest.mark.parametrize(("seconds", "reason"), [(-1, "cancelled"), (1, "inactivity")])
@@ -180,6 +180,6 @@ async def test_a_failed_action_is_told_and_many_events_take_several_runs(
         result = await handle.result()
     last = post.client.get_workflow_handle(handle.id)
     assert (await last.describe()).run_id != handle.first_execution_run_id
-    await replays(post.client, last, "event_driven_next", [EventDrivenWorkflow])
+    await replays(post.client, last, "event-driven-next", [EventDrivenWorkflow])
     assert (result.events, result.followed, len(ledger.done)) == (21, 19, 19)
     assert result.failed == ["e3: Declined: Not with us."]

@@ -83,7 +83,7 @@ async def test_300_rows_with_two_that_are_wrong(client: Client, yard: Yard) -> N
     assert [len(notice.failures) for notice in yard.rows.notices] == [1, 0, 1, 0]
     assert (await described.memo_value("checkpoint"), stage) == (300, "completed")
     assert described.typed_search_attributes.get(STAGE) == "completed"
-    await replays(client, handle, "long_running", [LongRunningWorkflow])
+    await replays(client, handle, "long-running", [LongRunningWorkflow])
 
 
 async def test_pause_and_unpause_each_once(yard: Yard) -> None:
@@ -108,7 +108,7 @@ async def test_pause_and_unpause_each_once(yard: Yard) -> None:
         assert (await handle.describe()).typed_search_attributes.get(STAGE) == "paused"
         assert (await decide(handle, "unpause", "bob")).outcome == Outcome.APPLIED
         assert (await handle.result()).done == 30
-    await replays(yard.client, handle, "long_running_paused", [LongRunningWorkflow])
+    await replays(yard.client, handle, "long-running-paused", [LongRunningWorkflow])
 
 
 async def test_cancel_ends_after_the_batch_even_while_paused(yard: Yard) -> None:
@@ -185,7 +185,7 @@ async def test_a_breaker_holds_it_until_it_is_resumed_or_cancelled(yard: Yard, h
             await decide(handle, "cancel")
         result = await handle.result()
         described = await handle.describe()
-        await replays(yard.client, handle, f"long_running_held_{how}", [LongRunningWorkflow])
+        await replays(yard.client, handle, f"long-running-held-{how}", [LongRunningWorkflow])
     assert (result.done, result.failed) == ((20, 0) if how == "resume" else (0, 0))
     assert described.typed_search_attributes.get(WAITING_FOR) is None
 
@@ -205,7 +205,7 @@ async def test_pages_notices_at_checkpoints_and_continue_as_new(yard: Yard) -> N
         result = await handle.result()
     last = yard.client.get_workflow_handle(handle.id)
     assert (await last.describe()).run_id != handle.first_execution_run_id, "it went through several runs"
-    await replays(yard.client, last, "long_running_next", [LongRunningWorkflow])
+    await replays(yard.client, last, "long-running-next", [LongRunningWorkflow])
     assert (result.total, result.done, result.failed) == (200, 199, 1)
     assert min(yard.rows.begun, key=lambda key: int(key[5:])) == "rows/30"
     assert set(yard.rows.begun.values()) == {1}

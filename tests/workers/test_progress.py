@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from workers.contracts import Outcome, Signal
+from workers.patterns.decisions import DecisionBook
 from workers.patterns.progress import KEPT, LONGEST, ProgressBook
+from workers.patterns.progress_desk import Desk
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 @settings(deadline=None, max_examples=100)
@@ -45,6 +52,28 @@ def test_every_item_once_every_mark_once(total, start, size, every, wrong) -> No
     assert quarters[-1:] == ([4] if seen else [])
     status = book.status()
     assert (status.total, status.done + status.failed) == (total - first, total - first)
+
+
+VERBS = st.sampled_from([Signal.PAUSE, Signal.UNPAUSE, Signal.CANCEL])
+
+
+@settings(deadline=None, max_examples=100)
+@given(st.lists(st.tuples(VERBS, st.sampled_from(["ann", "bob", ""])), max_size=12))
+def test_decisions_apply_once_and_nothing_follows_a_cancel(acts) -> None:
+    desk, paused, cancelled = Desk(DecisionBook(), None, None), False, False
+    for number, (verb, actor) in enumerate(acts):
+        body = {"decision_id": str(number), "actor": actor}
+        fits = not cancelled and {"pause": not paused, "unpause": paused, "cancel": True}[verb]
+        desk.hear(verb, body, NOW)
+        assert (desk.book.get(str(number)).outcome == Outcome.APPLIED) is fits
+        if fits:
+            paused, cancelled = verb is Signal.PAUSE, verb is Signal.CANCEL
+        before = desk.book.model_copy(deep=True)
+        desk.hear(verb, body, NOW)
+        assert (desk.paused, desk.cancelled, desk.book) == (paused, cancelled, before)
+    desk.over = True
+    desk.hear(Signal.PAUSE, {"decision_id": "late"}, NOW)
+    assert desk.book.get("late").outcome == Outcome.REFUSED
 
 
 @pytest.mark.parametrize(
