@@ -24,7 +24,7 @@ from django.utils.safestring import SafeString
 
 from dashboard.access import Forbidden, Hidden, Viewer, may, viewer_from
 from dashboard.actions import decisions
-from dashboard.actions.fields import MAX_REASON
+from dashboard.actions.fields import MAX_REASON, reason_problems
 from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
 from dashboard.conf import conf
 from dashboard.errors import Closed, Invalid
@@ -63,13 +63,6 @@ class Wish:
     def of(cls, request: HttpRequest, act: str) -> Wish:
         posted = request.POST
         return cls(act, posted.get("reason", ""), posted.get("batch", "")[:40] or uuid.uuid4().hex)
-
-    def problems(self) -> dict[str, str]:
-        if KINDS[ACTS[self.act]].needs_reason and not self.reason.strip():
-            return {"reason": "A reason is needed; it is kept in the audit log."}
-        if len(self.reason) > MAX_REASON:
-            return {"reason": f"At most {MAX_REASON:,} characters; these are {len(self.reason):,}."}
-        return {}
 
 
 async def _send(
@@ -166,7 +159,11 @@ class OrderAdmin(OrderAdminBase):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         viewer = viewer_from(request.user)
-        choices = [Choice(act, LABELS[act], may(viewer, KINDS[ACTS[act]].verb)) for act in OFFERED]
+        order = self.get_object(request, object_id)
+        ended = async_to_sync(decisions.closed_as)(order.workflow_id, order.first_run_id) if order else ""
+        closed = f"The workflow is closed: {ended}." if ended else ""
+        whys = [may(viewer, KINDS[ACTS[act]].verb) or closed for act in OFFERED]
+        choices = [Choice(act, LABELS[act], why) for act, why in zip(OFFERED, whys, strict=True)]
         more = {"choices": choices, "batch": uuid.uuid4().hex, "max_reason": MAX_REASON}
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **more})
 
@@ -225,7 +222,7 @@ class OrderAdmin(OrderAdminBase):
             return None
         wish = Wish.of(request, act)
         asked = "batch" in request.POST
-        errors = wish.problems() if asked else {}
+        errors = reason_problems(ACTS[act], wish.reason) if asked else {}
         if KINDS[ACTS[act]].needs_reason and (not asked or errors):
             return self._form(request, wish, orders, errors, status=422 if errors else 200, bulk=True)
         results = async_to_sync(decide_all)(viewer_from(request.user), orders, wish)

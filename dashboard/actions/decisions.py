@@ -28,7 +28,7 @@ from workers.connection import get_client, has_pollers
 from workers.contracts import Outcome, Query, Signal, Verdict
 from workers.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway
 
-__all__ = ["Sent", "await_verdict", "decide", "send"]
+__all__ = ["Sent", "await_verdict", "closed_as", "decide", "send"]
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2  # seconds between two looks for the verdict
 
@@ -139,3 +139,15 @@ async def decide(
     again gives the same answer. Raises Invalid, Forbidden, Hidden, RunNotFound, Closed, TemporalAway.
     """
     return await await_verdict(await send(viewer, workflow_id, run_id, signal, **fields))
+
+
+async def closed_as(workflow_id: str, run_id: str) -> str:
+    """How the chain of a run ended, as a word; empty while it is open, or where nobody can say."""
+    try:
+        client = await get_client()
+        described = await wire.describe(client, workflow_id, run_id)
+        shown = wire.Run(workflow_id, described.run_id, wire.chain_of(described))
+        last = await wire.last_of_chain(client, shown)
+    except (RunNotFound, TemporalAway):
+        return ""
+    return "" if last.open else last.word

@@ -76,13 +76,20 @@ OWN: dict[Signal, Callable[[Decision, Fields], dict[str, str]]] = {
 }
 
 
+def _too_long(name: str, text: str) -> dict[str, str]:
+    length = len(text)
+    return {name: f"At most {MAX_REASON:,} characters; these are {length:,}."} if length > MAX_REASON else {}
+
+
+def reason_problems(signal: Signal, reason: str) -> dict[str, str]:
+    """What is wrong with the reason of an act, by field."""
+    if KINDS[signal].needs_reason and not reason.strip():
+        return {"reason": "A reason is needed; it is kept in the audit log."}
+    return _too_long("reason", reason)
+
+
 def _problems(signal: Signal, decision: Decision, fields: Fields) -> dict[str, str]:
-    errors: dict[str, str] = {}
-    if KINDS[signal].needs_reason and not decision.reason:
-        errors["reason"] = "A reason is needed; it is kept in the audit log."
-    for name in ("reason", "evidence"):
-        if (length := len(getattr(decision, name))) > MAX_REASON:
-            errors[name] = f"At most {MAX_REASON:,} characters; these are {length:,}."
+    errors = reason_problems(signal, decision.reason) | _too_long("evidence", decision.evidence)
     known = decision.decision_id
     if not known or len(known) > MAX_ID or not known.isprintable():
         errors["decision_id"] = "This form is not complete. Open the page again."

@@ -19,6 +19,7 @@ from orders.services import place_order, rules_for
 from tests.orders.conftest import Sandbox
 from tests.orders.samples import sized
 from workers.contracts import ApprovalPolicy, ApprovalState, Query, SagaState
+from workers.errors import TemporalAway
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/orders/order/"
@@ -114,6 +115,26 @@ async def test_reject_and_cancel_need_a_reason_and_keep_the_text(
     assert closed.status_code == 409
     assert "closed already" in closed.content.decode()
     assert "Too late" in closed.content.decode()
+
+
+async def test_a_closed_order_has_no_button_to_press(
+    admin_user: User, client: Client, worker: Any, sandbox: Sandbox, monkeypatch: Any
+):
+    order, browser = await waiting(client), await signed_in(admin_user)
+    address = reverse("admin:orders_order_change", args=[order.pk])
+    assert "disabled" not in (await browser.get(address)).content.decode()
+    async with worker(QUEUE):
+        assert (await browser.post(url(order, "cancel"), {"reason": "Twice"})).status_code == 303
+        await client.get_workflow_handle(order.workflow_id).result()
+    page = (await browser.get(address)).content.decode()
+    assert page.count(" disabled ") == 3
+    assert "Cancel: The workflow is closed: Completed." in page
+
+    async def away() -> Client:
+        raise TemporalAway("Temporal cannot be reached.")
+
+    monkeypatch.setattr("dashboard.actions.decisions.get_client", away)
+    assert " disabled " not in (await browser.get(address)).content.decode()
 
 
 async def test_the_same_form_twice_has_one_answer(
