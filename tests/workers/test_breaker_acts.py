@@ -139,7 +139,7 @@ def test_batches_grow_while_they_are_full_and_several_short_ones_end_it() -> Non
         sizes.append(going.batch)
         woken = min(going.batch, held)
         held -= woken
-        going.passed(woken, failing=False)
+        going.passed(woken, 0)
     assert sizes[:5] == [1, 5, 25, 125, 625]
     assert len(sizes) == 4 + len(LATER_SECONDS) + 1
     assert (held, going.short) == (0, 0)
@@ -151,20 +151,22 @@ def test_one_that_is_always_refused_is_not_woken_for_ever() -> None:
     wakes = 0
     while going.batch:
         wakes += 1
-        going.passed(1, failing=False)
-    assert wakes <= len(LATER_SECONDS) + 2
+        going.passed(1, 2)
+    assert wakes <= len(LATER_SECONDS) + 3
 
 
 def test_failures_make_it_begin_with_one_and_refusals_keep_it_looking() -> None:
     going = Release(batch=125)
-    assert going.passed(125, failing=True) > 0
+    assert going.passed(125, 2) > 0
     assert going.batch == 1
+    going.passed(1, 2)
+    assert going.batch == 5, "no failure since"
     going.short = len(LATER_SECONDS)
     going.again()
-    assert going.passed(0, failing=False) > 0
+    assert going.passed(0, 2) > 0
     going.look_once()
     assert going.batch == LARGEST_BATCH
-    assert going.passed(0, failing=False) == 0
+    assert going.passed(0, 2) == 0
 
 
 class Anything(RuleBasedStateMachine):

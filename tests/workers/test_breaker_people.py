@@ -78,6 +78,16 @@ async def test_forced_closed_admits_whatever_fails_and_runs_out(service: Service
         assert (status.state, status.failure_count) == ("CLOSED", 0)
 
 
+async def test_forced_closed_lets_go_whom_it_held(service: Service) -> None:
+    async with service.running():
+        shared = await service.breaker()
+        await fails(shared)
+        callers = [await service.caller() for _ in range(3)]
+        await service.held(*callers)
+        await act(shared, "force_close", until=later(600))
+        assert await asyncio.gather(*(caller.result() for caller in callers)) == ["done"] * 3
+
+
 async def test_an_act_without_a_name_or_a_reason_is_refused_with_a_sentence(service: Service) -> None:
     async with service.running():
         shared = await service.breaker()

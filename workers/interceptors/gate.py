@@ -168,7 +168,8 @@ class Gate:
         unanswered = 0
         while self._refused:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._again.wait(), self._patience() * 2 ** min(unanswered, 6))
+                patience = min(self._patience() * 2 ** min(unanswered, 6), LONGEST_LOOK_SECONDS)
+                await asyncio.wait_for(self._again.wait(), patience)
             if self._again.is_set():
                 self._again.clear()
                 await asyncio.sleep(LOOK_SECONDS)

@@ -15,14 +15,18 @@ state may refuse whom we woke; so it is over only after several passes, and they
 
 
 class Release(BaseModel):
-    """`batch`: how many to wake next; 0: nothing is released. `short`: passes in a row that fell short."""
+    """`batch`: how many to wake next; 0: nothing is released. `short`: passes in a row that fell short.
+
+    `failures`: in a row, as of the last pass.
+    """
 
     batch: int = 0
     short: int = 0
+    failures: int = 0
 
     def begin(self) -> None:
         """From the first batch, whatever was going on."""
-        self.batch, self.short = FIRST_BATCH, 0
+        self.batch, self.short, self.failures = FIRST_BATCH, 0, 0
 
     def again(self) -> None:
         """Somebody was refused since: look as often as after the closing, with the batch that it had."""
@@ -35,8 +39,10 @@ class Release(BaseModel):
     def stop(self) -> None:
         self.batch = self.short = 0
 
-    def passed(self, woken: int, *, failing: bool) -> float:
-        """A pass woke so many; seconds until the next, 0: it was the last. `failing`: be careful again."""
+    def passed(self, woken: int, failures: int) -> float:
+        """A pass woke so many; seconds until the next, 0: it was the last. More failures than before: begin
+        again with one."""
+        failing, self.failures = failures > self.failures, failures
         if woken >= self.batch:
             self.short = 0
         elif self.short == len(LATER_SECONDS):

@@ -178,7 +178,7 @@ class BreakerWorkflow(BreakerActs):
         if machine.state is not CircuitState.CLOSED:
             release.stop()
         elif patient:
-            pause = release.passed(woken, failing=machine.failure_count > 0)
+            pause = release.passed(woken, machine.failure_count)
             if pause:
                 await self._change(until=workflow.now() + timedelta(seconds=pause))
         else:
