@@ -23,8 +23,11 @@ from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflow
 from temporalio.worker import Worker
 
 import tests.golden
+from tests.examples.accounts import LIMITS, Account, open_account
+from tests.examples.accounts_workflow import OpenAccountWorkflow
 from tests.golden import golden, replayer, replays
 from tests.support import eventually
+from tests.workers.parcels_misplaced import MisplacedWorkflow
 from tests.workers.parcels_sealed import (
     AnsweringWorkflow,
     MovingWorkflow,
@@ -270,6 +273,25 @@ async def test_secrets_are_masked_referred_to_or_let_pass(
     assert not any(HIDDEN.encode() in content for content in kept)
 
 
+async def test_the_example_opens_an_account_whose_password_only_the_activity_sees(
+    server: str, queue: str, name: str, worker: Any, tmp_path: Path
+) -> None:
+    store = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": tmp_path}}
+    chosen = conf().model_copy(update={"payload_secrets": "reference"})
+    with override_settings(STORAGES={**storages.backends, "payloads": store}, WORKERS=chosen):
+        client = await connect(chosen, patient=True)
+        async with worker(queue, workflows=[OpenAccountWorkflow], activities=[open_account]):
+            handle = await client.start_workflow(
+                OpenAccountWorkflow.run,
+                Account(name="ann", password=HIDDEN, limits=LIMITS),
+                id=name,
+                task_queue=queue,
+            )
+            assert await handle.result() == {"name": "ann", "strong": True, **LIMITS}
+    history = await handle.fetch_history()
+    assert HIDDEN.encode() not in b"".join(event.SerializeToString() for event in history.events)
+
+
 async def test_large_payloads_travel_by_reference(
     server: str, queue: str, name: str, django_db_blocker: Any, tmp_path: Path
 ) -> None:
@@ -283,3 +305,11 @@ async def test_large_payloads_travel_by_reference(
         size = (await client.get_workflow_handle(name).describe()).raw_description.workflow_execution_info
     assert result == {"note": "x" * 300_000}
     assert size.history_size_bytes < 10_000
+
+
+async def test_a_payload_type_in_a_workflow_file_stops_the_worker_at_once(client: Client, queue: str) -> None:
+    with pytest.raises(RuntimeError) as caught:
+        Worker(client, task_queue=queue, workflows=[MisplacedWorkflow], workflow_runner=workflow_runner())
+    assert "Declare Misplaced in a module that its workflow file passes through." in str(
+        caught.value.__cause__
+    )

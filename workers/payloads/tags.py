@@ -27,6 +27,7 @@ from uuid import UUID
 
 from pydantic import BaseModel, RootModel, TypeAdapter
 from pydantic_core import to_json
+from temporalio import workflow
 
 from workers.payloads.errors import PayloadUnreadable, UnknownTag
 
@@ -68,8 +69,11 @@ def payload_type(cls: T) -> T:
     """Put an Enum, a dataclass or a pydantic model on the allow-list, under its class name.
 
     Its values then come back as themselves also where nothing declares their type. Name it the same in
-    every process; the name is in histories, so a renamed class needs its old one beside it.
+    every process; the name is in histories, so a renamed class needs its old one beside it. Raises
+    RuntimeError in a file that the sandbox loads again for every run, each time as another class.
     """
+    if workflow.unsafe.in_sandbox():
+        raise RuntimeError(f"Declare {cls.__name__} in a module that its workflow file passes through.")
     known = _readers.get(cls.__name__)
     if known is not None and _names.get(cls) != cls.__name__:
         raise ValueError(f"Two payload types are called {cls.__name__}.")
