@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self, cast
 
-from pydantic import Field, SecretStr, ValidationError, model_validator
+from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -117,10 +117,10 @@ class WorkersConf(Conf):
     build_id: str = Field("", alias="WORKER_BUILD_ID", description="empty: computed from code and plugins")
     metrics_port: int = Field(0, alias="WORKER_METRICS_PORT", ge=0, le=65535, description="0: off")
     tuning: Literal["fixed", "resources"] = Field("fixed", alias="WORKER_TUNING")
-    queue_limits: dict[str, int] = Field(
+    queue_limits: dict[str, PositiveInt] = Field(
         default_factory=dict, alias="WORKER_QUEUE_LIMITS", description="JSON: queue to activities at once"
     )
-    rate_limits: dict[str, float] = Field(
+    rate_limits: dict[str, PositiveFloat] = Field(
         default_factory=dict,
         alias="WORKER_RATE_LIMITS",
         description="JSON: activity, or tenant:activity, to starts a second in one process",

@@ -69,3 +69,11 @@ def test_value_and_file_together_are_refused(monkeypatch, tmp_path):
 def test_a_client_certificate_needs_its_key(monkeypatch, tmp_path):
     monkeypatch.setenv("TEMPORAL_TLS_CLIENT_CERT_PATH", str(tmp_path / "cert"))
     assert "must be set together" in problems()
+
+
+@pytest.mark.parametrize("name", ["WORKER_RATE_LIMITS", "WORKER_QUEUE_LIMITS"])
+@pytest.mark.parametrize("value", [0, -1])
+def test_a_limit_of_nothing_is_told_by_name(monkeypatch, name, value):
+    monkeypatch.setenv(name, f'{{"charge_payment": {value}}}')
+    with pytest.raises(ConfigurationError, match=name):
+        compose([WorkersConf])
