@@ -166,9 +166,10 @@ def draw(run: RunPage, status: SagaStatus) -> Ladder:
 
 
 def stuck_steps(status: SagaStatus) -> list[str]:
-    """Names of the steps whose compensation waits for a person."""
+    """Names of the steps that wait for a person, or whose compensation does."""
     return [
         step.name
         for step in status.steps
-        if step.compensation and step.compensation.status == StepState.STUCK
+        if step.status == StepState.STUCK
+        or (step.compensation and step.compensation.status == StepState.STUCK)
     ]
