@@ -139,6 +139,13 @@ def test_a_lease_that_is_given_back_is_free_at_once() -> None:
     assert machine.status().probe_lease is None
 
 
+def test_with_nobody_to_probe_it_looks_twice_more_and_then_waits_for_a_refusal() -> None:
+    machine, now = probing(), NOW + timedelta(seconds=60)
+    later = [machine.nobody(now) for _ in range(3)]
+    assert later == [now + timedelta(seconds=15), now + timedelta(seconds=60), None]
+    assert (machine.lease, machine.silent) == (None, 0)
+
+
 def test_a_late_answer_of_a_lapsed_lease_counts_in_its_epoch_only() -> None:
     machine, now = probing(), NOW + timedelta(seconds=60 + PICKUP_SECONDS)
     machine.tick(now)

@@ -21,6 +21,7 @@ LEASE_SECONDS = 30.0
 """How long a probe that began may take."""
 MOST_PROBES = 3
 """Leases of one HALF_OPEN that may come to nothing before it opens again."""
+LOOK_LATER_SECONDS = (15.0, 60.0)
 HEARD_SECONDS = 60.0
 MOST_PROCESSES = 200
 MOST_TRANSITIONS = 20
@@ -32,8 +33,9 @@ class Machine(BaseModel):
     """The whole state. Times are given by the caller (aware).
 
     `lent`: the leases of this epoch, of which each may answer; `silent` of them came to nothing, and
-    `passed_over` names who had those. `heard`: when each process reported last. `judged` is the window that
-    the failure rate is taken from, and begins anew with each closing; `window` is what is shown.
+    `passed_over` names who had those. `empty`: how often nobody was there to take one. `heard`: when each
+    process reported last. `judged` is the window of the failure rate, which begins anew with each closing;
+    `window` is what is shown.
     """
 
     config: BreakerConfig
@@ -52,6 +54,7 @@ class Machine(BaseModel):
     holder: str | None = None
     lent: list[str] = Field(default_factory=list)
     silent: int = 0
+    empty: int = 0
     passed_over: list[str] = Field(default_factory=list)
     refusals: int = 0
     seen: dict[str, int] = Field(default_factory=dict)
@@ -110,8 +113,16 @@ class Machine(BaseModel):
                 self.lease_until = max(self.lease_until, now + timedelta(seconds=PICKUP_SECONDS))
 
     def take_back(self) -> None:
-        """Nobody is there to probe."""
+        """Nobody has the lease any more."""
         self.lease = self.lease_until = self.holder = None
+
+    def nobody(self, now: datetime) -> datetime | None:
+        """Nobody is there to probe, as far as the list shows, which lags. Returns when to look again; None:
+        not before somebody is refused."""
+        self.take_back()
+        self.empty += 1
+        later = LOOK_LATER_SECONDS[self.empty - 1 :]
+        return now + timedelta(seconds=later[0]) if later else None
 
     def force(self, state: CircuitState, by: str, reason: str, until: datetime, now: datetime) -> None:
         """Hold it OPEN or CLOSED until then, whatever is reported. It replaces what was forced before."""
@@ -233,7 +244,7 @@ class Machine(BaseModel):
     def _go(self, state: CircuitState, now: datetime, why: str) -> None:
         self.state = state
         self.epoch += 1
-        self.refusals = self.silent = 0
+        self.refusals = self.silent = self.empty = 0
         self.lent = []
         self.take_back()
         self.transitions = [*self.transitions, Transition(at=now, state=state, why=why)][-MOST_TRANSITIONS:]

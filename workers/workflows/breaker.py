@@ -112,8 +112,8 @@ class BreakerWorkflow(BreakerActs):
     async def _seek_probe(self, chosen: str = "") -> bool:
         """Lend the lease first: the workflow that gets it must find it in our answer."""
         machine = self._machine
-        refusals, lease = machine.refusals, str(workflow.uuid4())
-        machine.lend(lease, workflow.now(), patient=workflow.patched(PATIENT))
+        refusals, lease, patient = machine.refusals, str(workflow.uuid4()), workflow.patched(PATIENT)
+        machine.lend(lease, workflow.now(), patient=patient)
         wake = self._wake(lease=lease, workflow_id=chosen, avoid=machine.passed_over)
         try:
             holder = await workflow.execute_activity(
@@ -127,10 +127,10 @@ class BreakerWorkflow(BreakerActs):
             )
         except ActivityError:
             if machine.lease == lease:
-                machine.take_back()
+                again = machine.nobody(workflow.now())
                 if not chosen and not self._asked:
                     # Nothing is held, so nothing is asked of us either until somebody is refused.
-                    await self._change(refusals=refusals)
+                    await self._change(until=again if patient else None, refusals=refusals)
             return False
         machine.held_by(lease, holder, workflow.now())
         return True
