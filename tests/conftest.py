@@ -11,6 +11,8 @@ from typing import Any
 
 import pytest
 from django.conf import settings as django_settings
+from django.core.management import call_command
+from django.db import connection
 from temporalio.client import Client
 from temporalio.worker import Worker
 
@@ -63,8 +65,16 @@ def queue() -> str:
     return f"queue-{uuid.uuid4().hex}"
 
 
+@pytest.fixture(scope="session")
+def tables(django_db_setup: None, django_db_blocker: Any) -> None:
+    """The tables that activities read are there, also when no chosen test asks for the database itself."""
+    with django_db_blocker.unblock():
+        if not connection.introspection.table_names():
+            call_command("migrate", verbosity=0)
+
+
 @pytest.fixture
-def worker(client: Client, django_db_setup: None, django_db_blocker: Any) -> WorkerFactory:
+def worker(client: Client, tables: None, django_db_blocker: Any) -> WorkerFactory:
     """`async with worker(queue, workflows=[...], activities=[...]):` as runworker would run it.
 
     Without workflows and activities: what the registry has for that queue. Activities may be replaced, see
