@@ -15,7 +15,8 @@ from workers.contracts import ApprovalState, ApprovalStatus, Progress, Query
 
 BREAKER_ABOUT = (
     "Forcing ends by itself, and until then no call changes the state. Release gives the breaker back to its "
-    "own rule. A probe sends one workflow through that it holds; a success closes it."
+    "own rule; a closed one lets go again what it holds. A probe sends one workflow through that it holds; a "
+    "success closes it."
 )
 
 
