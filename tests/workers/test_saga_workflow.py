@@ -6,6 +6,7 @@ import uuid
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
+from temporalio.contrib.pydantic import pydantic_data_converter
 from temporalio.exceptions import ApplicationError
 
 from tests.golden import replays
@@ -103,6 +104,31 @@ async def test_a_stuck_compensation_calls_a_person_and_ends_by_one(
     assert yard.standing == ["two"]
     assert (await run.status()).exposure == []
     await replays(client, run.handle, "saga-stuck", [SagaWorkflow])
+
+
+async def test_an_input_that_must_not_be_sent_leaves_the_compensation_stuck(
+    client: Client, yard: Yard
+) -> None:
+    yard.refusing("undo one")
+    yard.refusing("two")
+    run = await Run.start(client, yard, step("one"), step("two"))
+    await run.until("stuck", "operator")
+    stranger = Client(
+        client.service_client, namespace=client.namespace, data_converter=pydantic_data_converter
+    )
+    careless = Run(stranger.get_workflow_handle_for(SagaWorkflow.run, run.handle.id))
+    edited = {"name": "one", "password": "hunter2"}
+    await careless.say("resolve_compensation", choice="retry", input=edited)
+
+    async def refused() -> bool:
+        undo = (await run.status()).steps[0].compensation
+        return undo is not None and undo.status == StepState.STUCK and "password" in (undo.error or "")
+
+    await eventually(refused)
+    del yard.faults["undo one"]
+    await run.say("resolve_compensation", choice="retry", input={"name": "one"})
+    assert (await run.handle.result()).state == SagaState.COMPENSATED
+    assert [undo.undo_key.rpartition("/")[2] for undo in yard.undos] == ["1", "3"]
 
 
 async def test_after_the_point_of_no_return_it_only_goes_forward(client: Client, yard: Yard) -> None:

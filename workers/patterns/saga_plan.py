@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
@@ -14,6 +15,7 @@ from workers.patterns.saga_messages import Message, Retry
 INVALID_SAGA = "InvalidSaga"
 MOST_STEPS = 200
 DEEPEST = 5
+NAME = re.compile(r"[\w .:-]{1,100}")  # keys and ids are made of it, by / # and ~
 
 
 class SagaRules(Message):
@@ -102,8 +104,8 @@ class SagaPlan(Message):
 def _step_problems(step: SagaStep) -> Iterator[str]:
     if bool(step.activity) == (step.saga is not None):
         yield f"Step {step.label or '?'} needs either an activity or a saga."
-    if step.saga is not None and not step.name:
-        yield "A step that is a saga needs a name."
+    elif not NAME.fullmatch(step.label):
+        yield f"Step {step.label[:100]!r}: a name has up to 100 letters, digits, spaces and any of _ . : -"
     if step.saga is not None and step.undo:
         yield f"Step {step.label}: a nested saga hands back what undoes it, so it has no undo of its own."
     if step.point_of_no_return and step.group:
