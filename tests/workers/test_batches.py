@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import dataclasses
 import threading
 import uuid
+from datetime import timedelta
 from functools import partial
 from typing import Any
 
@@ -96,14 +98,11 @@ async def test_a_cancelled_gather_waits_for_its_calls_and_passes_on() -> None:
 class Env:
     """A batch activity run without a server, with the details of an earlier heartbeat."""
 
-    def __init__(self, known: list[Any] | None = None) -> None:
+    def __init__(self, **info: Any) -> None:
         self.env = ActivityEnvironment()
+        self.env.info = dataclasses.replace(ActivityEnvironment.default_info(), **info)
         self.beats: list[Any] = []
         self.env.on_heartbeat = lambda *details: self.beats.append(details[0])
-        if known is not None:
-            self.env.info = ActivityEnvironment.default_info().__class__(
-                **{**vars(ActivityEnvironment.default_info()), "heartbeat_details": [known]}
-            )
 
 
 def test_each_item_has_its_result_and_a_heartbeat() -> None:
@@ -132,11 +131,30 @@ async def test_it_goes_on_after_the_last_heartbeat_and_stops_at_an_outage() -> N
         if item == "away":
             raise ApplicationError("Away.", type=UNAVAILABLE)
 
-    env = Env(known=[{"index": 0}, {"index": 1, "error": "No."}])
+    env = Env(heartbeat_details=[[{"index": 0}, {"index": 1, "error": "No."}]])
     with pytest.raises(ApplicationError, match="Away"):
         await env.env.run(note, Batch(key="k", items=["a", "b", "c", "away", "e"]))
     assert seen == ["k/2", "k/3"]
     assert [item["error"] for item in env.beats[-1]] == ["", "No.", ""]
+
+
+@pytest.mark.parametrize("asynchronous", [True, False])
+async def test_a_long_item_does_not_look_like_a_dead_worker(asynchronous: bool) -> None:
+    env = Env(heartbeat_timeout=timedelta(seconds=0.1))
+
+    async def wait(item: int, key: str) -> None:
+        await eventually(lambda: len(env.beats) > 2)
+
+    def wait_in_thread(item: int, key: str) -> None:
+        asyncio.run(wait(item, key))
+
+    made = batch_activity("wait")(wait if asynchronous else wait_in_thread)
+    if asynchronous:
+        result = await env.env.run(made, Batch(items=[1]))
+    else:
+        result = await asyncio.to_thread(env.env.run, made, Batch(items=[1]))
+    assert (len(result.results), env.beats[:2]) == (1, [[], []])
+    assert [item["index"] for item in env.beats[-1]] == [0]
 
 
 def test_between_items_it_leaves_a_worker_that_drains_and_ends_when_cancelled() -> None:

@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import inspect
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import Any, TypeVar, get_type_hints
 
@@ -18,6 +22,7 @@ from workers.patterns.breaker import CIRCUIT_OPEN, UNAVAILABLE
 F = TypeVar("F", bound=Callable[..., Any])
 
 MOVING_ON = "WorkerShutdown"
+BEATS = 3  # within the heartbeat timeout, while an item takes long
 OUTAGES = (UNAVAILABLE, CIRCUIT_OPEN)
 """Types of errors that say nothing about the item: the batch stops there, and is tried again later."""
 
@@ -51,7 +56,48 @@ class _Pass:
         index = self._batch.first + len(self.results)
         plain = to_jsonable_python(value)  # raises before anything is kept
         self.results.append(ItemResult(index=index, value=plain, error=error[:500]))
-        activity.heartbeat([result.model_dump(mode="json") for result in self.results])
+        self.beat()
+
+    def beat(self) -> None:
+        activity.heartbeat([result.model_dump(mode="json") for result in [*self.results]])
+
+    @contextmanager
+    def pulse(self, asynchronous: bool) -> Iterator[None]:
+        """Beat during an item that takes long too, so that only a worker that is dead looks dead."""
+        timeout = activity.info().heartbeat_timeout
+        if timeout is None:
+            yield
+            return
+        seconds = timeout.total_seconds() / BEATS
+        stop = self._beat_in_task(seconds) if asynchronous else self._beat_in_thread(seconds)
+        try:
+            yield
+        finally:
+            stop()
+
+    def _beat_in_task(self, seconds: float) -> Callable[[], object]:
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(seconds)
+                self.beat()
+
+        return asyncio.create_task(beat()).cancel
+
+    def _beat_in_thread(self, seconds: float) -> Callable[[], object]:
+        over, context = threading.Event(), contextvars.copy_context()
+
+        def beat() -> None:
+            while not over.wait(seconds):
+                context.run(self.beat)
+
+        thread = threading.Thread(target=beat, name=f"pulse of {activity.info().activity_id}", daemon=True)
+        thread.start()
+
+        def stop() -> None:
+            over.set()
+            thread.join()
+
+        return stop
 
     def failed(self, error: Exception) -> None:
         """Keep the error as the item's own. Raises it when it is not."""
@@ -90,20 +136,22 @@ def batch_activity(name: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
         async def run_async(batch: Batch) -> BatchResult:
             run = _Pass(batch, item_type)
-            for item, key in run.items():
-                try:
-                    run.note(await fn(item, key))
-                except Exception as error:
-                    run.failed(error)
+            with run.pulse(asynchronous=True):
+                for item, key in run.items():
+                    try:
+                        run.note(await fn(item, key))
+                    except Exception as error:
+                        run.failed(error)
             return BatchResult(results=run.results)
 
         def run_sync(batch: Batch) -> BatchResult:
             run = _Pass(batch, item_type)
-            for item, key in run.items():
-                try:
-                    run.note(fn(item, key))
-                except Exception as error:
-                    run.failed(error)
+            with run.pulse(asynchronous=False):
+                for item, key in run.items():
+                    try:
+                        run.note(fn(item, key))
+                    except Exception as error:
+                        run.failed(error)
             return BatchResult(results=run.results)
 
         made = run_async if inspect.iscoroutinefunction(fn) else run_sync

@@ -72,8 +72,8 @@ async def in_batches(
     """Run a batch activity over all items, `limit` batches at once, and merge the results in order.
 
     Of a batch that failed as a whole every item has its error. `key`: default the first run id of the chain.
-    `seconds`: one try of one batch; it goes on where the last try stopped. `heartbeat_seconds`: longer than
-    one item takes. `queue`: whose workers run it, default the workflow's own.
+    `seconds`: one try of one batch; it goes on where the last try stopped. `heartbeat_seconds`: how long a
+    silent worker is believed alive. `queue`: whose workers run it, default the workflow's own.
     """
 
     def call(batch: Batch) -> Awaitable[BatchResult]:

@@ -34,7 +34,8 @@ class LongRunningInput(BaseModel):
     give the same one to a process that is started again, or items are done twice. `failure_limit`: the share
     of failed items, 0 to 1, above which a checkpoint stops it. `notify`: an activity that gets a Notice at
     the end and at each quarter or checkpoint. `batch_seconds`: one try of a batch; `batch_attempts` 0: no
-    limit. `heartbeat_seconds`: longer than one item takes. `retry_seconds`: first wait at an open breaker.
+    limit. `heartbeat_seconds`: how long a silent worker is believed alive. `retry_seconds`: the first wait at
+    an open breaker.
     """
 
     activity: str = Field(min_length=1)
