@@ -18,7 +18,7 @@ from workers.launch import launch
 from workers.queues import DYNAMIC, PLATFORM
 from workers.registry import registry
 from workers.testing import swapped
-from workers.workflows.dynamic import DynamicInput, DynamicWorkflow
+from workers.workflows.dynamic import DynamicInput, DynamicWorkflow, NamedByTypeWorkflow
 
 
 def fresh(name: str) -> str:
@@ -61,6 +61,7 @@ async def test_a_workflow_type_that_nobody_has_is_the_name_of_an_activity(client
         "mailer.send", mailer.Letter(to="ada"), id=fresh("type"), task_queue=DYNAMIC
     )
     assert await handle.result() == "sent to ada"
+    await replays(client, handle, "dynamic-by-type", [NamedByTypeWorkflow])
 
 
 async def test_a_workflow_type_that_means_nothing_is_refused_with_the_known_names(client: Client, running):

@@ -4,9 +4,16 @@ from __future__ import annotations
 
 import pytest
 from temporalio import activity, workflow
+from temporalio.common import RawValue
 
+from tests.workers import flows
+from workers.activities.dynamic import refuse_unknown
 from workers.attributes import STAGE, TENANT_ID
+from workers.definitions import workflow_problems
+from workers.patterns.decisions import NO_BODY
+from workers.queues import DYNAMIC
 from workers.registry import Registry, RegistryError, registry, workflow_name
+from workers.workflows.dynamic import NamedByTypeWorkflow
 
 
 @workflow.defn(name="Registered")
@@ -71,6 +78,63 @@ def test_loading_finds_the_apps():
     before = dict(registry.queues)
     registry.load()
     assert registry.queues == before
+
+
+def test_decorators_register_and_hand_back_what_they_got():
+    own = Registry()
+    assert own.activity("q")(act) is act
+    assert own.workflow("q", entity=True)(RegisteredWorkflow) is RegisteredWorkflow
+    queue = own.queues["q"]
+    assert (queue.activities, queue.workflows) == ((act,), (RegisteredWorkflow,))
+    assert queue.entities == (RegisteredWorkflow,)
+
+
+def test_a_module_registers_what_is_written_in_it_and_nothing_that_it_imports():
+    own = Registry()
+    own.module("tests.workers.misdirected", queue="q")
+    own.module(flows.__name__, queue="flows")
+    assert [workflow_name(cls) for cls in own.queues["q"].workflows] == ["MisdirectedWorkflow"]
+    assert flows.nap in own.queues["flows"].activities
+    assert own.problems() == []
+
+
+def test_a_dynamic_definition_on_any_other_queue_is_a_mistake():
+    own = Registry()
+    own.add("q", workflows=[NamedByTypeWorkflow], activities=[refuse_unknown])
+    told = [problem.what for problem in own.problems()]
+    assert len(told) == 2
+    assert all("dynamic definition on q" in what for what in told)
+    other = Registry()
+    other.add(DYNAMIC, workflows=[NamedByTypeWorkflow], activities=[refuse_unknown])
+    assert other.problems() == []
+    assert (other.activities(), other.activity_queues()) == ({}, {})
+
+
+@workflow.defn
+class TypedHandler:
+    @workflow.run
+    async def run(self) -> None:
+        return
+
+    @workflow.signal
+    def renamed(self, name: str) -> None: ...
+
+    @workflow.signal
+    def careful(self, raw: RawValue = NO_BODY) -> None: ...
+
+
+def test_a_handler_that_needs_a_body_is_warned_about_and_stops_nothing():
+    own = Registry()
+    own.add("q", workflows=[TypedHandler])
+    [problem] = own.problems()
+    assert problem.warning
+    assert "signal renamed" in problem.what
+
+
+def test_the_shipped_workflows_have_no_mistake_and_no_warning():
+    registry.load()
+    shipped = {queue for queue in registry.queues.values() if queue.name != "mail-queue"}
+    assert [str(p) for q in shipped for cls in q.workflows for p in workflow_problems(cls)] == []
 
 
 def test_an_activity_for_everywhere_is_on_every_queue_however_late_it_comes():
