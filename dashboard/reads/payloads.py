@@ -10,6 +10,7 @@ from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
+from temporalio.common import RawValue
 
 from workers.payloads.redaction import redact
 
@@ -45,10 +46,13 @@ def _plain(payload: Payload) -> Any:
 async def _through(client: Client, payload: Payload) -> Any:
     """Through codec and converter of the client. Whatever they raise is about this payload alone."""
     try:
-        values = await client.data_converter.decode([payload])
+        # Raw first: a page shows the JSON, whatever types its tags would make of it in a worker.
+        [raw] = await client.data_converter.decode([payload], [RawValue])
+        if raw.payload.metadata.get("encoding") in PLAIN:
+            return _plain(raw.payload)
+        return client.data_converter.payload_converter.from_payload(raw.payload)
     except Exception:  # whatever a codec raises is about this payload alone, and the page goes on
         return _undecodable(payload)
-    return values[0] if values else None
 
 
 async def decode(client: Client, payloads: Iterable[Payload]) -> list[Any]:

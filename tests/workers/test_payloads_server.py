@@ -226,7 +226,7 @@ async def test_too_large_a_payload_ends_the_workflow_that_would_send_it(
 async def test_nothing_is_started_with_a_secret_or_three_megabytes(
     client: Client, queue: str, name: str
 ) -> None:
-    start = {"id": name, "task_queue": queue}
+    start: Any = {"id": name, "task_queue": queue}
     with pytest.raises(SensitiveField, match=r"customer\.apiKey"):
         await client.start_workflow("Any", {"customer": {"apiKey": "x"}}, **start)
     with pytest.raises(SensitiveField):

@@ -35,7 +35,7 @@ from workers.payloads.errors import ClaimMissing, PayloadTampered
 
 ALIAS = "payloads"
 REFERENCE = "claim:"
-_NAME = re.compile(r"(claims|secrets)/[0-9a-f]{2}/[0-9a-f]{32,64}(_[A-Za-z0-9]{1,20})?")
+_NAME = r"/[0-9a-f]{2}/[0-9a-f]{32,64}(_[A-Za-z0-9]{1,20})?"
 
 
 def _storage() -> Storage:
@@ -50,9 +50,9 @@ def _saved(name: str, data: bytes) -> str:
     return storage.save(name, ContentFile(data))
 
 
-def _loaded(name: str) -> bytes:
+def _loaded(folder: str, name: str) -> bytes:
     """Raises ClaimMissing."""
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(folder + _NAME, name):
         raise ClaimMissing("A payload refers to something that is no claim.")
     try:
         with _storage().open(name) as file:
@@ -92,7 +92,7 @@ class DjangoStorageDriver(StorageDriver):
     @staticmethod
     def _retrieve(claim: StorageDriverClaim) -> Payload:
         name = claim.claim_data.get("name", "")
-        data = _loaded(name)
+        data = _loaded("claims", name)
         if hashlib.sha256(data).hexdigest() != claim.claim_data.get("sha256"):
             raise PayloadTampered(f"{name} in the storage {ALIAS!r} is not what was put there.")
         try:
@@ -124,5 +124,5 @@ def reveal(value: Any) -> Any:
         raise RuntimeError("Only an activity may look at what a reference stands for.")
     from workers.payloads.assembly import codec
 
-    data = _loaded(value.removeprefix(REFERENCE))
+    data = _loaded("secrets", value.removeprefix(REFERENCE))
     return from_json(codec().opened(Payload.FromString(data)).data)

@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 
 from workers.payloads.errors import PayloadRefused, PayloadUnreadable, SensitiveField
 from workers.payloads.redaction import redact
-from workers.validation import ExplainingFailures
+from workers.validation import ExplainingFailures, verdict_of
 
 
 class PayloadFailures(ExplainingFailures):
@@ -41,9 +41,10 @@ def _told(exception: BaseException) -> BaseException:
     """The SDK wraps what decoding raised into an untyped ApplicationError, which would use up an attempt."""
     cause = exception.__cause__
     decoding = isinstance(exception, ApplicationError) and exception.message.startswith("Failed decoding ")
-    if not decoding or not isinstance(cause, PayloadUnreadable):
+    if not decoding or cause is None or verdict_of(cause):
         return exception
-    return ApplicationError(str(cause), type=type(cause).__name__, non_retryable=True)
+    kind = type(cause) if isinstance(cause, PayloadUnreadable) else PayloadUnreadable
+    return ApplicationError(str(cause), type=kind.__name__, non_retryable=True)
 
 
 class _Details(PayloadConverter):
