@@ -31,6 +31,7 @@ from dashboard.reads.events import (
     event_name,
     reason,
 )
+from dashboard.reads.failures import unseal_all
 from dashboard.reads.payloads import decode, shorten
 from dashboard.visibility.rows import moment
 from workers.conf import conf
@@ -187,6 +188,7 @@ async def read_history(client: Client, workflow_id: str, run_id: str) -> History
         token = answer.next_page_token
         if not token or not answer.history.events:
             break
+    await unseal_all(client, events)
     reader = _Reader()
     complete = bool(events) and events[-1].event_id == 1
     if not complete:

@@ -18,6 +18,7 @@ from dashboard.live.regions import Seen, seen
 from dashboard.reads.answers import Asked, Known, ask, query
 from dashboard.reads.describe import describe
 from dashboard.reads.events import reason
+from dashboard.reads.failures import unseal
 from dashboard.reads.history import History, read_history
 from dashboard.visibility.rows import Row, moment, read_rows
 from workers.attributes import TENANT_ID
@@ -130,6 +131,8 @@ async def _read(viewer: Viewer, workflow_id: str, run_id: str) -> RunPage:
     except RunNotFound as error:
         raise _Gone(error.message) from error
     info = described.workflow_execution_info
+    for item in described.pending_activities:
+        await unseal(client, item.last_failure)
     return RunPage(
         row=row,
         subject=_subject(row),

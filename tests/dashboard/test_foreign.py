@@ -12,12 +12,15 @@ from html import unescape
 import pytest
 from django.test import AsyncClient
 from django.urls import reverse
+from temporalio.client import Client
+from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 from temporalio.worker import Worker
 
 from dashboard.live import regions
 from dashboard.reads import answers
 from tests.dashboard.shunting import FULL, HALF, Foreign, Silent, refund
 from tests.support import eventually
+from workers.conf import conf
 from workers.errors import NoAnswer
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -83,6 +86,17 @@ async def test_attempts_and_failures_are_joined_by_activity_id(browser, foreign)
     assert re.search(r"running, attempt [12] of 9", text)
     assert re.search(r"Attempt [12] of 9", text)
     assert 'class="times"' in text
+
+
+async def test_encoded_failures_are_told_in_their_words(client, queue, browser):
+    sealed = DataConverter(failure_converter_class=DefaultFailureConverterWithEncodedAttributes)
+    theirs = await Client.connect(conf().address, namespace=conf().namespace, data_converter=sealed)
+    async with Worker(theirs, task_queue=queue, workflows=[Foreign], activities=[refund]):
+        handle = await theirs.start_workflow(
+            "Foreign", args=[FULL, True], id=f"sealed-{uuid.uuid4().hex[:8]}", task_queue=queue
+        )
+        text = await until(browser, handle, "503 Service Unavailable", "Waiting on")
+    assert "Encoded failure" not in text
 
 
 async def test_half_a_contract_is_drawn_as_far_as_it_goes(browser, foreign):
