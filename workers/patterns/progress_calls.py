@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 from workers.activities.resolve import Resolved
 from workers.patterns.batches import Batch, BatchResult, complete, reason
-from workers.patterns.breaker import CIRCUIT_OPEN, current_lease
+from workers.patterns.breaker import CIRCUIT_OPEN, UNAVAILABLE, current_lease
 from workers.patterns.holds import Holds
 from workers.patterns.progress_messages import LongRunningInput, Notice, Page, PageQuery
 
@@ -87,7 +87,7 @@ class Calls:
         return True
 
     async def _held(self, call: Callable[[], workflow.ActivityHandle[R]]) -> R | None:
-        """Call until no breaker refuses, waiting in between. None: stopped meanwhile."""
+        """Call until no breaker refuses and no outage is left, with waits. None: stopped meanwhile."""
         lease = ""
         while True:
             token = current_lease.set(lease)
@@ -98,15 +98,22 @@ class Calls:
             try:
                 return await running
             except ActivityError as error:
-                dependency = _refused_by(error)
-                if not dependency:
+                kind, dependency = _outage(error)
+                if not kind:
                     raise
-            held = asyncio.create_task(self._holds.wait(dependency))
+            held = asyncio.create_task(self._wait(dependency))
             await workflow.wait_condition(lambda held=held: held.done() or self._stopped())  # type: ignore[misc]
             if not held.done():
                 held.cancel()
                 return None
             lease = held.result()
+
+    async def _wait(self, dependency: str) -> str:
+        """Until the next call: for the breaker of a dependency, else a while. Returns the probe's lease."""
+        if dependency:
+            return await self._holds.wait(dependency)
+        await workflow.sleep(self._start.retry_seconds, summary="outage: try again")
+        return ""
 
     def _call(
         self,
@@ -132,9 +139,10 @@ class Calls:
         return running
 
 
-def _refused_by(error: ActivityError) -> str:
-    """The dependency whose breaker refused the call, or ""."""
+def _outage(error: ActivityError) -> tuple[str, str]:
+    """The type of an error that says nothing about the items, and whose breaker refused; else "", ""."""
     cause = error.cause
-    if isinstance(cause, ApplicationError) and cause.type == CIRCUIT_OPEN and cause.details:
-        return str(cause.details[0])
-    return ""
+    if not isinstance(cause, ApplicationError) or cause.type not in (CIRCUIT_OPEN, UNAVAILABLE):
+        return "", ""
+    refused = cause.type == CIRCUIT_OPEN and cause.details
+    return cause.type, str(cause.details[0]) if refused else ""

@@ -35,7 +35,7 @@ class LongRunningInput(BaseModel):
     of failed items, 0 to 1, above which a checkpoint stops it. `notify`: an activity that gets a Notice at
     the end and at each quarter or checkpoint. `batch_seconds`: one try of a batch; `batch_attempts` 0: no
     limit. `heartbeat_seconds`: how long a silent worker is believed alive. `retry_seconds`: the first wait at
-    an open breaker.
+    an open breaker, and the pause after `batch_attempts` tries in an outage.
     """
 
     activity: str = Field(min_length=1)
