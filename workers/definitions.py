@@ -147,21 +147,21 @@ def _parameters(fn: Callable[..., Any]) -> list[inspect.Parameter]:
 def _signature_problems(
     name: str, fn: Callable[..., Any], arguments: list[type] | None, result: type | None
 ) -> Iterator[Problem]:
-    where, parameters = place(fn), _parameters(fn)
+    parameters = _parameters(fn)
     if len(parameters) > 1:
         names = ", ".join(p.name for p in parameters)
         fix = "Take one pydantic model, which may gain fields while runs are under way."
-        yield Problem(where, f"{name} takes {len(parameters)} arguments ({names}).", fix)
+        yield Problem(place(fn), f"{name} takes {len(parameters)} arguments ({names}).", fix)
     elif parameters and (not arguments or None in arguments):
         fix = "Give it a type, or it arrives as plain JSON."
-        yield Problem(where, f"{name} does not say of what type its argument is.", fix)
+        yield Problem(place(fn), f"{name} does not say of what type its argument is.", fix)
     if result is None:
         fix = "Give it one (None too), or callers get plain JSON."
-        yield Problem(where, f"{name} has no return type.", fix)
+        yield Problem(place(fn), f"{name} has no return type.", fix)
     for role, hint in (*(("argument", hint) for hint in arguments or ()), ("result", result)):
         if hint is not None and not _has_schema(hint):
             what = f"{name}: its {role} of type {getattr(hint, '__name__', hint)} cannot be made JSON."
-            yield Problem(where, what, "Use a pydantic model, a dataclass or types of the standard library.")
+            yield Problem(place(fn), what, "Use a pydantic model, a dataclass or plain types.")
 
 
 def _has_schema(hint: Any) -> bool:

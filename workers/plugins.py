@@ -9,6 +9,7 @@ within the plugin's own workflows the short names mean its own (workers/intercep
 from __future__ import annotations
 
 import functools
+import inspect
 import re
 import sys
 from collections.abc import Callable, Iterable
@@ -20,7 +21,7 @@ from temporalio import activity, workflow
 from temporalio.common import SearchAttributeKey
 
 from workers.conf import conf
-from workers.definitions import Problem, RegistryError, activity_name, short_path, workflow_name
+from workers.definitions import ANY, Problem, RegistryError, activity_name, short_path, workflow_name
 from workers.registrar import Registrar
 from workers.registry import Registry, registry
 
@@ -82,11 +83,13 @@ class Plugin(Registrar):
     def _named(
         self, item: Any, name_of: Callable[[Any], str], names: dict[str, str], wrap: Callable[[Any, str], Any]
     ) -> Any:
-        """The wrapper of a definition, always the same one; what is not decorated goes on, to be refused."""
+        """The wrapper of a definition, always the same one. What has no name goes on, to be refused."""
         if item not in self._wrapped:
             try:
                 short = name_of(item)
             except RegistryError:
+                return item
+            if short == ANY:
                 return item
             names[short] = f"{self.name}.{short}"
             self._wrapped[item] = wrap(item, names[short])
@@ -101,9 +104,11 @@ def _subclass(cls: type, name: str) -> type:
     return made
 
 
-def _partial(fn: Callable[..., Any], name: str) -> Callable[..., Any]:
+def _partial(fn: Any, name: str) -> Callable[..., Any]:
     """A partial of an async function counts as async, and update_wrapper keeps the marks of decorators."""
-    made = functools.update_wrapper(functools.partial(fn), fn)
+    # Of an object only its __call__ can be seen to be async.
+    call = fn if inspect.isroutine(fn) else fn.__call__
+    made = functools.update_wrapper(functools.partial(call), fn)
     definition = activity._Definition.must_from_callable(fn)
     made.__temporal_activity_definition = replace(definition, name=name, fn=made)  # type: ignore[attr-defined]
     return made

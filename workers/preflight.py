@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from temporalio.client import Client
+
 from workers import attributes
 from workers.conf import WorkersConf, conf
 from workers.connection import process_name
@@ -49,7 +51,7 @@ async def check(names: Sequence[str]) -> str:
         registry.load()
     except RegistryError as error:
         found += [(Exit.WORKFLOW, str(problem)) for problem in error.problems]
-    queues = choose(names)
+    queues = _chosen(names, found)
     workflows = [cls for queue in queues for cls in queue.workflows]
     found += [(Exit.WORKFLOW, str(problem)) for problem in workflow_file_problems(workflows)]
     found += [(Exit.WORKFLOW, str(problem)) for problem in breaker_problems(registry)]
@@ -63,6 +65,15 @@ async def check(names: Sequence[str]) -> str:
     return "\n".join([*warnings, f"{passed} as declared. Build {build_id(settings)}."])
 
 
+def _chosen(names: Sequence[str], found: Found) -> list[Queue]:
+    """A queue may be unknown because its module does not import: then that is to be told too."""
+    try:
+        return choose(names)
+    except Stop as stop:
+        found.append((stop.code, stop.message))
+        return list(registry.queues.values())
+
+
 def _count(number: int) -> str:
     return "A worker would not run well here:" if number == 1 else f"{number} mistakes:"
 
@@ -74,11 +85,7 @@ def _keys() -> list[attributes.Key]:
 async def _server(settings: WorkersConf) -> Found:
     try:
         client = await connected(settings, process_name("check"))
-        found = Found()
-        try:
-            await attributes.compare(client, _keys())
-        except attributes.AttributeMismatch as error:
-            found += [(Exit.ATTRIBUTES, problem) for problem in error.problems]
+        found = await settled(_mismatches(client), settings)
         missing = await settled(attributes.missing(client, _keys()), settings)
     except Stop as stop:
         return [(stop.code, stop.message)]
@@ -86,6 +93,14 @@ async def _server(settings: WorkersConf) -> Found:
         text = f"Search attributes are missing: {', '.join(missing)}. A worker registers them."
         found.append((Exit.ATTRIBUTES, text))
     return found
+
+
+async def _mismatches(client: Client) -> Found:
+    try:
+        await attributes.compare(client, _keys())
+    except attributes.AttributeMismatch as error:
+        return [(Exit.ATTRIBUTES, problem) for problem in error.problems]
+    return []
 
 
 async def make_build_current() -> str:

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import inspect
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
 
 import pytest
 from temporalio import activity
+from temporalio.testing import ActivityEnvironment
 
 from tests.examples import mailer, postman
 from workers import plugins
+from workers.activities.dynamic import refuse_unknown
 from workers.conf import conf
 from workers.definitions import activity_name, workflow_name
 from workers.launch import launch
@@ -110,6 +113,27 @@ def test_a_plugin_that_shadows_a_name_of_the_core_is_told(own):
 def test_a_name_that_cannot_stand_before_others_is_told(own, name):
     Plugin(name, into=own)
     assert ["cannot be the name" in problem.what for problem in own.problems()] == [True]
+
+
+class Counter:
+    """An activity that is an object."""
+
+    async def __call__(self) -> int:
+        return 1
+
+
+async def test_an_object_may_be_an_activity_of_a_plugin(own):
+    Plugin("mailer", into=own).add("q", activities=[activity.defn(name="count")(Counter())])
+    [made] = own.queues["q"].activities
+    assert activity_name(made) == "mailer.count"
+    assert inspect.iscoroutinefunction(made)
+    assert await ActivityEnvironment().run(made) == 1
+
+
+def test_a_plugin_has_no_dynamic_definitions(own):
+    Plugin("mailer", into=own).add("q", activities=[refuse_unknown])
+    [problem] = own.problems()
+    assert "dynamic definition" in problem.what
 
 
 def test_an_undecorated_function_of_a_plugin_is_told(own):
