@@ -18,7 +18,9 @@ from workers.contracts import CircuitState, CircuitStatus, Forced
 from workers.interceptors import gate as gates
 from workers.interceptors import reporter as reporting
 from workers.interceptors.gate import Gate
-from workers.patterns.breaker import CIRCUIT_OPEN, Machine, Report
+from workers.patterns.breaker import CIRCUIT_OPEN, BreakerConfig, Machine, Report
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 class Breaker:
@@ -370,6 +372,26 @@ def test_failures_alone_are_told_soon(clock: Clock) -> None:
     clock.call(failed=True)
     clock.advance(3)
     assert len(clock.sent) == before + 1
+
+
+def test_failures_spread_over_processes_open_it_within_seconds(clock: Clock) -> None:
+    """Ten processes that have just reported, and see a failure a second each: none of them sees a row."""
+    shared = Machine(config=BreakerConfig(dependency="payments", threshold=8))
+    others = [
+        reporting.Reporter(cast(Client, clock), "payments", lambda report: shared.report(report, NOW))
+        for _ in range(10)
+    ]
+    for each in others:
+        each.processes = 10
+        each.worked(1, counted=False)
+    clock.advance(0.1)
+    began, copy = clock.now, shared.model_copy(deep=True)
+    while shared.state is CircuitState.CLOSED and clock.now < began + 60:
+        for each in others:
+            each.failed(1, "away", copy)
+        clock.advance(1)
+    assert shared.state is CircuitState.OPEN
+    assert clock.now - began <= 4
 
 
 def test_a_row_that_opens_it_is_told_at_once(clock: Clock) -> None:
