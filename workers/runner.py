@@ -13,13 +13,20 @@ from typing import Any
 from temporalio.bridge.proto.workflow_activation import InitializeWorkflow, WorkflowActivation
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.common import VersioningBehavior
-from temporalio.converter import PayloadConverter, WithSerializationContext, WorkflowSerializationContext
+from temporalio.converter import (
+    PayloadConverter,
+    StorageDriverStoreContext,
+    WithSerializationContext,
+    WorkflowSerializationContext,
+)
 from temporalio.exceptions import ApplicationError
 from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import Info
 
 from workers.validation import explained, invalid_input, miscounted, verdict_of
+
+_NO_STORE_CONTEXT = StorageDriverStoreContext(target=None)
 
 
 def workflow_runner(upgrading: Iterable[str] = ()) -> SandboxedWorkflowRunner:
@@ -60,11 +67,13 @@ class _Instance(WorkflowInstance):
     def get_thread_id(self) -> int | None:
         return self._inner.get_thread_id()
 
-    def get_serialization_context(self, command_info: Any) -> Any:
-        return self._inner.get_serialization_context(command_info)
+    def get_serialization_context(self, command_info: Any) -> None:
+        """No converter or codec of ours looks at it, and asking the sandbox for each payload would cost more
+        than encoding it."""
 
-    def get_external_store_context(self, command_info: Any) -> Any:
-        return self._inner.get_external_store_context(command_info)
+    def get_external_store_context(self, command_info: Any) -> StorageDriverStoreContext:
+        """See above: our storage names what it keeps by its content."""
+        return _NO_STORE_CONTEXT
 
     def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
         completion = self._activated(act)

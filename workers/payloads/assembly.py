@@ -35,11 +35,14 @@ def data_converter(conf: WorkersConf | None = None) -> DataConverter:
         keep=keeper(codecs),
     )
 
+    made = vars(TypedPayloadConverter(policy))
+
     class Converter(TypedPayloadConverter):
-        """The SDK makes converters without arguments, many times; this one knows the settings."""
+        """The SDK makes converters without arguments, several a task; this one knows the settings, and all
+        of them share what the first one made."""
 
         def __init__(self) -> None:
-            super().__init__(policy)
+            vars(self).update(made)
 
     return DataConverter(
         payload_converter_class=Converter,
