@@ -22,7 +22,8 @@ from workers.patterns.breaker import QUEUE, WORKFLOW_TYPE, BreakerConfig, breake
 from workers.runner import workflow_runner
 from workers.workflows.breaker import BreakerWorkflow
 
-CALLS = 20_000
+CALLS = 5_000
+ROUNDS = 7  # of which the best counts: whatever else runs on the machine only adds
 PROCESSES = 10
 CHILDREN = 2  # operating-system processes: ten of them would measure how Python starts
 CALLS_A_SECOND = 1_000
@@ -59,8 +60,10 @@ async def admission(client: Client, dependency: str) -> float:
 
     async def measured() -> float:
         bare, ours = _Nothing(), breakers.intercept_activity(_Nothing())
-        await _microseconds(ours, behind)
-        return await _microseconds(ours, behind) - await _microseconds(bare, behind)
+        pairs = [
+            (await _microseconds(ours, behind), await _microseconds(bare, behind)) for _ in range(ROUNDS)
+        ]
+        return min(pair[0] for pair in pairs) - min(pair[1] for pair in pairs)
 
     return float(await ActivityEnvironment(client=client).run(measured))
 
