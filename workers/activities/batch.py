@@ -6,10 +6,10 @@ import asyncio
 import contextvars
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import Any, TypeVar, get_type_hints
+from typing import Any, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 from pydantic_core import to_jsonable_python
@@ -18,8 +18,6 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, Ca
 
 from workers.patterns.batches import Batch, BatchResult, ItemResult
 from workers.patterns.breaker import CIRCUIT_OPEN, UNAVAILABLE
-
-F = TypeVar("F", bound=Callable[..., Any])
 
 MOVING_ON = "WorkerShutdown"
 BEATS = 3  # within the heartbeat timeout, while an item takes long
@@ -133,31 +131,38 @@ def batch_activity(name: str) -> Callable[[Callable[..., Any]], Callable[..., An
         if len(parameters) != 2:
             raise TypeError(f"{fn.__qualname__} must take an item and its idempotency key.")
         item_type = get_type_hints(fn).get(parameters[0], Any)
-
-        async def run_async(batch: Batch) -> BatchResult:
-            run = _Pass(batch, item_type)
-            with run.pulse(asynchronous=True):
-                for item, key in run.items():
-                    try:
-                        run.note(await fn(item, key))
-                    except Exception as error:
-                        run.failed(error)
-            return BatchResult(results=run.results)
-
-        def run_sync(batch: Batch) -> BatchResult:
-            run = _Pass(batch, item_type)
-            with run.pulse(asynchronous=False):
-                for item, key in run.items():
-                    try:
-                        run.note(fn(item, key))
-                    except Exception as error:
-                        run.failed(error)
-            return BatchResult(results=run.results)
-
-        made = run_async if inspect.iscoroutinefunction(fn) else run_sync
+        made = _for_async(fn, item_type) if inspect.iscoroutinefunction(fn) else _for_sync(fn, item_type)
         made.__name__, made.__qualname__, made.__doc__ = fn.__name__, fn.__qualname__, fn.__doc__
         made.__module__ = fn.__module__
         # An item is never interrupted halfway: cancellation is looked at between items.
         return activity.defn(name=name, no_thread_cancel_exception=True)(made)
 
     return make
+
+
+def _for_async(fn: Callable[..., Awaitable[Any]], item_type: Any) -> Callable[..., Any]:
+    async def run(batch: Batch) -> BatchResult:
+        attempt = _Pass(batch, item_type)
+        with attempt.pulse(asynchronous=True):
+            for item, key in attempt.items():
+                try:
+                    attempt.note(await fn(item, key))
+                except Exception as error:
+                    attempt.failed(error)
+        return BatchResult(results=attempt.results)
+
+    return run
+
+
+def _for_sync(fn: Callable[..., Any], item_type: Any) -> Callable[..., Any]:
+    def run(batch: Batch) -> BatchResult:
+        attempt = _Pass(batch, item_type)
+        with attempt.pulse(asynchronous=False):
+            for item, key in attempt.items():
+                try:
+                    attempt.note(fn(item, key))
+                except Exception as error:
+                    attempt.failed(error)
+        return BatchResult(results=attempt.results)
+
+    return run

@@ -154,30 +154,29 @@ def cached(
     tenants. Another `version` makes what was kept before unknown. Arguments must have a JSON form.
     """
 
-    def wrap(fn: Callable[P, R]) -> Callable[P, R]:
-        if inspect.iscoroutinefunction(fn):
-            raise TypeError(f"{fn.__qualname__} must be a plain function: waiting for others takes a thread.")
-        plan = _Plan(
-            fn=fn,
-            name=f"{fn.__module__}.{fn.__qualname__}",
-            result=TypeAdapter(get_type_hints(fn).get("return", Any)),
-            seconds=seconds,
-            negative_seconds=negative_seconds,
-            lock_seconds=lock_seconds,
-            per_tenant=per_tenant,
-            version=version,
-        )
+    options = {
+        "seconds": seconds,
+        "negative_seconds": negative_seconds,
+        "lock_seconds": lock_seconds,
+        "per_tenant": per_tenant,
+        "version": version,
+    }
+    return lambda fn: _with_plan(fn, options)
 
-        signature = inspect.signature(fn)
 
-        @functools.wraps(fn)
-        def answer(*args: P.args, **kwargs: P.kwargs) -> R:
-            return cast(R, plan.answer(signature.bind(*args, **kwargs).args))
+def _with_plan(fn: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:
+    if inspect.iscoroutinefunction(fn):
+        raise TypeError(f"{fn.__qualname__} must be a plain function: waiting for others takes a thread.")
+    result = TypeAdapter(get_type_hints(fn).get("return", Any))
+    plan = _Plan(fn=fn, name=f"{fn.__module__}.{fn.__qualname__}", result=result, **options)
+    signature = inspect.signature(fn)
 
-        answer.__signalbox_cache__ = plan  # type: ignore[attr-defined]
-        return answer
+    @functools.wraps(fn)
+    def answer(*args: P.args, **kwargs: P.kwargs) -> R:
+        return cast(R, plan.answer(signature.bind(*args, **kwargs).args))
 
-    return wrap
+    answer.__signalbox_cache__ = plan  # type: ignore[attr-defined]
+    return answer
 
 
 def forget(fn: Callable[..., Any], *arguments: Any) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -76,25 +76,26 @@ async def in_batches(
     silent worker is believed alive. `queue`: whose workers run it, default the workflow's own.
     """
 
-    def call(batch: Batch) -> Awaitable[BatchResult]:
-        return workflow.execute_activity(
-            activity,  # type: ignore[arg-type] # by name or by function
-            batch,
-            result_type=BatchResult,
-            task_queue=queue or None,
-            summary=f"items {batch.first + 1} to {batch.first + len(batch.items)}",
-            start_to_close_timeout=timedelta(seconds=seconds),
-            heartbeat_timeout=timedelta(seconds=heartbeat_seconds),
-            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=attempts),
-        )
-
-    key = key or workflow.info().first_execution_run_id
-    batches = batched(items, key=key, size=size)
-    ends = await gather((functools.partial(call, batch) for batch in batches), limit=limit)
+    options = {
+        "result_type": BatchResult,
+        "task_queue": queue or None,
+        "start_to_close_timeout": timedelta(seconds=seconds),
+        "heartbeat_timeout": timedelta(seconds=heartbeat_seconds),
+        "retry_policy": RetryPolicy(maximum_interval=timedelta(seconds=60), maximum_attempts=attempts),
+    }
+    batches = batched(items, key=key or workflow.info().first_execution_run_id, size=size)
+    calls = (functools.partial(_call, activity, batch, options) for batch in batches)
     merged: list[ItemResult] = []
-    for batch, end in zip(batches, ends, strict=True):
+    for batch, end in zip(batches, await gather(calls, limit=limit), strict=True):
         merged += complete(batch, end.value, reason(end.error)).results
     return BatchResult(results=merged)
+
+
+def _call(
+    activity: str | Callable[..., Any], batch: Batch, options: dict[str, Any]
+) -> workflow.ActivityHandle[BatchResult]:
+    summary = f"items {batch.first + 1} to {batch.first + len(batch.items)}"
+    return workflow.start_activity(activity, batch, summary=summary, **options)
 
 
 def reason(error: Exception | None) -> str:

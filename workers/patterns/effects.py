@@ -5,7 +5,6 @@ Names are resolved once, by an activity, and kept: an unknown one fails there, w
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
@@ -13,7 +12,7 @@ from typing import Any
 from pydantic import BaseModel, Field
 from temporalio import workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, is_cancelled_exception
+from temporalio.exceptions import ActivityError
 
 from workers.activities.resolve import Resolved
 from workers.patterns.events import Recorded
@@ -50,14 +49,7 @@ async def perform(
 
     None: `stop` became true first. Whether it happened is open then, so it is run again under the same key.
     """
-    info = workflow.info()
-    effect = Effect(
-        idempotency_key=f"{info.workflow_id}/{event.event_id}",
-        workflow_id=info.workflow_id,
-        event_id=event.event_id,
-        type=type or event.type,
-        payload=event.body,
-    )
+    effect = _effect(event, type or event.type)
     running = workflow.start_activity(
         target.name,
         args=[effect] if target.takes_input else [],
@@ -73,7 +65,16 @@ async def perform(
     try:
         await running
     except ActivityError as error:
-        if is_cancelled_exception(error):
-            raise asyncio.CancelledError from error
         return str(error.cause or error)
     return ""
+
+
+def _effect(event: Recorded, type: str) -> Effect:  # noqa: A002
+    workflow_id = workflow.info().workflow_id
+    return Effect(
+        idempotency_key=f"{workflow_id}/{event.event_id}",
+        workflow_id=workflow_id,
+        event_id=event.event_id,
+        type=type,
+        payload=event.body,
+    )

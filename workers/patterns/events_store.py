@@ -97,10 +97,7 @@ class EventStore(Generic[S]):
 
         `objection`: a reason why nothing that happened at that time is taken. `effect`: whether it has one.
         """
-        body = read(raw, _Body)
-        fields: dict[str, Any] = dict(body.model_extra or {}) if body else {}
-        claimed = fields.get("event_id")
-        known = claimed[:200] if isinstance(claimed, str) else ""
+        fields, known = _fields(raw)
         try:
             event = self._aggregate.read(type, fields)
             recorded = self._record(event, type, now)
@@ -199,6 +196,14 @@ class EventStore(Generic[S]):
         self._log.refused = [*self._log.refused, note][-KEPT:]
         self._log.refusals += 1
         return None
+
+
+def _fields(raw: object) -> tuple[dict[str, Any], str]:
+    """What a body says, and the event id that it claims; nothing for one that cannot be read."""
+    body = read(raw, _Body)
+    fields = dict(body.model_extra or {}) if body else {}
+    claimed = fields.get("event_id")
+    return fields, claimed[:200] if isinstance(claimed, str) else ""
 
 
 def _aware(at: datetime) -> datetime:
