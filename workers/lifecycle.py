@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from asgiref.sync import sync_to_async
+from django.db import close_old_connections
 
 from workers import metrics
 from workers.interceptors.lifecycle import RECORD, Event, Lifecycle
@@ -16,6 +18,11 @@ logger = logging.getLogger(__name__)
 
 _SECONDS = 5.0
 _TRIES = 2
+
+
+def _called(fn: Callable[[Lifecycle], object], record: Lifecycle) -> None:
+    close_old_connections()  # whoever launches outside of requests and activities has nobody else to do it
+    fn(record)
 
 
 async def record_start(workflow_id: str, run_id: str, workflow_type: str, tenant: str) -> None:
@@ -34,7 +41,7 @@ async def record_start(workflow_id: str, run_id: str, workflow_type: str, tenant
         return
     for left in reversed(range(_TRIES)):
         try:
-            await asyncio.wait_for(sync_to_async(fn)(record), _SECONDS)
+            await asyncio.wait_for(sync_to_async(_called)(fn, record), _SECONDS)
         except Exception as error:
             if not left:
                 metrics.count("audit_failures")
