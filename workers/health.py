@@ -92,12 +92,12 @@ class Health:
 
     async def reasons(self) -> list[str]:
         """Why the process is not ready; empty when it is. Asks Temporal itself, not our own belief."""
-        if self.draining:
-            return ["The worker is draining."]
         try:
-            found = await self.queues()
+            found = [] if self.draining else await self.queues()
         except TemporalError as error:
             return [error.message]
+        if self.draining:  # it may have begun while Temporal was asked
+            return ["The worker is draining."]
         if not found:
             return ["The worker has not started polling."]
         return [f"{status.queue} is not polled." for status in found if not status.polling]
