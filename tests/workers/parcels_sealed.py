@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel
 from temporalio import activity, workflow
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from workers.payloads.claims import reveal
@@ -47,7 +47,9 @@ class MovingWorkflow:
         options: Any = {"task_queue": queue, "start_to_close_timeout": MINUTE, "retry_policy": ONCE}
         try:
             return await workflow.execute_activity(move, transfer, **options)
-        except Exception:
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
             await workflow.execute_activity(undo, transfer, **options)
             raise
 

@@ -120,6 +120,31 @@ async def test_a_worker_without_the_key_costs_no_attempt_and_undoes_nothing(
     await replays(whole, handle, "key-missing", WORKFLOWS)
 
 
+async def test_a_workflow_that_waits_for_a_key_can_be_cancelled(
+    server: str, queue: str, name: str, django_db_blocker: Any
+) -> None:
+    whole, without = await client_with(server, BOTH), await client_with(server, f"old:{OLD}")
+    transfer, desk = Transfer(id=name, amount=Decimal(1)), f"{queue}-desk"
+    async with (
+        worker_of(whole, queue, django_db_blocker),
+        worker_of(without, desk, django_db_blocker, only_activities=True),
+    ):
+        handle = await whole.start_workflow(
+            MovingWorkflow.run, args=[transfer, desk], id=name, task_queue=queue
+        )
+
+        async def paused() -> bool:
+            history = await handle.fetch_history()
+            return any(event.HasField("timer_started_event_attributes") for event in history.events)
+
+        await eventually(paused)
+        await handle.cancel()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+    assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
+    assert not calls
+
+
 async def test_an_encrypted_history_of_an_earlier_build_replays(server: str) -> None:
     client = await client_with(server, BOTH)
     await replayer(client, WORKFLOWS).replay_workflow(golden(HISTORIES / "key-missing.json"))

@@ -33,7 +33,7 @@ _PLAIN_JSON = b"json/plain"
 _python = SchemaSerializer(any_schema())
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)  # shared by all runs; small, as it keeps alive what the sandbox loads for one of them
 def _adapter(hint: Any) -> TypeAdapter[Any]:
     return TypeAdapter(hint)
 

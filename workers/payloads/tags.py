@@ -99,7 +99,7 @@ def _declared(cls: Any) -> list[tuple[str, str, Any]]:
         return []
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _untyped(cls: Any) -> tuple[tuple[str, str], ...]:
     """Attribute and JSON name of the fields that no annotation types, or only in part."""
     return tuple((name, alias) for name, alias, hint in _declared(cls) if _vague(hint, frozenset()))
@@ -126,7 +126,7 @@ def spec_of(value: Any) -> Spec | None:
     return look(value) if look else None
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=256)
 def _look_into(kind: Any) -> Callable[[Any], Spec | None] | None:
     """How values of a type are looked through; None for most models, as their types say everything."""
     if issubclass(kind, Mapping):
