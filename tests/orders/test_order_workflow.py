@@ -325,7 +325,7 @@ async def test_a_charge_that_hangs_is_undone_once_although_it_lands_late(bench: 
 async def test_a_charge_that_timed_out_after_it_happened_is_undone_once(bench: Bench) -> None:
     slow = bench.world.hanging("charge_payment")
     async with started(bench, step_seconds=1) as handle:
-        await eventually(lambda: bench.world.calls["charge_payment"] == 2)
+        await eventually(lambda: bench.world.calls["charge_payment"] >= 2)
         await handle.signal("cancel", decision("ann", reason="Never mind."))
         slow.set()
         assert (await handle.result()).stage is Stage.CANCELLED
