@@ -13,6 +13,7 @@ from tests.golden import replays
 from tests.support import eventually
 from tests.workers.saga_world import Run, Yard, a_plan, final, nested, step, thrice
 from workers.activities.resolve import UNKNOWN_ACTIVITY
+from workers.attributes import WAITING_FOR
 from workers.contracts import Money, Outcome, SagaState, Status, StepState
 from workers.patterns.saga_plan import INVALID_SAGA, SagaPlan
 from workers.workflows.saga import SagaWorkflow
@@ -288,15 +289,43 @@ async def test_an_open_breaker_makes_a_compensation_wait_and_never_fails_it(
     assert yard.standing == []
 
 
-async def test_side_by_side_they_take_turns_at_a_breaker(client: Client, yard: Yard) -> None:
-    yard.held("left", "payments")
-    yard.held("right", "payments")
-    run = await Run.start(client, yard, step("left", group="g"), step("right", group="g"))
-    await run.until("running", "breaker:payments")
-    await eventually(lambda: yard.calls["left"] and yard.calls["right"])
+async def test_side_by_side_they_take_turns_at_breakers(client: Client, yard: Yard) -> None:
+    dependencies = {"left": "payments", "right": "freight", "other": "payments"}
+    for name, dependency in dependencies.items():
+        yard.held(name, dependency)
+    run = await Run.start(client, yard, *(step(name, group="g") for name in dependencies))
+    await eventually(lambda: all(yard.calls[name] for name in dependencies))
     yard.faults.clear()
-    await run.handle.signal("resume", {"dependency": "payments"})
+    seen: list[str] = []
+    for _ in range(2):
+
+        async def another() -> str:
+            waiting = str(await run.attribute(WAITING_FOR) or "").removeprefix("breaker:")
+            return waiting if waiting not in seen else ""
+
+        seen.append(await eventually(another))
+        await run.handle.signal("resume", {"dependency": seen[-1]})
     assert (await run.handle.result()).state == SagaState.COMPLETED
+    assert sorted(seen) == ["freight", "payments"]
+
+
+async def test_a_nested_saga_beside_a_step_that_fails_is_awaited_before_anything_is_undone(
+    client: Client, yard: Yard
+) -> None:
+    go_on, refuse = yard.hanging("undo inside"), yard.hanging("right")
+    yard.refusing("right")
+    inner = nested("inner", step("inside"), step("later"), held_retry_seconds=600)
+    yard.held("later", "freight")
+    run = await Run.start(
+        client, yard, step("first"), inner.model_copy(update={"group": "g"}), step("right", group="g")
+    )
+    await eventually(lambda: yard.calls["right"] and yard.calls["later"])
+    refuse.set()
+    await eventually(lambda: yard.calls["undo inside"])
+    assert yard.calls["undo first"] == 0
+    go_on.set()
+    assert (await run.handle.result()).outcome == "right: no."
+    assert [undo.input["name"] for undo in yard.undos] == ["inside", "first"]
 
 
 async def test_goes_on_with_another_worker_wherever_the_first_one_stopped(
