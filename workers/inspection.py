@@ -5,12 +5,16 @@ from __future__ import annotations
 import ast
 import inspect
 from collections.abc import Iterable, Iterator
+from typing import Any
 
-from temporalio import workflow
+from pydantic import TypeAdapter
+from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError
+from temporalio import activity, workflow
 
 from workers.conf import WorkersConf
 from workers.definitions import Problem, place, short_path, workflow_name
 from workers.patterns.breaker import declared_dependency
+from workers.payloads.redaction import SENSITIVE, normal, normals
 from workers.registry import Registry
 from workers.runner import workflow_runner
 
@@ -67,6 +71,30 @@ def breaker_problems(registry: Registry) -> Iterator[Problem]:
             yield Problem(
                 place(fn), what, f'Call registry.breaker("{dependency}", ...), or correct the name.'
             )
+
+
+def secret_problems(settings: WorkersConf, registry: Registry) -> Iterator[Problem]:
+    """Fields that the setting PAYLOAD_SECRETS would refuse to send, as soon as one of them has a value."""
+    if settings.payload_secrets != "refuse":
+        return
+    hidden = normals((*SENSITIVE, *settings.redacted_fields))
+    for name, fn in registry.activities().items():
+        definition = activity._Definition.must_from_callable(fn)
+        for hint in filter(None, (*(definition.arg_types or ()), definition.ret_type)):
+            for field in sorted(field for field in _fields(hint) if normal(field) in hidden):
+                what = f"Activity {name} has a field {field}, which PAYLOAD_SECRETS=refuse lets nobody send."
+                fix = "Send where the secret is kept instead, or set PAYLOAD_SECRETS to reference."
+                yield Problem(place(fn), what, fix)
+
+
+def _fields(hint: Any) -> set[str]:
+    """Names of all fields of a type and of what is inside of it."""
+    try:
+        schema = TypeAdapter(hint).json_schema()
+    except (PydanticInvalidForJsonSchema, PydanticSchemaGenerationError, PydanticUserError):
+        return set()
+    nested = [schema, *schema.get("$defs", {}).values()]
+    return {name for item in nested for name in item.get("properties", {})}
 
 
 def setting_problems(settings: WorkersConf, registry: Registry) -> Iterator[Problem]:

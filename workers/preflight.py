@@ -9,7 +9,12 @@ from temporalio.client import Client
 from workers import attributes
 from workers.conf import WorkersConf, conf
 from workers.connection import process_name
-from workers.inspection import breaker_problems, setting_problems, workflow_file_problems
+from workers.inspection import (
+    breaker_problems,
+    secret_problems,
+    setting_problems,
+    workflow_file_problems,
+)
 from workers.queues import BREAKERS
 from workers.registry import Queue, RegistryError, registry
 from workers.runtime import Exit, Stop, connected, settled
@@ -55,6 +60,7 @@ async def check(names: Sequence[str]) -> str:
     workflows = [cls for queue in queues for cls in queue.workflows]
     found += [(Exit.WORKFLOW, str(problem)) for problem in workflow_file_problems(workflows)]
     found += [(Exit.WORKFLOW, str(problem)) for problem in breaker_problems(registry)]
+    found += [(Exit.WORKFLOW, str(problem)) for problem in secret_problems(settings, registry)]
     found += [(Exit.USAGE, str(problem)) for problem in setting_problems(settings, registry)]
     found += await _server(settings)
     if found:

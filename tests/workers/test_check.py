@@ -54,6 +54,10 @@ MISTAKES = {
         "passed_through",
     ),
     "a behaviour in the definition": ("versioned_by_itself.py:9: Workflow Stubborn", "entities=[...]"),
+    "a secret that is sent": (
+        "sends_a_secret.py:18: Activity import_accounts has a field",
+        "is kept",
+    ),
     "a rate limit of nothing": ("WORKER_RATE_LIMITS: acme:charge limits", "Registered: "),
     "a limit of no queue": ("WORKER_QUEUE_LIMITS: slow-queue is a queue that nobody", "planted-queue"),
     "an attribute of another type": ("Stage is of type keyword", "must be int"),
