@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
+from workers.building import activity_slots
 from workers.conf import WorkersConf
 from workers.definitions import activity_name, workflow_name
 from workers.patterns.breaker import declared_dependency
@@ -34,8 +35,7 @@ def _guard(fn: Callable[..., Any]) -> str:
 
 
 def _limits(queue: Queue, settings: WorkersConf) -> str:
-    at_once = settings.queue_limits.get(queue.name, queue.max_activities or settings.activity_threads)
-    words = [f"{at_once} activities at once in a process"]
+    words = [f"{activity_slots(settings, queue)} activities at once in a process"]
     if queue.max_activities_per_second:
         words.append(f"{queue.max_activities_per_second:g} a second in all")
     if queue.max_workflow_tasks:

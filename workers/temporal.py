@@ -22,10 +22,11 @@ from workers.workflows.recovery import RecoveryWorkflow
 from workers.workflows.saga import SagaWorkflow
 
 registry.add(BREAKERS, entities=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
-registry.add(PLATFORM, activities=[raise_alert, resolve_activities])
-registry.add(PLATFORM, entities=[ApprovalWorkflow], activities=[run_transaction])
-registry.add(PLATFORM, activities=[resolve_flags])
+registry.add(
+    PLATFORM,
+    workflows=[CircuitBreakerWorkflow, RecoveryWorkflow, SagaWorkflow],
+    entities=[ApprovalWorkflow, EventDrivenWorkflow, EventSourcedWorkflow, LongRunningWorkflow],
+    activities=[call_http, raise_alert, run_transaction],
+)
+registry.add(PLATFORM, activities=[resolve_activities, resolve_flags, resolve_workflows])
 registry.add(DYNAMIC, workflows=[DynamicWorkflow, NamedByTypeWorkflow], activities=[refuse_unknown])
-registry.add(PLATFORM, workflows=[SagaWorkflow, RecoveryWorkflow], activities=[resolve_workflows])
-registry.add(PLATFORM, entities=[EventDrivenWorkflow, EventSourcedWorkflow, LongRunningWorkflow])
-registry.add(PLATFORM, workflows=[CircuitBreakerWorkflow], activities=[call_http])
