@@ -83,8 +83,8 @@ async def test_attempts_and_failures_are_joined_by_activity_id(browser, foreign)
 
     text = unescape(await until(browser, handle, "503 Service Unavailable", "Waiting on"))
 
-    assert re.search(r"running, attempt [12] of 9", text)
-    assert re.search(r"Attempt [12] of 9", text)
+    assert re.search(r"running, attempt [1-9] of 9", text)
+    assert re.search(r"Attempt [1-9] of 9", text)
     assert 'class="times"' in text
 
 
