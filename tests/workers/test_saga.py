@@ -14,7 +14,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 with workflow.unsafe.imports_passed_through():
     from workers.contracts import SagaState, SagaStatus, StepState
     from workers.patterns.holds import Holds
-    from workers.patterns.saga import Options, Saga, uninterrupted
+    from workers.patterns.saga import SAGA_UNWINDING, Options, Saga, uninterrupted
 
 
 def nothing() -> None:
@@ -50,6 +50,24 @@ class Errand:
             await workflow.wait_condition(lambda: all(s.error for s in self.saga.status().steps[3:]))
             await uninterrupted(self.saga.compensate("It failed."))
         return self.saga.status()
+
+
+@workflow.defn(name="Straggler")
+class Straggler:
+    """Goes back, and then tries another step: the type of what is raised."""
+
+    @workflow.run
+    async def run(self) -> str:
+        saga = Saga(
+            undo_input=lambda key, undo_key, reason, edited: [key], holds=Holds(1, nothing), changed=nothing
+        )
+        await saga.step("fetch", str, str, undo="put_back")
+        await saga.compensate("Enough.")
+        try:
+            await saga.step("tell", str, str)
+        except ApplicationError as error:
+            return str(error.type)
+        return "told"
 
 
 @workflow.defn(name="Stubborn")
@@ -119,3 +137,9 @@ async def test_no_cancellation_stops_the_way_back(client: Client, queue: str, wo
     async with worker(queue, workflows=[Stubborn], activities=Outside().activities()):
         result = await client.execute_workflow("Stubborn", id=uuid.uuid4().hex, task_queue=queue)
     assert result == "key"
+
+
+async def test_no_step_begins_once_the_way_back_has(client: Client, queue: str, worker: Any) -> None:
+    async with worker(queue, workflows=[Straggler], activities=Outside().activities()):
+        result = await client.execute_workflow("Straggler", id=uuid.uuid4().hex, task_queue=queue)
+    assert result == SAGA_UNWINDING

@@ -18,14 +18,22 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 from workers.contracts import Decision, Money, SagaState, SagaStatus, StepState, StepStatus
 from workers.patterns.decisions import Judgement
 from workers.patterns.holds import Holds
-from workers.patterns.saga_ledger import CHOICES, Entry, Ledger
+from workers.patterns.saga_ledger import Entry, Ledger
 from workers.patterns.saga_messages import Compensation, Retry, SagaResult, StepCall, UndoCall
-from workers.patterns.saga_steps import NESTED_COMPENSATED, SAGA_UNWINDING, Nested, Turns, run_step
+from workers.patterns.saga_steps import (
+    NESTED_COMPENSATED,
+    NESTED_LOST,
+    SAGA_UNWINDING,
+    Nested,
+    Turns,
+    run_step,
+)
 from workers.patterns.saga_undo import MakeUndo, Operator, WayBack, settled, uninterrupted
 
 __all__ = [
-    "CHOICES",
     "NESTED_COMPENSATED",
+    "NESTED_LOST",
+    "SAGA_UNWINDING",
     "Compensation",
     "Options",
     "Retry",
