@@ -4,8 +4,9 @@ what it says about itself. Each group is a form of its own."""
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
+from dataclasses import replace
 
-from dashboard.access import Subject, Viewer
+from dashboard.access import Subject, Verb, Viewer, may
 from dashboard.actions import objections
 from dashboard.actions.forms import Form
 from dashboard.actions.kinds import ACTS, BREAKER_ACTS, choices
@@ -18,6 +19,7 @@ BREAKER_ABOUT = (
     "own rule; a closed one lets go again what it holds. A probe sends one workflow through that it holds; a "
     "success closes it."
 )
+SHARED = "It is shared with other tenants; only somebody who may act for all of them operates it."
 
 
 def breaker(
@@ -27,9 +29,9 @@ def breaker(
     acts = [act for act in BREAKER_ACTS if ACTS[act] in signals]
     if not acts:
         return None
-    return Form(
-        choices(viewer, subject, acts), "Act on this breaker", BREAKER_ABOUT, held=held, open=unfolded
-    )
+    why = may(viewer, Verb.BREAKER) or (SHARED if may(viewer, Verb.BREAKER, subject) else "")
+    buttons = [replace(button, why=why) for button in choices(viewer, subject, acts)]
+    return Form(buttons, "Act on this breaker", BREAKER_ABOUT, held=held, open=unfolded)
 
 
 def _approval(

@@ -8,11 +8,11 @@ from typing import Any, cast
 
 import pytest
 
-from dashboard.access import Viewer
+from dashboard.access import Subject, Viewer
 from dashboard.actions import objections
 from dashboard.actions.forms import Form
 from dashboard.actions.kinds import ACTS, LABELS, Choice
-from dashboard.panels import circuit, progress, saga
+from dashboard.panels import circuit, offered, progress, saga
 from dashboard.reads.history import History
 from dashboard.reads.run import RunPage
 from workers.contracts import (
@@ -164,3 +164,20 @@ def test_who_may_hand_on_and_who_may_withdraw():
 def test_a_form_says_when_it_needs_a_reason(acts, hint):
     assert Form([Choice(act, LABELS[act]) for act in acts]).hint == hint
     assert set(acts) <= set(ACTS)
+
+
+def test_a_breaker_of_all_tenants_is_not_operated_by_one(settings):
+    settings.DASHBOARD = settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
+    shared, signals = Subject("breaker-payments", "r", "default"), {"release"}
+    otto = Viewer("otto", frozenset({"operator"}), "acme")
+
+    def why(viewer: Viewer) -> str:
+        form = offered.breaker(viewer, shared, signals, [])
+        assert form
+        return form.acts[0].why
+
+    assert why(otto) == offered.SHARED
+    assert "operate breakers" in why(Viewer("vera", frozenset({"viewer"}), "acme"))
+    assert why(Viewer("otto", frozenset({"operator"}), "default")) == ""
+    assert why(Viewer("root", superuser=True)) == ""
+    assert offered.breaker(otto, shared, {"approve"}, []) is None
