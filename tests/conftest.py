@@ -43,11 +43,13 @@ async def server() -> AsyncIterator[str]:
     address = given or (started.address if started else "")
     os.environ["TEMPORAL_ADDRESS"] = address  # for the processes that tests start
     django_settings.WORKERS = conf().model_copy(update={"address": address})
-    registry.load()
-    await ensure(await connect(patient=True), [*PLATFORM, *registry.attributes])
-    yield address
-    if started:
-        await started.stop()
+    try:
+        registry.load()
+        await ensure(await connect(patient=True), [*PLATFORM, *registry.attributes])
+        yield address
+    finally:
+        if started:
+            await started.stop()
 
 
 @pytest.fixture(scope="session")
