@@ -76,7 +76,7 @@ class Strange:
         )
         await workflow.wait_condition(lambda: bool(self.how))
         if self.how == "fail":
-            raise ApplicationError(f"The gateway said password={given.get('secret', '')}.")
+            raise ApplicationError(f"The gateway said password={given.get('password', '')}.")
         return {"ssn": given.get("password", ""), "done": True}
 
     def judge(self, decision: Any, detail: str, problem: str = "") -> bool:
