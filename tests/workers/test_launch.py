@@ -170,7 +170,7 @@ async def test_of_many_launches_at_once_one_starts_and_its_twins_get_it(client, 
     grams = [7, 8, 7, 8, 7]
     asked = [launch(DeclaredWorkflow, Shipment(number=name, grams=number)) for number in grams]
     answers = await asyncio.gather(*asked, return_exceptions=True)
-    handles = {number: [] for number in grams}
+    handles: dict[int, list[object]] = {number: [] for number in grams}
     for number, answer in zip(grams, answers, strict=True):
         handles[number].append(answer)
     won = 7 if not isinstance(handles[7][0], LaunchConflict) else 8

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 
@@ -27,7 +26,7 @@ SDK = {"service_name"}
 
 
 @pytest.fixture
-def port(monkeypatch) -> Iterator[int]:
+def port(monkeypatch) -> int:
     monkeypatch.setattr(metrics, "_counters", {})
     return free_port()
 
