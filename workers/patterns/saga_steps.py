@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -45,16 +46,17 @@ class Turns:
     def __init__(self, holds: Holds) -> None:
         self._holds = holds
         self._lock = asyncio.Lock()
-        self._at = ""
+        self._waits: Counter[str] = Counter()  # at each dependency, those that are over
 
     async def wait(self, dependency: str) -> str:
         """Until the next try; the lease of a breaker's probe, or ""."""
-        before = self._at if self._lock.locked() else ""
+        before = self._waits[dependency]
         async with self._lock:
-            if before == dependency:
-                return ""  # another has waited for it, and is trying now
-            self._at = dependency
-            return await self._holds.wait(dependency)
+            if self._waits[dependency] != before:
+                return ""  # another has waited for it in the meantime, and is trying now
+            lease = await self._holds.wait(dependency)
+            self._waits[dependency] += 1
+            return lease
 
 
 async def run_step(
