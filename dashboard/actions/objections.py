@@ -9,8 +9,6 @@ from dashboard.access import Viewer
 from workers.contracts import ApprovalStatus, Decision
 from workers.patterns.approval_rules import held_for, objection, role_missing, same
 
-ADMIN = "admin"
-
 
 def _utc(at: datetime | None) -> datetime | None:
     return at.replace(tzinfo=UTC) if at and not at.tzinfo else at
@@ -49,10 +47,9 @@ def to_delegate(viewer: Viewer, status: ApprovalStatus) -> str:
 
 
 def to_withdraw(viewer: Viewer, status: ApprovalStatus) -> str:
-    """Empty for whoever asked, for those who could vote, and for administrators."""
+    """Empty for whoever asked and for those who could vote."""
     status, decision = _comparable(status), _decision(viewer)
-    own = same(viewer.name, status.requester) or ADMIN in viewer.roles or viewer.superuser
-    if own or not (problem := role_missing(status, decision)):
+    if same(viewer.name, status.requester) or not (problem := role_missing(status, decision)):
         return ""
     who = f" ({status.requester})" if status.requester else ""
-    return f"Who asked{who} and an administrator may withdraw it. {problem}"
+    return f"Who asked{who} may withdraw it, and who could vote. {problem}"

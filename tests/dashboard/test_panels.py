@@ -147,9 +147,10 @@ def test_who_may_hand_on_and_who_may_withdraw():
     assert objections.to_delegate(ANNA, question(delegations=LENT)) == "anna let ben vote instead."
     anybody = question().model_copy(update={"policy": ApprovalPolicy(delegation=True)})
     assert "nothing to hand on" in objections.to_delegate(ANNA, anybody)
-    for viewer in (Viewer("CLEO", frozenset({"viewer"})), ADA, ANNA):
+    for viewer in (Viewer("CLEO", frozenset({"viewer"})), ANNA):
         assert objections.to_withdraw(viewer, question()) == ""
-    assert "(cleo)" in objections.to_withdraw(BEN, question())
+    for viewer in (BEN, ADA):
+        assert "(cleo)" in objections.to_withdraw(viewer, question())
 
 
 @pytest.mark.parametrize(

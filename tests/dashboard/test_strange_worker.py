@@ -128,7 +128,7 @@ async def test_what_it_declares_gets_a_form(people, strange):
         assert f'formaction="{reverse("act", args=[strange.id, strange.result_run_id, name])}"' in text
     assert "/act/unpause/" not in text
     assert "Only who asked" not in text
-    assert "Who asked (ada) and an administrator may withdraw it." in text
+    assert "Who asked (ada) may withdraw it, and who could vote." in text
     assert "Your role may not hand on a vote." in text
 
 

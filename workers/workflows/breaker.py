@@ -170,7 +170,7 @@ class BreakerWorkflow(BreakerActs):
                 release_held,
                 self._wake(limit=release.batch),
                 summary=f"release up to {release.batch}",
-                start_to_close_timeout=timedelta(seconds=60),
+                start_to_close_timeout=timedelta(seconds=20),
                 retry_policy=RetryPolicy(maximum_attempts=5),
             )
         except ActivityError:
