@@ -1,4 +1,4 @@
-"""`make test`: one Temporal server for all, pytest twice (browser tests by themselves), and a last word.
+"""`make test`: pytest twice, side by side (browser tests by themselves), each with a server of its own.
 
 The settings of the shell are kept out, so that no test can ever reach a server of somebody. Skipped tests
 are listed with their reasons; with FORBID_SKIPS=1 they are failures.
@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from pathlib import Path
 from xml.etree import ElementTree as ET
@@ -73,14 +74,18 @@ async def ended(process: asyncio.subprocess.Process) -> int:
                 await process.wait()
 
 
-async def pytest(name: str, arguments: list[str], address: str, tally: Tally) -> None:
-    """One invocation of pytest; its report goes into the tally."""
+async def pytest(name: str, arguments: list[str], address: str, tally: Tally, *, now: bool) -> None:
+    """One invocation of pytest; its report goes into the tally. `now`: its words come as it says them, else
+    when it has ended, so that two do not talk at once."""
     with tempfile.TemporaryDirectory(prefix="signalbox-test-") as folder:
-        report = Path(folder) / "report.xml"
+        report, words = Path(folder) / "report.xml", Path(folder) / "words.txt"
         command = [sys.executable, "-m", "pytest", "-q", "--durations=10", f"--junitxml={report}", *arguments]
         told = {**environment(address), "SIGNALBOX_STATE_DIR": str(Path(folder) / "state")}
         try:
-            code = await ended(await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=told))
+            with words.open("wb") as later:
+                said = {} if now else {"stdout": later, "stderr": asyncio.subprocess.STDOUT}
+                code = await ended(await asyncio.create_subprocess_exec(*command, cwd=ROOT, env=told, **said))
+            print(f"\n{name}:\n{words.read_text(errors='replace')}" if not now else "", flush=True)
         except TimeoutError:
             tally.broken.append(f"{name} (ended after {LIMIT} s)")
             return
@@ -118,18 +123,18 @@ async def main(slow: bool) -> int:
     assert task
     # Otherwise the server would outlive us: it has a session of its own.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    try:
-        server = await devserver.start()
-    except devbinary.Unavailable as error:
-        print(error, file=sys.stderr)
-        return 1
     chosen = ["-m", "slow" if slow else "not slow"]
-    try:
-        runs = {"tests": ["tests", f"--ignore={BROWSER}"], "browser tests": [BROWSER]}
+    runs = {"tests": ["tests", f"--ignore={BROWSER}"], "browser tests": [BROWSER]}
+    async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
         for name, where in runs.items():
-            await pytest(name, [*chosen, *where], server.address, tally)
-    finally:
-        await server.stop()
+            try:
+                server = await devserver.start()
+            except devbinary.Unavailable as error:
+                print(error, file=sys.stderr)
+                return 1
+            stack.push_async_callback(server.stop)
+            first = name == "tests"
+            group.create_task(pytest(name, [*chosen, *where], server.address, tally, now=first))
     return last_word(tally, time.monotonic() - begun, slow)
 
 

@@ -245,7 +245,7 @@ async def test_two_people_at_once_one_applies_one_learns_who_was_first(bench: Be
 async def test_votes_and_verdicts_survive_continue_as_new(bench: Bench) -> None:
     async with bench.running():
         first = await bench.ask(TWO, most_events=25)
-        newest = bench.client.get_workflow_handle_for(ApprovalWorkflow.run, first.id)
+        newest: Any = bench.client.get_workflow_handle_for(ApprovalWorkflow.run, first.id)
         vote = decision("ann", **APPROVER)
         before = await say(newest, "approve", vote)
 

@@ -9,13 +9,14 @@ from typing import Any
 import pytest
 from temporalio import workflow
 from temporalio.client import Client
-from temporalio.common import RawValue
+from temporalio.common import RawValue, SearchAttributePair, TypedSearchAttributes
 from temporalio.testing import ActivityEnvironment
 
 from tests.golden import replays
 from tests.support import eventually
 from tests.workers.breakers import Service, act, circuit, fails, reaches
 from workers.activities.breaker import Wake, find_held, release_held
+from workers.attributes import WAITING_FOR
 from workers.contracts import Resume, Status
 from workers.patterns import breaker_machine
 from workers.patterns.breaker import Report
@@ -253,6 +254,21 @@ async def test_the_oldest_are_let_go_first_and_only_those_that_are_held(
         assert await environment.run(release_held, everybody) == 2, "whatever the list still shows"
         for each in held[1:]:
             await each.terminate()
+
+
+async def test_one_whose_workers_are_gone_is_asked_last(service: Service, client: Client) -> None:
+    waiting = TypedSearchAttributes([SearchAttributePair(WAITING_FOR, f"breaker:{service.dependency}")])
+    abandoned = await client.start_workflow(
+        "Abandoned", id=f"abandoned-{service.dependency}", task_queue="nobody", search_attributes=waiting
+    )
+    async with service.running():
+        deaf = await service.deaf()
+        await service.held(abandoned, deaf)
+        environment, wake = ActivityEnvironment(client=client), Wake(dependency=service.dependency)
+        assert await environment.run(find_held, wake) == deaf.id
+        await deaf.terminate()
+        assert await environment.run(find_held, wake) == abandoned.id
+    await abandoned.terminate()
 
 
 @workflow.defn

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from typing import Any
 
 import pytest
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError
@@ -203,7 +204,7 @@ async def test_a_nested_saga_hands_back_what_undoes_it(client: Client, yard: Yar
         ("three", "-inner-deeper"),
         ("last", ""),
     ]
-    inner = client.get_workflow_handle_for(SagaWorkflow.run, f"{run.handle.id}-inner")
+    inner: Any = client.get_workflow_handle_for(SagaWorkflow.run, f"{run.handle.id}-inner")
     assert (await inner.result()).state == SagaState.COMPLETED
     await replays(client, run.handle, "saga-nested", [SagaWorkflow])
 

@@ -7,11 +7,12 @@ import logging
 
 from pydantic import BaseModel, Field
 from temporalio import activity
-from temporalio.client import Client
+from temporalio.client import Client, WorkflowExecution
 from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from workers.attributes import WAITING_FOR
+from workers.connection import has_pollers
 from workers.contracts import Resume, Signal, WaitingFor
 
 logger = logging.getLogger(__name__)
@@ -66,21 +67,24 @@ async def release_held(wake: Wake) -> int:
     while held and woken < wake.limit:
         size = min(AT_ONCE, wake.limit - woken)
         some, held = held[:size], held[size:]
-        woken += sum(await asyncio.gather(*(_wake(client, wake, workflow_id) for workflow_id in some)))
+        woken += sum(await asyncio.gather(*(_wake(client, wake, item.id) for item in some)))
     return woken
 
 
-async def _held(client: Client, dependency: str) -> list[str]:
-    """Ids of open workflows that the list shows as held, the oldest first: the list has the newest first."""
+async def _held(client: Client, dependency: str) -> list[WorkflowExecution]:
+    """Open workflows that the list shows as held, the oldest first: the list has the newest first."""
     query = f"{WAITING_FOR.name} = '{_waiting(dependency)}' AND ExecutionStatus = 'Running'"
-    return [item.id async for item in client.list_workflows(query, limit=MOST_LISTED)][::-1]
+    return [item async for item in client.list_workflows(query, limit=MOST_LISTED)][::-1]
 
 
 async def _candidates(client: Client, wake: Wake) -> list[str]:
     if wake.workflow_id:
         return [wake.workflow_id]
     held = await _held(client, wake.dependency)
-    return sorted(held, key=lambda workflow_id: workflow_id in wake.avoid)
+    alive = {queue: await has_pollers(client, queue) for queue in {item.task_queue for item in held}}
+    # A lease for one whose workers are gone costs all others its time.
+    held.sort(key=lambda item: (not alive[item.task_queue], item.id in wake.avoid))
+    return [item.id for item in held]
 
 
 def _waiting(dependency: str) -> str:
