@@ -1,4 +1,4 @@
-"""`make test`: pytest twice, side by side (browser tests by themselves), each with a server of its own.
+"""`make test`: pytest in two lanes side by side, each with a Temporal server of its own, and a last word.
 
 The settings of the shell are kept out, so that no test can ever reach a server of somebody. Skipped tests
 are listed with their reasons; with FORBID_SKIPS=1 they are failures.
@@ -26,7 +26,12 @@ from workers.conf import WorkersConf
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit code when nothing was collected
-BROWSER = "tests/browser"
+BROWSER, WORKERS = "tests/browser", "tests/workers"
+LANES = (
+    {"tests of workers": [WORKERS]},
+    # Browser tests are by themselves: Playwright's event loop and pytest-asyncio's do not share a process.
+    {"other tests": ["tests", f"--ignore={BROWSER}", f"--ignore={WORKERS}"], "browser tests": [BROWSER]},
+)
 PATIENCE = 10  # seconds for pytest to end its own children when it is told to stop
 LIMIT = 1800  # seconds for one invocation: a run that hangs must end by itself
 
@@ -116,6 +121,13 @@ def last_word(tally: Tally, seconds: float, slow: bool) -> int:
     return int(verdict == "FAILED")
 
 
+async def run(lane: dict[str, list[str]], address: str, tally: Tally, slow: bool) -> None:
+    """One after the other; only the first lane is heard while it runs."""
+    for name, where in lane.items():
+        chosen = ["-m", "slow" if slow else "not slow", *where]
+        await pytest(name, chosen, address, tally, now=lane is LANES[0])
+
+
 async def main(slow: bool) -> int:
     """Run all and return the exit code."""
     begun, tally = time.monotonic(), Tally()
@@ -123,18 +135,15 @@ async def main(slow: bool) -> int:
     assert task
     # Otherwise the server would outlive us: it has a session of its own.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
-    chosen = ["-m", "slow" if slow else "not slow"]
-    runs = {"tests": ["tests", f"--ignore={BROWSER}"], "browser tests": [BROWSER]}
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-        for name, where in runs.items():
+        for lane in LANES:
             try:
                 server = await devserver.start()
             except devbinary.Unavailable as error:
                 print(error, file=sys.stderr)
                 return 1
             stack.push_async_callback(server.stop)
-            first = name == "tests"
-            group.create_task(pytest(name, [*chosen, *where], server.address, tally, now=first))
+            group.create_task(run(lane, server.address, tally, slow))
     return last_word(tally, time.monotonic() - begun, slow)
 
 

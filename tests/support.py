@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import inspect
 import time
 from collections.abc import Callable
 from typing import Any
+
+from temporalio.client import Client
+from temporalio.service import RPCError
 
 
 async def eventually(fn: Callable[[], Any], *, timeout: float = 30, every: float = 0.05) -> Any:
@@ -20,3 +24,10 @@ async def eventually(fn: Callable[[], Any], *, timeout: float = 30, every: float
         if time.monotonic() > deadline:
             raise AssertionError(f"Still {value!r} after {timeout} s.")
         await asyncio.sleep(every)
+
+
+async def end(client: Client, query: str) -> None:
+    """Terminate what the list shows for `query`: what would go on in another test, or in its way."""
+    async for run in client.list_workflows(query):
+        with contextlib.suppress(RPCError):  # closed since the list was made
+            await client.get_workflow_handle(run.id).terminate()

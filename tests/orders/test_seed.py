@@ -14,7 +14,7 @@ from orders import demo
 from orders.messages import QUEUE
 from orders.models import Order
 from tests.orders.conftest import Sandbox
-from tests.support import eventually
+from tests.support import end, eventually
 from workers.patterns.breaker import QUEUE as BREAKER_QUEUE
 from workers.runtime import start_breakers
 
@@ -32,12 +32,6 @@ WANTED = {
     "failed": "ExecutionStatus = 'Failed'",
     "terminated": "ExecutionStatus = 'Terminated'",
 }
-
-
-async def end(client: Client, query: str) -> None:
-    """Leave nothing that would go on in another test."""
-    async for run in client.list_workflows(query):
-        await client.get_workflow_handle(run.id).terminate()
 
 
 @pytest.mark.timeout(120)
