@@ -12,7 +12,7 @@ from temporalio.api.common.v1 import Payload
 from temporalio.client import Client
 from temporalio.common import RawValue
 
-from workers.payloads.redaction import redact
+from workers.payloads.redaction import redact, redact_named
 
 PLAIN = (b"json/plain", b"binary/null")
 
@@ -69,9 +69,7 @@ async def decode(client: Client, payloads: Iterable[Payload]) -> list[Any]:
 def named(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
     """Decoded values under their names, which say too what has to be hidden."""
     pairs = zip(names, values, strict=True)
-    return {
-        name: item if isinstance(item, Undecodable) else redact({name: item})[name] for name, item in pairs
-    }
+    return {name: item if isinstance(item, Undecodable) else redact_named(name, item) for name, item in pairs}
 
 
 def shorten(values: Sequence[Any], limit: int = 4000) -> list[str]:

@@ -31,9 +31,7 @@ async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> di
     if run is None:
         raise TemporalAway(found.notice)
     said = drawn.draw(run)
-    # What our own launches remember is for them, not for people.
-    memo = {name: text for name, text in run.row.memo.items() if not name.startswith("signalbox_")}
-    attributes = redact(run.row.attributes)
+    memo, attributes = run.row.memo, redact(run.row.attributes)
     return {
         "seen": found,
         "run": run,

@@ -27,6 +27,7 @@ from workers.contracts import DECIMALS, Money
 # What Django leaves as it is in a path (RFC 3986 sub-delimiters and more); a test compares with
 # reverse().
 PATH_SAFE = "!$&'()*+,;=/~:@"
+OWN_MEMO = "signalbox_"
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,12 +135,12 @@ def row(info: WorkflowExecutionInfo, memo: dict[str, Any], start: str = "") -> R
 
 async def read_rows(client: Client, infos: Iterable[WorkflowExecutionInfo]) -> list[Row]:
     """Rows of what a list call (or a describe) answered. A memo entry that cannot be decoded marks its
-    place."""
+    place; what our own launches remember is for them, not for people."""
     start = reverse("workflows")
     out = []
     for info in infos:
         fields = info.memo.fields
-        names = sorted(fields)
+        names = sorted(name for name in fields if not name.startswith(OWN_MEMO))
         values = await decode(client, (fields[name] for name in names)) if names else []
         out.append(row(info, named(names, values), start))
     return out

@@ -20,7 +20,7 @@ from dashboard.reads.payloads import Undecodable
 from dashboard.templatetags import signalbox as tags
 from dashboard.visibility.rows import Row
 from workers.contracts import WaitingFor
-from workers.payloads.redaction import redact
+from workers.payloads.redaction import redact_named
 
 LONGEST = 120  # characters of a cell
 
@@ -82,7 +82,7 @@ def _status(row: Row, drawn: dict[tuple[str, str], str]) -> str:
 
 def _open(row: Row, name: str) -> Any:
     """A search attribute as people may read it; a memo is redacted as it is read."""
-    return redact({name: row.attributes.get(name)})[name]
+    return redact_named(name, row.attributes.get(name))
 
 
 def _registered(row: Row, column: extend.Column) -> str:

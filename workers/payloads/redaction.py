@@ -10,10 +10,14 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Mapping
+from datetime import datetime
 from functools import lru_cache
 from typing import Any
 
-from django.conf import settings  # here and not in a function: workflow code logs, and must not import
+# Here and not in a function: workflow code logs, and must not import.
+from django.conf import settings
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 from pydantic import BaseModel
 
 SENSITIVE = ("password", "credit_card", "ssn", "api_key")
@@ -30,6 +34,7 @@ def names() -> tuple[str, ...]:
     return (*SENSITIVE, *settings.WORKERS.redacted_fields)  # type: ignore[misc] # as in workers.conf
 
 
+@lru_cache(maxsize=4096)
 def normal(name: object) -> str:
     """A name without case and separators."""
     return _APART.sub("", str(name).lower())
@@ -40,12 +45,34 @@ def normals(sensitive: tuple[str, ...]) -> frozenset[str]:
     return frozenset(filter(None, map(normal, sensitive)))
 
 
+@lru_cache(maxsize=2)
+def _rules_when(configured: bool) -> tuple[frozenset[str], re.Pattern[str]]:
+    sensitive = names()
+    return normals(sensitive), _pairs(sensitive)
+
+
+def _rules() -> tuple[frozenset[str], re.Pattern[str]]:
+    """Hidden names, and the pattern of their pairs in text. A page asks for them a thousand times."""
+    return _rules_when(settings.configured)
+
+
+@receiver(setting_changed)
+def _changed(**_: Any) -> None:
+    _rules_when.cache_clear()
+
+
 def redact(value: Any) -> Any:
     """A copy of `value` that is safe to show: what hides behind a sensitive name is `[redacted]`.
 
     Models and dataclasses become dicts; strings are looked through as text. None hides nothing and stays.
     """
-    return _redacted(value, normals(names()), _DEEPEST)
+    return _redacted(value, _rules()[0], _DEEPEST)
+
+
+def redact_named(name: str, value: Any) -> Any:
+    """As `redact`, of one value that stands under `name`."""
+    hidden = _rules()[0]
+    return MASK if value is not None and normal(name) in hidden else _redacted(value, hidden, _DEEPEST)
 
 
 def _fields(value: Any) -> Mapping[Any, Any] | None:
@@ -61,6 +88,8 @@ def _fields(value: Any) -> Mapping[Any, Any] | None:
 def _redacted(value: Any, hidden: frozenset[str], depth: int) -> Any:
     if isinstance(value, str):
         return redact_text(value)
+    if value is None or isinstance(value, (int, float, datetime)):
+        return value
     fields = _fields(value)
     if fields is None and not isinstance(value, (list, tuple, set, frozenset)):
         return value
@@ -95,4 +124,6 @@ def _pairs(sensitive: tuple[str, ...]) -> re.Pattern[str]:
 
 def redact_text(text: str) -> str:
     """A log line or a failure message without the values of `password=…` and `"api_key": "…"`."""
-    return _pairs(names()).sub(rf"\g<key>{MASK}", text)
+    if ":" not in text and "=" not in text:  # as most text is, on its way to a page
+        return text
+    return _rules()[1].sub(rf"\g<key>{MASK}", text)
