@@ -14,27 +14,20 @@ import re
 import sys
 from collections.abc import Callable, Iterable
 from dataclasses import replace
-from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
 from temporalio import activity, workflow
 from temporalio.common import SearchAttributeKey
 
-from workers.conf import conf
 from workers.definitions import ANY, Problem, RegistryError, activity_name, short_path, workflow_name
-from workers.registrar import Registrar
+from workers.registrar import PluginRegistrar
 from workers.registry import Registry, registry
 
-GROUP = "signalbox.plugins"
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
 
-class Plugin(Registrar):
-    """One plugin. `name` stands before the names of all that it registers.
-
-    `workflows` and `activities`: short name to full name. `distribution`: name and version of the installed
-    package that it came with, or "".
-    """
+class Plugin(PluginRegistrar):
+    """One plugin, made by its module."""
 
     def __init__(self, name: str, *, into: Registry = registry) -> None:
         frame = sys._getframe(1)  # whoever declares the plugin is who a mistake is told about
@@ -114,26 +107,6 @@ def _partial(fn: Any, name: str) -> Callable[..., Any]:
     return made
 
 
-def plugin_of(workflow_type: str) -> Plugin | None:
+def plugin_of(workflow_type: str) -> PluginRegistrar | None:
     """The plugin that a workflow type belongs to, if any."""
     return registry.plugins.get(workflow_type.partition(".")[0]) if "." in workflow_type else None
-
-
-def load_plugins(into: Registry) -> None:
-    """Import all plugins that are installed or set. Their mistakes are reported to the registry."""
-    for point in entry_points(group=GROUP):
-        _load(into, point.module, point)
-    for path in conf().plugins:
-        _load(into, path, None)
-
-
-def _load(into: Registry, path: str, point: EntryPoint | None) -> None:
-    if into.imported(path) is None:
-        return
-    found = [plugin for plugin in into.declared if f"{plugin.declared_in}.".startswith(f"{path}.")]
-    if point is not None and point.dist is not None:
-        for plugin in found:
-            plugin.distribution = f"{point.dist.name} {point.dist.version}"
-    if not found:
-        fix = 'Write `plugin = Plugin("name")` there, and register through it.'
-        into.report(Problem(path, f"Module {path} is named as a plugin but declares none.", fix))

@@ -85,3 +85,18 @@ class Registrar:
 
 def _written_in(path: str, item: Any) -> bool:
     return f"{getattr(item, '__module__', '')}.".startswith(f"{path}.")
+
+
+class PluginRegistrar(Registrar):
+    """What the registry knows of a plugin. `name` stands before the names of all that it registers.
+
+    `workflows` and `activities`: short name to full name. `distribution`: name and version of the installed
+    package that it came with, or "".
+    """
+
+    name: str
+    declared_in: str
+    where: str
+    distribution: str
+    workflows: dict[str, str]
+    activities: dict[str, str]

@@ -8,13 +8,15 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
 
 from django.apps import apps
 from django.utils.module_loading import module_has_submodule
 from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
+from workers.conf import conf
 from workers.definitions import (
     ANY,
     Problem,
@@ -27,14 +29,13 @@ from workers.definitions import (
 )
 from workers.patterns.breaker import BreakerConfig
 from workers.queues import DYNAMIC
-from workers.registrar import Registrar
-
-if TYPE_CHECKING:
-    from workers.plugins import Plugin
+from workers.registrar import PluginRegistrar, Registrar
 
 __all__ = ["Queue", "Registry", "RegistryError", "activity_name", "registry", "workflow_name"]
 
 T = TypeVar("T")
+
+GROUP = "signalbox.plugins"  # the entry points by which packages name the modules of their plugins
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class Registry(Registrar):
         self.attributes: tuple[SearchAttributeKey[Any], ...] = ()
         self.breakers: dict[str, BreakerConfig] = {}
         self.shared: tuple[Callable[..., Any], ...] = ()
-        self.plugins: dict[str, Plugin] = {}
-        self.declared: list[Plugin] = []  # those too whose name another one has
+        self.plugins: dict[str, PluginRegistrar] = {}
+        self.declared: list[PluginRegistrar] = []  # those too whose name another one has
         self._reported: list[Problem] = []
         self._loading = threading.RLock()
         self._loaded = False
@@ -180,18 +181,34 @@ class Registry(Registrar):
 
         Raises RegistryError with all mistakes, each time it is called.
         """
-        from workers.plugins import load_plugins
-
         with self._loading:
             if not self._loaded:
                 for config in apps.get_app_configs():
                     if module_has_submodule(config.module, "temporal"):
                         self.imported(f"{config.name}.temporal")
-                load_plugins(self)
+                self.load_plugins()
                 self._wrong = tuple(problem for problem in self.problems() if not problem.warning)
                 self._loaded = True
         if self._wrong:
             raise RegistryError("What is registered cannot run as it is:", self._wrong)
+
+    def load_plugins(self) -> None:
+        """Import all plugins that are installed or set. Their mistakes are reported."""
+        for point in entry_points(group=GROUP):
+            self._load_plugin(point.module, point)
+        for path in conf().plugins:
+            self._load_plugin(path, None)
+
+    def _load_plugin(self, path: str, point: EntryPoint | None) -> None:
+        if self.imported(path) is None:
+            return
+        found = [plugin for plugin in self.declared if f"{plugin.declared_in}.".startswith(f"{path}.")]
+        if point is not None and point.dist is not None:
+            for plugin in found:
+                plugin.distribution = f"{point.dist.name} {point.dist.version}"
+        if not found:
+            fix = 'Write `plugin = Plugin("name")` there, and register through it.'
+            self.report(Problem(path, f"Module {path} is named as a plugin but declares none.", fix))
 
     def _queue_of(self, name: str) -> str | None:
         return next(

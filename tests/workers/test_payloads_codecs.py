@@ -20,8 +20,8 @@ from temporalio.converter import DataConverter, PayloadCodec
 
 from workers.conf import ConfigurationError, WorkersConf, compose, conf
 from workers.payloads import compression
-from workers.payloads.assembly import codec, data_converter
-from workers.payloads.codecs import Codec
+from workers.payloads.assembly import data_converter
+from workers.payloads.codecs import Codec, codec_of
 from workers.payloads.compression import compressed, decompressed
 from workers.payloads.encryption import CIPHER, KEY_ID, KeyRing
 from workers.payloads.errors import (
@@ -264,7 +264,7 @@ async def test_three_megabytes_are_refused_by_name_unless_they_are_stored_apart(
 
 
 def test_the_codec_is_one_that_the_sdk_knows() -> None:
-    assert isinstance(codec(), PayloadCodec)
+    assert isinstance(codec_of(conf()), PayloadCodec)
 
 
 def test_a_claim_check_above_the_limit_would_never_work(monkeypatch: pytest.MonkeyPatch) -> None:

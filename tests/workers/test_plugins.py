@@ -11,13 +11,12 @@ from temporalio import activity
 from temporalio.testing import ActivityEnvironment
 
 from tests.examples import mailer, postman
-from workers import plugins
 from workers.activities.dynamic import refuse_unknown
 from workers.conf import conf
 from workers.definitions import activity_name, workflow_name
 from workers.launch import launch
-from workers.plugins import Plugin, load_plugins
-from workers.registry import Registry, registry
+from workers.plugins import Plugin
+from workers.registry import GROUP, Registry, registry
 
 
 @pytest.fixture
@@ -62,7 +61,7 @@ def written(folder, monkeypatch, name: str, text: str) -> str:
 
 def load(into: Registry, settings, *paths: str) -> list[str]:
     settings.WORKERS = conf().model_copy(update={"plugins": paths})
-    load_plugins(into)
+    into.load_plugins()
     return [str(problem) for problem in into.problems()]
 
 
@@ -81,8 +80,10 @@ def test_a_module_that_declares_no_plugin_is_told(own, settings):
 
 
 def test_a_plugin_is_found_by_its_entry_point(settings, monkeypatch):
-    point = EntryPoint("mailer", "tests.examples.mailer", plugins.GROUP)
-    monkeypatch.setattr(plugins, "entry_points", lambda *, group: EntryPoints([point]).select(group=group))
+    point = EntryPoint("mailer", "tests.examples.mailer", GROUP)
+    monkeypatch.setattr(
+        "workers.registry.entry_points", lambda *, group: EntryPoints([point]).select(group=group)
+    )
     assert load(registry, settings) == [str(problem) for problem in registry.problems()]
     assert not [p for p in registry.problems() if "mailer" in str(p)]
 

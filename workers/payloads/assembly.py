@@ -9,24 +9,16 @@ from temporalio.converter import DataConverter, ExternalStorage
 from workers.conf import WorkersConf
 from workers.conf import conf as current_conf
 from workers.payloads.claims import DjangoStorageDriver, keeper
-from workers.payloads.codecs import Codec
+from workers.payloads.codecs import codec_of
 from workers.payloads.converter import TypedPayloadConverter
-from workers.payloads.encryption import KeyRing
 from workers.payloads.failures import EncryptedFailures, PayloadFailures
 from workers.payloads.policy import Policy
-
-
-def codec(conf: WorkersConf | None = None) -> Codec:
-    """Compression and encryption as the settings say."""
-    conf = conf or current_conf()
-    keys = conf.payload_keys.get_secret_value() if conf.payload_keys else ""
-    return Codec(KeyRing.parse(keys), conf.payload_compression)
 
 
 def data_converter(conf: WorkersConf | None = None) -> DataConverter:
     """Reading never depends on the settings, except for the keys in the ring."""
     conf = conf or current_conf()
-    codecs = codec(conf)
+    codecs = codec_of(conf)
     policy = Policy(
         secrets=conf.payload_secrets,
         redacted_fields=conf.redacted_fields,

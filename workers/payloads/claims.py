@@ -30,7 +30,8 @@ from temporalio.converter import (
     StorageDriverStoreContext,
 )
 
-from workers.payloads.codecs import Codec
+from workers.conf import conf
+from workers.payloads.codecs import Codec, codec_of
 from workers.payloads.errors import ClaimMissing, PayloadTampered
 
 ALIAS = "payloads"
@@ -122,7 +123,6 @@ def reveal(value: Any) -> Any:
         return value
     if not activity.in_activity():
         raise RuntimeError("Only an activity may look at what a reference stands for.")
-    from workers.payloads.assembly import codec
 
     data = _loaded("secrets", value.removeprefix(REFERENCE))
-    return from_json(codec().opened(Payload.FromString(data)).data)
+    return from_json(codec_of(conf()).opened(Payload.FromString(data)).data)

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
+from workers.conf import WorkersConf
 from workers.payloads import compression, encryption
 from workers.payloads.encryption import KeyRing
 from workers.payloads.errors import KeyMissing, PayloadTampered
@@ -66,6 +67,12 @@ class Codec(PayloadCodec):
             # The process goes on, and others take over what it cannot read; somebody has to be told here.
             logger.error("%s Known here: %s.", error, ", ".join(self.ring.keys) or "none")
             raise
+
+
+def codec_of(conf: WorkersConf) -> Codec:
+    """Compression and encryption as the settings say."""
+    keys = conf.payload_keys.get_secret_value() if conf.payload_keys else ""
+    return Codec(KeyRing.parse(keys), conf.payload_compression)
 
 
 _OURS = (encryption.ENCODING, compression.ENCODING)

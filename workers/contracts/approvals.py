@@ -1,0 +1,76 @@
+"""What is asked of people, and how they voted."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from pydantic import Field
+
+from workers.contracts.base import Contract, Money
+from workers.contracts.words import ApprovalState
+
+
+class ApprovalPolicy(Contract):
+    """Who has to agree. `roles`: a vote counts only from somebody who has one of them (empty: anybody).
+    `self_approval`: may the requester vote. `delegation`: may somebody with a role hand on their vote."""
+
+    quorum: int = 1
+    roles: list[str] = Field(default_factory=list)
+    self_approval: bool = True
+    delegation: bool = False
+
+
+class ApprovalBand(Contract):
+    """From `minor` of `currency` on, `policy` applies; without one nobody needs to agree."""
+
+    minor: int = 0
+    currency: str = ""
+    policy: ApprovalPolicy | None = None
+
+
+class Escalation(Contract):
+    """From `at` on, people with one of `roles` may decide too."""
+
+    at: datetime | None = None
+    roles: list[str] = Field(default_factory=list)
+    reached: bool = False
+
+
+class Delegation(Contract):
+    """`actor` let `to` vote in their place."""
+
+    actor: str = ""
+    to: str = ""
+    roles: list[str] = Field(default_factory=list)
+    reason: str = ""
+    at: datetime | None = None
+
+
+class Vote(Contract):
+    actor: str = ""
+    roles: list[str] = Field(default_factory=list)
+    approve: bool = True
+    reason: str = ""
+    at: datetime | None = None
+    on_behalf_of: str = ""
+
+
+class ApprovalStatus(Contract):
+    """Answer of `get_approval_status`. `missing`: votes still needed. `on_timeout`: approve or reject.
+
+    `decided_by`, `decided_at` and `reason` say who ended it, when and why; nobody, when time did."""
+
+    state: str = ApprovalState.PENDING
+    subject: str = ""
+    requester: str = ""
+    amount: Money | None = None
+    policy: ApprovalPolicy = Field(default_factory=ApprovalPolicy)
+    votes: list[Vote] = Field(default_factory=list)
+    missing: int = 0
+    deadline: datetime | None = None
+    on_timeout: str = "reject"
+    escalations: list[Escalation] = Field(default_factory=list)
+    delegations: list[Delegation] = Field(default_factory=list)
+    decided_by: list[str] = Field(default_factory=list)
+    decided_at: datetime | None = None
+    reason: str = ""

@@ -1,0 +1,54 @@
+"""What people and breakers tell a workflow, and what it made of that."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import Field
+
+from workers.contracts.base import Contract
+from workers.contracts.words import Outcome
+
+
+class Decision(Contract):
+    """The body of approve, reject, cancel, resolve_compensation and the breaker acts.
+
+    `decision_id` makes it exactly-once: the same id gets the same verdict. `at` is when the person decided,
+    and a deadline is judged by it, not by when a worker woke. `choice`: retry, skip or settled_outside, for
+    resolve_compensation of `step`; `evidence` says why that is right. `to`: who may vote instead, for
+    delegate. `until`: when a forced state ends. `workflow_id`: who shall probe, for a breaker's probe.
+    `chain`: the first run id of what the person saw; a workflow of another chain refuses the decision.
+    """
+
+    decision_id: str = ""
+    actor: str = ""
+    roles: list[str] = Field(default_factory=list)
+    reason: str = ""
+    at: datetime | None = None
+    step: str = ""
+    choice: str = ""
+    evidence: str = ""
+    input: dict[str, Any] | None = None
+    to: str = ""
+    until: datetime | None = None
+    workflow_id: str = ""
+    chain: str = ""
+
+
+class Resume(Contract):
+    """The body of `resume`: the breaker of `dependency` lets a held workflow go on, with a lease as probe."""
+
+    dependency: str = ""
+    epoch: int = 0
+    lease: str | None = None
+
+
+class Verdict(Contract):
+    """Answer of `get_decision`: what the workflow did with a decision."""
+
+    decision_id: str = ""
+    outcome: str = Outcome.UNKNOWN
+    detail: str = ""
+    by: str = ""
+    at: datetime | None = None
