@@ -1,4 +1,4 @@
-"""`make bench`: four measurements, each on a server of its own in memory, and the table."""
+"""`make bench`: measurements, each on a server of its own in memory, and the table."""
 
 from __future__ import annotations
 
