@@ -128,12 +128,11 @@ class ApprovalWorkflow:
         return info.is_continue_as_new_suggested() or info.get_current_history_length() > most
 
     def _decide(self, raw: object, act: Callable[[Decision], Judgement]) -> None:
-        now = workflow.now()
-        decision = self._book.take(raw, now)
-        if decision is not None:
-            self._updated_at = now
-            outcome, detail, by = act(decision)
-            self._book.record(decision, outcome, detail, now, by)
+        def judged(decision: Decision) -> Judgement:
+            self._updated_at = workflow.now()
+            return act(decision)
+
+        self._book.judge(raw, workflow.now(), judged)
 
     def _cancel(self, decision: Decision) -> Judgement:
         if self._approval.decided:
