@@ -42,11 +42,11 @@ def _set_up(state: str) -> None:
 async def _temporal(ui_port: int = 0) -> AsyncIterator[Any]:
     """A client of a fresh server with all attributes; the settings of this process point to it."""
     from bench.settings import point
-    from workers import devserver
-    from workers.attributes import PLATFORM, ensure
+    from workers.client.attributes import PLATFORM, ensure
+    from workers.client.connection import connect, set_client
     from workers.conf import conf
-    from workers.connection import connect, set_client
-    from workers.registry import registry
+    from workers.devserver import server as devserver
+    from workers.registry.registry import registry
 
     server = await devserver.start(ui_port=ui_port)
     try:

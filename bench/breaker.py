@@ -15,12 +15,12 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Worker
 
 from bench.results import Row, at_most
-from workers.activities.breaker import find_held, offer_probe, release_held
-from workers.interceptors.breaker import BreakerInterceptor
-from workers.interceptors.gate import Gate
-from workers.patterns.breaker import QUEUE, WORKFLOW_TYPE, BreakerConfig, breaker_id, guarded
-from workers.runner import workflow_runner
-from workers.workflows.breaker import BreakerWorkflow
+from workers.patterns.breaker.activities import find_held, offer_probe, release_held
+from workers.patterns.breaker.gate import Gate
+from workers.patterns.breaker.interceptor import BreakerInterceptor
+from workers.patterns.breaker.names import QUEUE, WORKFLOW_TYPE, BreakerConfig, breaker_id, guarded
+from workers.patterns.breaker.workflow import BreakerWorkflow
+from workers.process.sandbox import workflow_runner
 
 CALLS = 5_000
 ROUNDS = 7  # of which the best counts: whatever else runs on the machine only adds

@@ -25,11 +25,11 @@ from orders.messages import OrderInput, OrderLine
 from orders.sandbox.app import create
 from orders.sandbox.ledger import Ledger
 from orders.workflows.order import OrderWorkflow
+from workers.client.launch import launch
 from workers.interceptors import worker_interceptors
-from workers.launch import launch
-from workers.registry import registry
-from workers.runner import workflow_runner
-from workers.runtime import start_breakers
+from workers.process.sandbox import workflow_runner
+from workers.process.worker_process import start_breakers
+from workers.registry.registry import registry
 
 _THREADS = 16
 

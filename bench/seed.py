@@ -9,8 +9,8 @@ from temporalio.client import Client
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from orders import attributes
-from workers import attributes as platform
-from workers.tenants import PLATFORM_TENANT
+from workers.client import attributes as platform
+from workers.client.tenants import PLATFORM_TENANT
 
 TYPE, QUEUE = "OrderWorkflow", "bench-no-worker"
 CUSTOMERS = 20

@@ -27,15 +27,15 @@ from bench.orders import new_order, sandbox
 from bench.results import Row, at_least, at_most, told
 from bench.settings import point
 from orders.activities import ALL
-from workers import metrics
-from workers.building import build
+from workers.client.connection import connect
+from workers.client.launch import launch
 from workers.conf import WorkersConf, conf
-from workers.connection import connect
 from workers.interceptors import worker_interceptors
-from workers.launch import launch
-from workers.queues import BREAKERS
-from workers.registry import registry
-from workers.runtime import start_breakers
+from workers.process import metrics
+from workers.process.build_worker import build
+from workers.process.worker_process import start_breakers
+from workers.registry.queues import BREAKERS
+from workers.registry.registry import registry
 
 _THREADS = 16
 _AT_ONCE = 20

@@ -17,8 +17,8 @@ from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest
 
 from dashboard.conf import conf
-from workers.attributes import TENANT_ID
-from workers.visibility import quote
+from workers.client.attributes import TENANT_ID
+from workers.client.visibility import quote
 
 TENANT_PREFIX = "tenant:"
 

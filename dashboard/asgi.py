@@ -24,8 +24,8 @@ from servestatic import ServeStaticASGI  # noqa: E402
 from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
 
 from dashboard.conf import conf  # noqa: E402
-from workers.connection import get_client  # noqa: E402
-from workers.errors import TemporalError  # noqa: E402
+from workers.client.connection import get_client  # noqa: E402
+from workers.client.errors import TemporalError  # noqa: E402
 
 logger = logging.getLogger(__name__)
 NO_SUCH_SOCKET = 4404

@@ -1,5 +1,5 @@
 """What a decision can run into, besides missing rights (`dashboard.access`) and Temporal
-(`workers.errors`)."""
+(`workers.client.errors`)."""
 
 from __future__ import annotations
 

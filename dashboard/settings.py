@@ -126,7 +126,7 @@ if _dashboard.channel_redis_url:
     CACHES["workers"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": _dashboard.channel_redis_url.get_secret_value(),
-        "OPTIONS": {"serializer": "workers.activities.cache.PlainText"},
+        "OPTIONS": {"serializer": "workers.patterns.cache.activities.PlainText"},
     }
 
 AUTHENTICATION_BACKENDS = ["axes.backends.AxesStandaloneBackend", "django.contrib.auth.backends.ModelBackend"]
@@ -178,7 +178,10 @@ if _dashboard.development:
 LOGGING = {
     "version": 1,
     "disable_existing_loggers": False,
-    "formatters": {"plain": {"()": "workers.logs.Plain"}, "json": {"()": "workers.logs.Json"}},
+    "formatters": {
+        "plain": {"()": "workers.process.logs.Plain"},
+        "json": {"()": "workers.process.logs.Json"},
+    },
     "handlers": {
         "console": {
             "class": "logging.StreamHandler",
@@ -187,7 +190,10 @@ LOGGING = {
         },
         "quiet": {"class": "logging.NullHandler"},
     },
-    "filters": {"on_purpose": {"()": "workers.logs.OnPurpose"}, "context": {"()": "workers.logs.Context"}},
+    "filters": {
+        "on_purpose": {"()": "workers.process.logs.OnPurpose"},
+        "context": {"()": "workers.process.logs.Context"},
+    },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "axes": {"level": "WARNING"},

@@ -8,7 +8,7 @@ from dashboard import audit
 from dashboard.models import AuditEntry
 from workers.conf import conf
 from workers.interceptors.lifecycle import RECORD, Lifecycle
-from workers.registry import registry
+from workers.registry.registry import registry
 
 ACTOR = "signalbox"
 

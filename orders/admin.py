@@ -31,8 +31,8 @@ from dashboard.errors import Closed, Invalid
 from dashboard.templatetags.signalbox import money
 from dashboard.views.acts import LEVELS, SHAPES, say
 from orders.models import Order
+from workers.client.errors import TemporalError
 from workers.contracts import Money, Outcome, Verdict
-from workers.errors import TemporalError
 
 OFFERED = ("approve", "reject", "cancel")
 MOST_AT_ONCE, SENT_AT_ONCE = 200, 20

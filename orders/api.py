@@ -21,8 +21,8 @@ from dashboard.access import Forbidden, LoginRequired, Verb, authorise, viewer_o
 from orders.models import Order
 from orders.services import OrderConflict, place_order
 from orders.validation import NewOrder
-from workers.errors import TemporalError
-from workers.validation import fields_of
+from workers.client.errors import TemporalError
+from workers.process.validation import fields_of
 
 
 class Problem(Schema):

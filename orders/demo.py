@@ -20,11 +20,11 @@ from orders.messages import QUEUE, WORKFLOW_TYPE, OrderInput, OrderLine, Stage, 
 from orders.models import Order
 from orders.services import place_order, rules_for
 from orders.validation import Line, NewOrder
-from workers.connection import get_client, has_pollers
+from workers.client.connection import get_client, has_pollers
+from workers.client.errors import RunNotFound, TemporalError, rpc_errors
+from workers.client.launch import launch
 from workers.contracts import Decision, Query, Signal
-from workers.errors import RunNotFound, TemporalError, rpc_errors
-from workers.launch import launch
-from workers.registry import registry, workflow_name
+from workers.registry.registry import registry, workflow_name
 
 PATIENCE = 30.0  # seconds for the worker, the sandbox and an order that must get somewhere first
 PEOPLE = {"operator": ["operator"], "approver": ["approver"], "finance": ["approver", "finance"]}

@@ -18,7 +18,7 @@ def major(minor: int, currency: str) -> float:
 
 
 def workflow_id(order_id: str) -> str:
-    """Without the tenant, see workers/tenants.py."""
+    """Without the tenant, see workers/client/tenants.py."""
     return f"order-{order_id}"
 
 

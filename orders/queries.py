@@ -13,11 +13,11 @@ from temporalio.common import SearchAttributeKey
 
 from orders.attributes import CUSTOMER_ID, ORDER_AMOUNT, PRIORITY, STRATEGY
 from orders.messages import WORKFLOW_TYPE
-from workers.attributes import SAGA_STATE, STAGE, TENANT_ID, WAITING_FOR
+from workers.client.attributes import SAGA_STATE, STAGE, TENANT_ID, WAITING_FOR
+from workers.client.connection import get_client
+from workers.client.errors import rpc_errors
+from workers.client.visibility import Comparison, both, compare
 from workers.conf import conf
-from workers.connection import get_client
-from workers.errors import rpc_errors
-from workers.visibility import Comparison, both, compare
 
 MOST = 1000
 

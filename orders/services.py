@@ -13,10 +13,10 @@ from orders.launching import workflow_id
 from orders.messages import WORKFLOW_TYPE, OrderInput, OrderLine, OrderRules, Strategy
 from orders.models import Order
 from orders.validation import NewOrder
+from workers.client.launch import launch
+from workers.client.tenants import full_id
 from workers.conf import conf as workers_conf
 from workers.contracts import ApprovalPolicy
-from workers.launch import launch
-from workers.tenants import full_id
 
 APPROVERS = ["approver"]
 ANSWER_SECONDS = 7  # a try outlives its gateway call by these, so that a lost answer is seen as one

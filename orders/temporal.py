@@ -8,8 +8,8 @@ from orders.conf import conf
 from orders.launching import attributes_of, identity_of, memo_of, workflow_id
 from orders.messages import QUEUE
 from orders.workflows.order import OrderWorkflow
-from workers.launchable import launchable
-from workers.registry import registry
+from workers.client.launchable import launchable
+from workers.registry.registry import registry
 
 launchable(
     id=lambda order: workflow_id(order.order_id),

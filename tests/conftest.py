@@ -16,11 +16,11 @@ from django.db import connection
 from temporalio.client import Client
 from temporalio.worker import Worker
 
-from workers import devserver
-from workers.attributes import PLATFORM, ensure
+from workers.client.attributes import PLATFORM, ensure
+from workers.client.connection import connect, set_client
 from workers.conf import conf
-from workers.connection import connect, set_client
-from workers.registry import registry
+from workers.devserver import server as devserver
+from workers.registry.registry import registry
 
 try:
     from tests.personas import *  # noqa: F403 (fixtures)
@@ -80,11 +80,11 @@ def worker(client: Client, tables: None, django_db_blocker: Any) -> WorkerFactor
     """`async with worker(queue, workflows=[...], activities=[...]):` as runworker would run it.
 
     Without workflows and activities: what the registry has for that queue. Activities may be replaced, see
-    workers/testing.py.
+    workers/testing/swap.py.
     """
     from workers.interceptors import worker_interceptors
-    from workers.runner import workflow_runner
-    from workers.testing import SwapInterceptor
+    from workers.process.sandbox import workflow_runner
+    from workers.testing.swap import SwapInterceptor
 
     @asynccontextmanager
     async def running(

@@ -19,7 +19,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.worker import Replayer
 
 from workers.interceptors import worker_interceptors
-from workers.runner import workflow_runner
+from workers.process.sandbox import workflow_runner
 
 FOLDER = Path(__file__).parent / "histories" / "patterns"
 PRIVATE = {"identity", "stackTrace", "workerVersion", "binaryChecksum"}  # of the machine that recorded

@@ -21,8 +21,9 @@ from xml.etree import ElementTree as ET
 
 from dashboard.conf import DashboardConf
 from orders.conf import OrdersConf
-from workers import devbinary, devserver
 from workers.conf import WorkersConf
+from workers.devserver import binary as devbinary
+from workers.devserver import server as devserver
 
 ROOT = Path(__file__).resolve().parent.parent
 NO_TESTS = 5  # pytest's exit code when nothing was collected

@@ -9,7 +9,7 @@ from django.contrib import admin
 from django.core.exceptions import ValidationError
 
 from workers.models import FeatureFlag, TenantActivity
-from workers.registry import registry
+from workers.registry.registry import registry
 
 # The classes of Django take no parameter while they run.
 if TYPE_CHECKING:

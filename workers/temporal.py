@@ -2,24 +2,24 @@
 
 from __future__ import annotations
 
-from workers.activities.alerts import raise_alert
-from workers.activities.breaker import find_held, offer_probe, release_held
-from workers.activities.dynamic import refuse_unknown
-from workers.activities.flags import resolve_flags
-from workers.activities.http import call_http
-from workers.activities.resolve import resolve_activities, resolve_workflows
-from workers.activities.transaction import run_transaction
-from workers.queues import BREAKERS, DYNAMIC, PLATFORM
-from workers.registry import registry
-from workers.workflows.approval import ApprovalWorkflow
-from workers.workflows.breaker import BreakerWorkflow
-from workers.workflows.circuit_breaker import CircuitBreakerWorkflow
-from workers.workflows.dynamic import DynamicWorkflow, NamedByTypeWorkflow
-from workers.workflows.entity import EventSourcedWorkflow
-from workers.workflows.event_driven import EventDrivenWorkflow
-from workers.workflows.long_running import LongRunningWorkflow
-from workers.workflows.recovery import RecoveryWorkflow
-from workers.workflows.saga import SagaWorkflow
+from workers.patterns.alerts.activities import raise_alert
+from workers.patterns.approval.workflow import ApprovalWorkflow
+from workers.patterns.batches.workflow import LongRunningWorkflow
+from workers.patterns.breaker.activities import find_held, offer_probe, release_held
+from workers.patterns.breaker.single_operation import CircuitBreakerWorkflow
+from workers.patterns.breaker.workflow import BreakerWorkflow
+from workers.patterns.dynamic.activities import refuse_unknown
+from workers.patterns.dynamic.flags import resolve_flags
+from workers.patterns.dynamic.resolve import resolve_activities, resolve_workflows
+from workers.patterns.dynamic.workflow import DynamicWorkflow, NamedByTypeWorkflow
+from workers.patterns.events.entity_workflow import EventSourcedWorkflow
+from workers.patterns.events.event_driven_workflow import EventDrivenWorkflow
+from workers.patterns.http.activities import call_http
+from workers.patterns.recovery.workflow import RecoveryWorkflow
+from workers.patterns.saga.workflow import SagaWorkflow
+from workers.patterns.transactions.activities import run_transaction
+from workers.registry.queues import BREAKERS, DYNAMIC, PLATFORM
+from workers.registry.registry import registry
 
 registry.add(BREAKERS, entities=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
 registry.add(

@@ -23,10 +23,10 @@ from dashboard.actions.fields import Fields, decision_of, particulars
 from dashboard.actions.kinds import KINDS
 from dashboard.actions.perform import Act, Performance, perform
 from dashboard.conf import conf
-from workers.attributes import TENANT_ID
-from workers.connection import get_client, has_pollers
+from workers.client.attributes import TENANT_ID
+from workers.client.connection import get_client, has_pollers
+from workers.client.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway
 from workers.contracts import Outcome, Query, Signal, Verdict
-from workers.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway
 
 __all__ = ["Sent", "await_verdict", "closed_as", "decide", "send"]
 

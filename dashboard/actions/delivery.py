@@ -13,9 +13,9 @@ from dashboard.actions import wire
 from dashboard.actions.perform import Performance
 from dashboard.conf import conf
 from dashboard.errors import Closed
-from workers.connection import has_pollers
+from workers.client.connection import has_pollers
+from workers.client.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway
 from workers.contracts import ApprovalStatus, Decision, Outcome, Query, Signal, Verdict, Vote
-from workers.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway
 
 
 @dataclass(slots=True)

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 from dashboard.access import Viewer
 from workers.contracts import ApprovalStatus, Decision
-from workers.patterns.approval_rules import held_for, objection, role_missing, same
+from workers.patterns.approval.rules import held_for, objection, role_missing, same
 
 
 def _utc(at: datetime | None) -> datetime | None:

@@ -21,12 +21,12 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.converter import WorkflowSerializationContext
 
+from workers.client.connection import has_pollers
+from workers.client.errors import NoAnswer, QueryFailed, TemporalAway, rpc_errors
 from workers.conf import conf
-from workers.connection import has_pollers
 from workers.contracts import Decision, Signal
-from workers.errors import NoAnswer, QueryFailed, TemporalAway, rpc_errors
 from workers.payloads.redaction import redact
-from workers.registry import RegistryError, registry
+from workers.registry.registry import RegistryError, registry
 
 OPEN = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
 WORDS = {

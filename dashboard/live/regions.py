@@ -16,7 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
 from dashboard.access import Verb, Viewer, may, scope
-from workers.errors import TemporalError
+from workers.client.errors import TemporalError
 from workers.payloads.redaction import redact_text
 
 T = TypeVar("T")

@@ -19,11 +19,11 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
 
 from dashboard.reads.describe import describe
+from workers.client.connection import get_client, has_pollers
+from workers.client.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway, TemporalError, rpc_errors
 from workers.conf import conf
-from workers.connection import get_client, has_pollers
 from workers.contracts import Query, WaitingFor
-from workers.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway, TemporalError, rpc_errors
-from workers.patterns.breaker import breaker_id
+from workers.patterns.breaker.names import breaker_id
 from workers.payloads.redaction import redact, redact_text
 
 METADATA = "__temporal_workflow_metadata"

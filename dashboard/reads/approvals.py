@@ -22,11 +22,11 @@ from dashboard.reads.listing import listed
 from dashboard.visibility.query import scoped
 from dashboard.visibility.rows import Row
 from dashboard.visibility.scan import Total
-from workers.attributes import TENANT_ID, WAITING_FOR
-from workers.connection import get_client
+from workers.client.attributes import TENANT_ID, WAITING_FOR
+from workers.client.connection import get_client
+from workers.client.errors import BadQuery, NoAnswer, QueryFailed, RunNotFound
+from workers.client.visibility import both
 from workers.contracts import ApprovalStatus, Contract, Query, SagaStatus, StepState, StepStatus, WaitingFor
-from workers.errors import BadQuery, NoAnswer, QueryFailed, RunNotFound
-from workers.visibility import both
 
 C = TypeVar("C", bound=Contract)
 

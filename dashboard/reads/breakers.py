@@ -17,12 +17,12 @@ from dashboard.reads.answers import Asked, Declared, declaration, query
 from dashboard.reads.listing import listed
 from dashboard.visibility.rows import Row
 from dashboard.visibility.scan import Scan, Total, open_runs
-from workers.attributes import CIRCUIT_STATE, TENANT_ID
-from workers.connection import get_client
+from workers.client.attributes import CIRCUIT_STATE, TENANT_ID
+from workers.client.connection import get_client
+from workers.client.errors import BadQuery, TemporalAway
+from workers.client.visibility import both
 from workers.contracts import CircuitState, CircuitStatus, Query, Signal, Transition, WaitingFor
-from workers.errors import BadQuery, TemporalAway
-from workers.registry import registry
-from workers.visibility import both
+from workers.registry.registry import registry
 
 BREAKER_TYPE = "BreakerWorkflow"
 BREAKER_PREFIX = "breaker-"

@@ -12,8 +12,8 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client
 
+from workers.client.errors import BadQuery, RunNotFound, rpc_errors
 from workers.conf import conf
-from workers.errors import BadQuery, RunNotFound, rpc_errors
 
 
 async def describe(client: Client, workflow_id: str, run_id: str = "") -> DescribeWorkflowExecutionResponse:

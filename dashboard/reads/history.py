@@ -34,8 +34,8 @@ from dashboard.reads.events import (
 from dashboard.reads.failures import unseal_all
 from dashboard.reads.payloads import decode, shorten
 from dashboard.visibility.rows import moment
+from workers.client.errors import rpc_errors
 from workers.conf import conf
-from workers.errors import rpc_errors
 from workers.payloads.redaction import redact_text
 
 READ = 300  # events

@@ -8,10 +8,10 @@ from datetime import datetime
 from temporalio.api.enums.v1 import WorkflowExecutionStatus as Status
 from temporalio.client import Client, WorkflowExecution
 
-from workers.attributes import TENANT_ID
-from workers.errors import rpc_errors
+from workers.client.attributes import TENANT_ID
+from workers.client.errors import rpc_errors
+from workers.client.launch import AUDIT_MEMO
 from workers.interceptors.lifecycle import Event, Lifecycle
-from workers.launch import AUDIT_MEMO
 
 # A run that continued as new has not ended; its chain has.
 ENDS = {

@@ -9,8 +9,8 @@ from temporalio.api.workflowservice.v1 import ListWorkflowExecutionsRequest
 from temporalio.client import Client
 
 from dashboard.visibility.rows import Row, read_rows
+from workers.client.errors import rpc_errors
 from workers.conf import conf
-from workers.errors import rpc_errors
 
 PAGE = 500
 STRIDE = 100  # rows between which other requests of this process get their turn

@@ -22,10 +22,10 @@ from dashboard.visibility.conditions import STATUSES
 from dashboard.visibility.query import Filter, Term, list_url, scoped
 from dashboard.visibility.rows import Row
 from dashboard.visibility.scan import Scan, Total, open_runs
+from workers.client.connection import get_client
+from workers.client.errors import BadQuery, rpc_errors
 from workers.conf import conf
-from workers.connection import get_client
 from workers.contracts import SagaState
-from workers.errors import BadQuery, rpc_errors
 
 RECENT = 6
 STUCK_SHOWN = 5

@@ -20,11 +20,11 @@ from temporalio.client import Client
 from dashboard.access import Verb, Viewer, authorise
 from dashboard.live.regions import PATIENCE, Seen, seen, set_badges
 from dashboard.visibility.rows import moment
+from workers.client.connection import POLLER_ALIVE, get_client
+from workers.client.errors import rpc_errors
 from workers.conf import conf
-from workers.connection import POLLER_ALIVE, get_client
-from workers.errors import rpc_errors
-from workers.queues import BREAKERS, PLATFORM
-from workers.registry import registry
+from workers.registry.queues import BREAKERS, PLATFORM
+from workers.registry.registry import registry
 
 FRESH = 3.0  # seconds
 AT_ONCE = 4  # calls, so that a page with many queues leaves the server to others

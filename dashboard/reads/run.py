@@ -21,9 +21,9 @@ from dashboard.reads.events import reason
 from dashboard.reads.failures import unseal
 from dashboard.reads.history import History, read_history
 from dashboard.visibility.rows import Row, moment, read_rows
-from workers.attributes import TENANT_ID
-from workers.connection import get_client
-from workers.errors import RunNotFound
+from workers.client.attributes import TENANT_ID
+from workers.client.connection import get_client
+from workers.client.errors import RunNotFound
 
 __all__ = ["Pending", "RunPage", "newest", "query", "read_run"]
 

@@ -18,10 +18,10 @@ from dashboard.visibility.known import attribute_types
 from dashboard.visibility.query import Filter, Refused, scoped
 from dashboard.visibility.rows import Row, attributes_of, read_rows
 from dashboard.visibility.scan import Scan, Total, glance
+from workers.client.connection import get_client
+from workers.client.errors import BadQuery, rpc_errors
+from workers.client.visibility import Comparison
 from workers.conf import conf
-from workers.connection import get_client
-from workers.errors import BadQuery, rpc_errors
-from workers.visibility import Comparison
 
 SIZES = (20, 50, 100)
 # Pages looked through for rows that only we can compare exactly, before the rest is left to "next".

@@ -18,7 +18,7 @@ from dashboard.supervisor import place, temporal
 from dashboard.supervisor.children import Child, Output, Program, Warden
 from dashboard.supervisor.place import HOST, Failure
 from workers.conf import WorkersConf
-from workers.devserver import DevServer
+from workers.devserver.server import DevServer
 
 _POLL_SECONDS = 0.1
 _LARGEST_FRAME = 64 * 1024  # bytes a browser may send at once over a socket

@@ -6,11 +6,12 @@ import asyncio
 from pathlib import Path
 
 from dashboard.supervisor.place import Failure
-from workers import devbinary, devserver
+from workers.client.connection import connect
+from workers.client.errors import TemporalError, rpc_errors
 from workers.conf import ConfigurationError, WorkersConf
-from workers.connection import connect
-from workers.errors import TemporalError, rpc_errors
-from workers.registry import registry, workflow_name
+from workers.devserver import binary as devbinary
+from workers.devserver import server as devserver
+from workers.registry.registry import registry, workflow_name
 
 NAMESPACE = "signalbox"
 _WATCH_SECONDS = 0.5

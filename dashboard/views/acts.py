@@ -20,8 +20,8 @@ from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
 from dashboard.errors import Closed, Invalid
 from dashboard.views.guard import ConsoleRequest, console
 from dashboard.views.login import safe_next
+from workers.client.errors import TemporalAway
 from workers.contracts import Outcome, Verdict
-from workers.errors import TemporalAway
 
 CLOSED = 409
 LEVELS: dict[str, int] = {

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from dashboard.access import Verb, may
-from workers.errors import TemporalAway
+from workers.client.errors import TemporalAway
 
 logger = logging.getLogger(__name__)
 BARE = (

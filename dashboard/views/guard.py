@@ -16,7 +16,7 @@ from django_htmx.middleware import HtmxDetails
 
 from dashboard.access import Forbidden, LoginRequired, Verb, Viewer, authorise, viewer_of
 from dashboard.views import errors
-from workers.errors import RunNotFound, TemporalAway
+from workers.client.errors import RunNotFound, TemporalAway
 
 P = ParamSpec("P")
 

@@ -10,9 +10,9 @@ from django.db import DatabaseError, connection
 from django.http import HttpRequest, HttpResponse, JsonResponse
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 
+from workers.client.connection import get_client
+from workers.client.errors import TemporalError, rpc_errors
 from workers.conf import conf
-from workers.connection import get_client
-from workers.errors import TemporalError, rpc_errors
 
 
 async def healthz(request: HttpRequest) -> HttpResponse:

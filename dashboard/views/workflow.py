@@ -20,7 +20,7 @@ from dashboard.reads.breakers import held_by
 from dashboard.reads.payloads import shorten
 from dashboard.views.guard import ConsoleRequest, console
 from dashboard.visibility import table
-from workers.errors import TemporalAway
+from workers.client.errors import TemporalAway
 from workers.payloads.redaction import redact
 
 

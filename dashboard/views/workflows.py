@@ -19,7 +19,7 @@ from dashboard.reads.workflows import SIZES, Listing, read_list
 from dashboard.views.guard import ConsoleRequest, console
 from dashboard.visibility import conditions, table
 from dashboard.visibility.query import Filter, Refused, Term, declared, list_url
-from workers.visibility import OPERATORS, SYSTEM
+from workers.client.visibility import OPERATORS, SYSTEM
 
 FORM_TERMS = 3
 LABELS = {

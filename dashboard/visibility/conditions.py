@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from dashboard import extend
+from workers.client.visibility import Unusable, any_of, both, quote
 from workers.contracts import SagaState, WaitingFor
-from workers.visibility import Unusable, any_of, both, quote
 
 NEEDS = ("SagaState", "WaitingFor", "Stage")
 

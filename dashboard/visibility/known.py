@@ -7,7 +7,7 @@ import time
 
 from temporalio.client import Client
 
-from workers import attributes
+from workers.client import attributes
 
 KEPT_SECONDS = 15.0
 

@@ -13,9 +13,9 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from dashboard.visibility import conditions
-from workers.attributes import PLATFORM
-from workers.registry import registry
-from workers.visibility import SYSTEM, Comparison, Unusable, any_of, both, compare, quote
+from workers.client.attributes import PLATFORM
+from workers.client.visibility import SYSTEM, Comparison, Unusable, any_of, both, compare, quote
+from workers.registry.registry import registry
 
 if TYPE_CHECKING:
     from dashboard.access import Viewer

@@ -23,8 +23,8 @@ from dashboard.conf import conf as console
 from dashboard.reads.listing import listed
 from dashboard.visibility.query import Filter, Term, list_url, scoped
 from dashboard.visibility.rows import Row
+from workers.client.visibility import any_of, both
 from workers.contracts import WaitingFor
-from workers.visibility import any_of, both
 
 if TYPE_CHECKING:
     from dashboard.access import Viewer

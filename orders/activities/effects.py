@@ -10,7 +10,7 @@ from temporalio import activity
 
 from orders.gateways import services
 from orders.messages import EffectResult, StepInput, UndoInput
-from workers.patterns.breaker import guarded
+from workers.patterns.breaker.names import guarded
 
 
 @activity.defn

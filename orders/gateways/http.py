@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from orders.conf import conf
 from orders.messages import EffectResult, Refusal
-from workers.patterns.breaker import UNAVAILABLE
+from workers.patterns.breaker.names import UNAVAILABLE
 
 UNDO_REFUSED = "UndoRefused"
 LONGEST_ANSWER = 64 * 1024

@@ -14,7 +14,7 @@ from temporalio.common import RawValue
 with workflow.unsafe.imports_passed_through():
     from orders.messages import OrderInput, Stage, StepInput, UndoInput
     from orders.workflows.words import next_sentence
-    from workers.attributes import DEADLINE, SAGA_STATE, STAGE, WAITING_FOR
+    from workers.client.attributes import DEADLINE, SAGA_STATE, STAGE, WAITING_FOR
     from workers.contracts import (
         ApprovalStatus,
         Decision,
@@ -25,12 +25,12 @@ with workflow.unsafe.imports_passed_through():
         Verdict,
         WaitingFor,
     )
-    from workers.patterns.approval import Approval
+    from workers.patterns.approval.approval import Approval
     from workers.patterns.decisions import NO_BODY, DecisionBook, Judgement, tolerant
-    from workers.patterns.holds import Holds
-    from workers.patterns.marks import mark
-    from workers.patterns.saga import Options, Saga
-    from workers.patterns.saga_way import WayForward
+    from workers.patterns.guarded_calls import Holds
+    from workers.patterns.saga.cancellation import WayForward
+    from workers.patterns.saga.saga import Options, Saga
+    from workers.patterns.search_attributes import mark
 
 
 def _alerts() -> bool:

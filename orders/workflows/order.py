@@ -23,7 +23,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from orders.workflows.desk import OrderDesk
     from workers.contracts import ApprovalState
-    from workers.patterns.saga import uninterrupted
+    from workers.patterns.saga.saga import uninterrupted
 
 NOTIFY_ATTEMPTS = 5
 _DECLINED = {Refusal.DECLINED, Refusal.OUT_OF_STOCK, Refusal.UNSHIPPABLE}

@@ -86,7 +86,7 @@ def free_port() -> int:
 @contextmanager
 def temporal() -> Iterator[str]:
     """A Temporal dev server; its address."""
-    from workers import devserver
+    from workers.devserver import server as devserver
 
     # In a thread: this one has the event loop of the test run.
     with ThreadPoolExecutor(1) as thread:

@@ -9,8 +9,8 @@ from temporalio import workflow
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
-from workers import attributes as keys
-from workers.attributes import TENANT_ID
+from workers.client import attributes as keys
+from workers.client.attributes import TENANT_ID
 
 
 @workflow.defn(name="Siding")

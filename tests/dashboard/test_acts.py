@@ -12,9 +12,9 @@ from django.urls import reverse
 
 from dashboard.models import AuditEntry
 from tests.dashboard.flows import Decidable, foreign_worker
-from workers import connection
+from workers.client import connection
+from workers.client.connection import set_client
 from workers.conf import conf as workers_conf
-from workers.connection import set_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -15,8 +15,8 @@ from dashboard.reads import breakers
 from orders.attributes import ORDER_AMOUNT
 from tests.dashboard.sidings import Siding, stand
 from tests.support import eventually
-from workers import connection
-from workers.errors import TemporalAway
+from workers.client import connection
+from workers.client.errors import TemporalAway
 
 OTTO = Viewer("otto", frozenset({"operator"}))
 

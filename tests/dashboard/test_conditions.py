@@ -17,7 +17,7 @@ from dashboard.visibility import conditions
 from dashboard.visibility.query import Filter
 from tests.dashboard.shunting import Shunted
 from tests.support import eventually
-from workers.visibility import Unusable
+from workers.client.visibility import Unusable
 
 VERA = Viewer("vera", frozenset({"viewer"}))
 

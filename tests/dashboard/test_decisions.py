@@ -17,8 +17,8 @@ from dashboard.errors import Closed, Invalid
 from dashboard.models import AuditEntry
 from tests.dashboard.flows import Decidable, Foreign, foreign_worker
 from tests.support import eventually
+from workers.client.errors import RunNotFound, TemporalAway
 from workers.contracts import Outcome, Signal
-from workers.errors import RunNotFound, TemporalAway
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -6,7 +6,7 @@ import pytest
 from django.test import AsyncClient, RequestFactory
 
 from dashboard.views import errors
-from workers.errors import TemporalAway
+from workers.client.errors import TemporalAway
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

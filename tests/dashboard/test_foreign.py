@@ -20,8 +20,8 @@ from dashboard.live import regions
 from dashboard.reads import answers
 from tests.dashboard.shunting import FULL, HALF, Foreign, Silent, refund
 from tests.support import eventually
+from workers.client.errors import NoAnswer
 from workers.conf import conf
-from workers.errors import NoAnswer
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

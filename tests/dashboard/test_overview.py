@@ -20,8 +20,8 @@ from dashboard.visibility.scan import Scan
 from orders.attributes import ORDER_AMOUNT
 from tests.dashboard.sidings import stand
 from tests.support import eventually
+from workers.client.errors import TemporalAway
 from workers.contracts import CircuitStatus, Money
-from workers.errors import TemporalAway
 
 NOW = datetime(2026, 11, 21, 3, 14, tzinfo=UTC)
 STAGES = ("received", "approval", "charging", "shipping", "delivered")

@@ -8,9 +8,9 @@ from django.conf import settings as django_settings
 from django.db import DatabaseError
 
 from dashboard.views import probes
-from workers import connection
+from workers.client import connection
+from workers.client.connection import set_client
 from workers.conf import conf as workers_conf
-from workers.connection import set_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

@@ -16,8 +16,8 @@ from dashboard.live import regions
 from dashboard.reads.workflows import read_list
 from dashboard.visibility.query import Filter, Refused, Term, check_raw, quote, scoped
 from tests.support import eventually
-from workers.attributes import PLATFORM, STAGE, TENANT_ID
-from workers.visibility import Unusable, compare
+from workers.client.attributes import PLATFORM, STAGE, TENANT_ID
+from workers.client.visibility import Unusable, compare
 
 VERA = Viewer("vera", frozenset({"viewer"}))
 TYPES = {key.name: int(key.indexed_value_type) for key in PLATFORM}

@@ -22,10 +22,10 @@ from tests.dashboard.sidings import Siding
 from tests.dashboard.strange_worker import Strange
 from tests.dashboard.test_strange_worker import PROGRAM
 from tests.support import eventually
+from workers.client.connection import POLLER_ALIVE
+from workers.client.errors import TemporalAway
 from workers.conf import conf
-from workers.connection import POLLER_ALIVE
-from workers.errors import TemporalAway
-from workers.registry import Queue, registry
+from workers.registry.registry import Queue, registry
 
 VERA = Viewer("vera", frozenset({"viewer"}))
 

@@ -8,7 +8,7 @@ import pytest
 
 from dashboard.access import Viewer
 from dashboard.live import regions
-from workers.errors import TemporalAway
+from workers.client.errors import TemporalAway
 
 VERA = Viewer("vera", frozenset({"viewer"}))
 

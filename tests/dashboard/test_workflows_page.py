@@ -17,7 +17,7 @@ from dashboard.live import regions
 from dashboard.visibility import known
 from tests.dashboard.sidings import stand
 from tests.support import eventually
-from workers import connection
+from workers.client import connection
 from workers.conf import conf
 
 pytestmark = pytest.mark.django_db(transaction=True)

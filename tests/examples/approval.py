@@ -9,9 +9,9 @@ from temporalio import activity, workflow
 
 with workflow.unsafe.imports_passed_through():
     from workers.contracts import ApprovalBand, ApprovalPolicy, Money
-    from workers.patterns.approval_messages import ApprovalRequest, EscalationRule
-    from workers.queues import PLATFORM
-    from workers.workflows.approval import ApprovalWorkflow
+    from workers.patterns.approval.messages import ApprovalRequest, EscalationRule
+    from workers.patterns.approval.workflow import ApprovalWorkflow
+    from workers.registry.queues import PLATFORM
 
 ONE = ApprovalPolicy(roles=["approver"])
 TWO = ApprovalPolicy(quorum=2, roles=["approver"], self_approval=False, delegation=True)

@@ -9,13 +9,13 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from workers.launch import launch
-    from workers.patterns.breaker import UNAVAILABLE, guarded
+    from workers.client.launch import launch
+    from workers.patterns.breaker.names import UNAVAILABLE, guarded
+    from workers.patterns.breaker.single_operation import CircuitBreakerWorkflow, CircuitOperation
     from workers.patterns.decisions import NO_BODY, tolerant
-    from workers.patterns.holds import Holds
-    from workers.queues import PLATFORM
-    from workers.registry import registry
-    from workers.workflows.circuit_breaker import CircuitBreakerWorkflow, CircuitOperation
+    from workers.patterns.guarded_calls import Holds
+    from workers.registry.queues import PLATFORM
+    from workers.registry.registry import registry
 
 AWAY: set[str] = set()
 

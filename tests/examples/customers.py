@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from temporalio.exceptions import ApplicationError
 
 from tests.examples.models import Customer
-from workers.operations import operation
+from workers.patterns.transactions.operations import operation
 
 
 class Record(BaseModel):

@@ -9,8 +9,8 @@ from temporalio import activity, workflow
 from temporalio.common import SearchAttributePair
 
 with workflow.unsafe.imports_passed_through():
-    from workers.attributes import STAGE
-    from workers.launchable import launchable
+    from workers.client.attributes import STAGE
+    from workers.client.launchable import launchable
 
 
 class Delivery(BaseModel):

@@ -6,8 +6,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from workers.contracts import Money
-from workers.patterns.saga_messages import Retry, StepCall, UndoCall
-from workers.patterns.saga_plan import SagaPlan, SagaStep
+from workers.patterns.saga.messages import Retry, StepCall, UndoCall
+from workers.patterns.saga.plan import SagaPlan, SagaStep
 
 done: dict[str, str] = {}
 withdrawn: set[str] = set()

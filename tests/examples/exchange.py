@@ -8,11 +8,11 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
-    from workers.activities.http import call_http
-    from workers.activities.http_call import HttpCall
     from workers.patterns.decisions import NO_BODY, tolerant
-    from workers.patterns.holds import Holds
-    from workers.queues import PLATFORM
+    from workers.patterns.guarded_calls import Holds
+    from workers.patterns.http.activities import call_http
+    from workers.patterns.http.messages import HttpCall
+    from workers.registry.queues import PLATFORM
 
 
 @workflow.defn

@@ -10,9 +10,9 @@ from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
     from workers.patterns.decisions import NO_BODY, tolerant
-    from workers.patterns.effects import Effect
-    from workers.patterns.entity import Entity, EntityInput
-    from workers.patterns.events import Aggregate, Event, Refused
+    from workers.patterns.events.effects import Effect
+    from workers.patterns.events.entity import Entity, EntityInput
+    from workers.patterns.events.fold import Aggregate, Event, Refused
 
 SENT: dict[str, str] = {}
 

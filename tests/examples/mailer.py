@@ -8,7 +8,7 @@ from pydantic import BaseModel
 from temporalio import activity, workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workers.plugins import Plugin
+    from workers.registry.plugins import Plugin
 
 plugin = Plugin("mailer")
 

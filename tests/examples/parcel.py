@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from workers.patterns.effects import Effect
-from workers.workflows.event_driven import EventDrivenInput
+from workers.patterns.events.effects import Effect
+from workers.patterns.events.event_driven_workflow import EventDrivenInput
 
 TOLD: dict[str, str] = {}
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from workers.patterns.recovery import TIMEOUT, Action, RecoveryPlan, RecoveryPolicy, Rule, Undoing
-from workers.patterns.saga_messages import Retry, StepCall
-from workers.patterns.saga_plan import SagaPlan, SagaStep
+from workers.patterns.recovery.recovery import TIMEOUT, Action, RecoveryPlan, RecoveryPolicy, Rule, Undoing
+from workers.patterns.saga.messages import Retry, StepCall
+from workers.patterns.saga.plan import SagaPlan, SagaStep
 
 paid: dict[str, str] = {}
 released: list[str] = []

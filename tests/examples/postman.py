@@ -8,7 +8,7 @@ from temporalio import activity, workflow
 
 with workflow.unsafe.imports_passed_through():
     from tests.examples.mailer import Letter
-    from workers.plugins import Plugin
+    from workers.registry.plugins import Plugin
 
 plugin = Plugin("postman")
 

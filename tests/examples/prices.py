@@ -11,10 +11,10 @@ from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from workers.activities.batch import batch_activity
-    from workers.activities.cache import cached
-    from workers.patterns.batches import in_batches
-    from workers.patterns.parallel import gather
+    from workers.patterns.batches.activities import batch_activity
+    from workers.patterns.batches.batches import in_batches
+    from workers.patterns.batches.parallel import gather
+    from workers.patterns.cache.activities import cached
 
 ASKED: Counter[str] = Counter()
 RATES = {"USD": 1.1, "CHF": 0.9}

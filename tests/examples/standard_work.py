@@ -10,7 +10,7 @@ from temporalio import activity, workflow
 from temporalio.workflow import ParentClosePolicy
 
 with workflow.unsafe.imports_passed_through():
-    from workers.patterns.transactions import Call, transact
+    from workers.patterns.transactions.calls import Call, transact
 
 
 class CustomerWork(BaseModel):

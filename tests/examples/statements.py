@@ -5,8 +5,8 @@ from __future__ import annotations
 from pydantic import BaseModel
 from temporalio import activity
 
-from workers.activities.batch import batch_activity
-from workers.patterns.progress_messages import LongRunningInput, Notice, Page, PageQuery
+from workers.patterns.batches.activities import batch_activity
+from workers.patterns.batches.messages import LongRunningInput, Notice, Page, PageQuery
 
 SENT: dict[str, str] = {}
 TOLD: list[Notice] = []

@@ -8,7 +8,7 @@ from temporalio import activity, workflow
 
 with workflow.unsafe.imports_passed_through():
     from tests.examples.mailer import Letter
-    from workers.patterns.switches import activities_of_run, flags_of_run
+    from workers.patterns.dynamic.switches import activities_of_run, flags_of_run
 
 
 @workflow.defn

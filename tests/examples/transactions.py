@@ -6,7 +6,7 @@ from pydantic import BaseModel
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workers.patterns.transactions import Call, transact
+    from workers.patterns.transactions.calls import Call, transact
 
 
 class Merger(BaseModel):

@@ -11,14 +11,14 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError, FailureError
 
 with workflow.unsafe.imports_passed_through():
-    from workers.attributes import SAGA_STATE
+    from workers.client.attributes import SAGA_STATE
     from workers.contracts import Money, SagaStatus
     from workers.patterns.decisions import NO_BODY, DecisionBook, tolerant
-    from workers.patterns.holds import Holds
-    from workers.patterns.marks import mark
-    from workers.patterns.saga import Retry, Saga, StepCall, UndoCall, uninterrupted
-    from workers.patterns.saga_plan import SagaPlan, SagaStep
-    from workers.queues import PLATFORM
+    from workers.patterns.guarded_calls import Holds
+    from workers.patterns.saga.plan import SagaPlan, SagaStep
+    from workers.patterns.saga.saga import Retry, Saga, StepCall, UndoCall, uninterrupted
+    from workers.patterns.search_attributes import mark
+    from workers.registry.queues import PLATFORM
 
 PATIENT = Retry(attempts=20, initial_seconds=1, maximum_seconds=60)
 INSURANCE = SagaPlan(steps=[SagaStep(activity="insure", input={"what": "luggage"}, undo="end_insurance")])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from temporalio import workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workers.registry import Registry
+    from workers.registry.registry import Registry
 
 
 def _build() -> str:

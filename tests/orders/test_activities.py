@@ -21,12 +21,12 @@ from orders.validation import NewOrder
 from tests.orders.conftest import Sandbox
 from tests.orders.samples import body, new_order
 from tests.support import end, eventually
+from workers.client.launch import launch
 from workers.contracts import Decision, Signal
-from workers.launch import launch
-from workers.patterns.breaker import QUEUE as BREAKER_QUEUE
-from workers.patterns.breaker import BreakerConfig, breaker_id, dependency_of
-from workers.registry import registry
-from workers.runtime import start_breakers
+from workers.patterns.breaker.names import QUEUE as BREAKER_QUEUE
+from workers.patterns.breaker.names import BreakerConfig, breaker_id, dependency_of
+from workers.process.worker_process import start_breakers
+from workers.registry.registry import registry
 
 
 def test_the_activities_have_their_names_and_breakers():

@@ -18,8 +18,8 @@ from orders.models import Order
 from orders.services import place_order, rules_for
 from tests.orders.conftest import Sandbox
 from tests.orders.samples import sized
+from workers.client.errors import TemporalAway
 from workers.contracts import ApprovalPolicy, ApprovalState, Query, SagaState
-from workers.errors import TemporalAway
 
 pytestmark = pytest.mark.django_db(transaction=True)
 LIST = "/admin/orders/order/"

@@ -16,8 +16,8 @@ from orders.attributes import CUSTOMER_ID, IS_PREMIUM, ORDER_AMOUNT
 from orders.models import Order
 from orders.services import OrderConflict, place_order
 from tests.orders.samples import body, new_order
-from workers.attributes import TENANT_ID
-from workers.connection import set_client
+from workers.client.attributes import TENANT_ID
+from workers.client.connection import set_client
 
 pytestmark = pytest.mark.django_db(transaction=True)
 URL = "/api/orders/"

@@ -6,7 +6,7 @@ from dashboard import extend
 from orders import messages
 from orders.attributes import ORDERS
 from orders.console import GUARDS
-from workers.registry import registry
+from workers.registry.registry import registry
 
 
 def test_the_line_has_the_stages_of_the_workflow_in_order():

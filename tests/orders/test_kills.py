@@ -25,13 +25,13 @@ from orders.messages import WORKFLOW_TYPE, OrderInput, OrderRules, Stage
 from tests.orders.conftest import Sandbox
 from tests.orders.samples import new_order
 from tests.support import eventually
-from workers.attributes import CIRCUIT_STATE, DEADLINE, WAITING_FOR
+from workers.client.attributes import CIRCUIT_STATE, DEADLINE, WAITING_FOR
+from workers.client.launch import launch
 from workers.contracts import ApprovalPolicy, CircuitState, CircuitStatus, Decision, Outcome, Verdict
-from workers.launch import launch
-from workers.patterns.approval_messages import ApprovalRequest, ApprovalResult
-from workers.patterns.breaker import breaker_id
-from workers.registry import registry
-from workers.workflows.approval import ApprovalWorkflow
+from workers.patterns.approval.messages import ApprovalRequest, ApprovalResult
+from workers.patterns.approval.workflow import ApprovalWorkflow
+from workers.patterns.breaker.names import breaker_id
+from workers.registry.registry import registry
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 

@@ -17,7 +17,7 @@ from orders.messages import WORKFLOW_TYPE, OrderInput, OrderResult, Stage
 from orders.workflows.order import OrderWorkflow
 from tests.orders.worlds import World, an_order
 from tests.support import eventually
-from workers.attributes import DEADLINE, SAGA_STATE, STAGE, WAITING_FOR
+from workers.client.attributes import DEADLINE, SAGA_STATE, STAGE, WAITING_FOR
 from workers.contracts import (
     ApprovalPolicy,
     ApprovalStatus,

@@ -21,13 +21,14 @@ from orders.workflows.order import OrderWorkflow
 from tests.golden import replayer, scrubbed
 from tests.orders.worlds import World, an_order
 from tests.support import eventually
-from workers.activities.alerts import raise_alert
-from workers.activities.breaker import find_held, offer_probe, release_held
-from workers.attributes import SAGA_STATE, WAITING_FOR
+from workers.client.attributes import SAGA_STATE, WAITING_FOR
 from workers.contracts import ApprovalPolicy, Decision
-from workers.patterns import alerts, breaker
-from workers.patterns.breaker import Report, breaker_id
-from workers.workflows.breaker import BreakerState, BreakerWorkflow
+from workers.patterns.alerts import calls as alerts
+from workers.patterns.alerts.activities import raise_alert
+from workers.patterns.breaker import names as breaker
+from workers.patterns.breaker.activities import find_held, offer_probe, release_held
+from workers.patterns.breaker.names import Report, breaker_id
+from workers.patterns.breaker.workflow import BreakerState, BreakerWorkflow
 
 FOLDER = Path(__file__).parent.parent / "histories"
 WORKFLOWS = [OrderWorkflow, BreakerWorkflow]

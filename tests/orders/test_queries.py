@@ -9,8 +9,8 @@ import pytest
 from orders.messages import WORKFLOW_TYPE, OrderInput, OrderLine
 from orders.queries import find_customer_orders, find_high_value_orders
 from tests.support import eventually
-from workers.launch import launch
-from workers.visibility import Unusable
+from workers.client.launch import launch
+from workers.client.visibility import Unusable
 
 
 async def placed(customer: str, total: int = 3000, *, tenant: str | None = None, currency: str = "EUR"):

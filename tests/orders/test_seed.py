@@ -15,8 +15,8 @@ from orders.messages import QUEUE
 from orders.models import Order
 from tests.orders.conftest import Sandbox
 from tests.support import end, eventually
-from workers.patterns.breaker import QUEUE as BREAKER_QUEUE
-from workers.runtime import start_breakers
+from workers.patterns.breaker.names import QUEUE as BREAKER_QUEUE
+from workers.process.worker_process import start_breakers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WANTED = {

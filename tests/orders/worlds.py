@@ -12,7 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from orders.messages import EffectResult, OrderInput, OrderLine, OrderRules, StepInput, UndoInput, Validated
-from workers.patterns.breaker import UNAVAILABLE, guarded
+from workers.patterns.breaker.names import UNAVAILABLE, guarded
 
 EFFECTS = {
     "reserve_stock": "release_stock",

@@ -7,13 +7,14 @@ from typing import Any
 
 import pytest
 
-from tests.workers.saga_world import Yard
-from workers.activities.alerts import raise_alert
-from workers.activities.resolve import resolve_activities, resolve_workflows
-from workers.patterns import alerts, switches
-from workers.registry import registry
-from workers.workflows.recovery import RecoveryWorkflow
-from workers.workflows.saga import SagaWorkflow
+from tests.workers.patterns.saga.fake_services import Yard
+from workers.patterns.alerts import calls as alerts
+from workers.patterns.alerts.activities import raise_alert
+from workers.patterns.dynamic import switches
+from workers.patterns.dynamic.resolve import resolve_activities, resolve_workflows
+from workers.patterns.recovery.workflow import RecoveryWorkflow
+from workers.patterns.saga.workflow import SagaWorkflow
+from workers.registry.registry import registry
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import pytest
 from temporalio.client import Client
 
 from tests.golden import FOLDER, golden, replayer
-from workers.registry import registry
+from workers.registry.registry import registry
 
 HISTORIES = sorted(FOLDER.glob("*.json"))
 

@@ -11,7 +11,6 @@ from workers.conf import conf
 def worker_interceptors(client: Client) -> list[Interceptor]:
     """The interceptors of a worker, outermost first. The client is for the breakers' signals."""
     # Imported here: the connection needs the tenancy module, and knows nothing of Django or breakers.
-    from workers.interceptors.breaker import BreakerInterceptor
     from workers.interceptors.database import DatabaseInterceptor
     from workers.interceptors.failures import FailureInterceptor
     from workers.interceptors.lifecycle import LifecycleInterceptor
@@ -20,6 +19,7 @@ def worker_interceptors(client: Client) -> list[Interceptor]:
     from workers.interceptors.payloads import PayloadInterceptor
     from workers.interceptors.plugins import PluginInterceptor
     from workers.interceptors.tenancy import TenancyInterceptor
+    from workers.patterns.breaker.interceptor import BreakerInterceptor
 
     return [
         MetricsInterceptor(),

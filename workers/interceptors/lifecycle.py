@@ -25,10 +25,10 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
-from workers import metrics
 from workers.interceptors.failures import end_of
 from workers.interceptors.tenancy import RUN_HEADERS, TENANT_HEADER, header_text
-from workers.patterns.saga import uninterrupted
+from workers.patterns.saga.saga import uninterrupted
+from workers.process import metrics
 
 RECORD = "audit.record"
 """The activity that keeps a Lifecycle; writing the same event of the same run again changes nothing."""

@@ -18,8 +18,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
-from workers import metrics
 from workers.interceptors.tenancy import TENANT_HEADER, header_text
+from workers.process import metrics
 
 RATE_LIMITED = "RateLimited"
 PATIENCE_SECONDS = 5.0

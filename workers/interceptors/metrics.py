@@ -17,11 +17,11 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
-from workers import metrics
+from workers.client.tenants import REFUSED
 from workers.interceptors.failures import end_of
 from workers.interceptors.limits import RATE_LIMITED
-from workers.patterns.breaker import CIRCUIT_OPEN
-from workers.tenants import REFUSED
+from workers.patterns.breaker.names import CIRCUIT_OPEN
+from workers.process import metrics
 
 _REFUSALS = {CIRCUIT_OPEN, RATE_LIMITED, REFUSED}
 

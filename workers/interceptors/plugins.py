@@ -19,7 +19,7 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
-from workers.plugins import plugin_of
+from workers.registry.plugins import plugin_of
 
 
 class PluginInterceptor(Interceptor):

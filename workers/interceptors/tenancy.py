@@ -38,9 +38,9 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
-from workers import metrics
-from workers.attributes import ENVIRONMENT_ID, TENANT_ID
-from workers.tenants import PLATFORM_TENANT, disagreement, refused, tenant_of
+from workers.client.attributes import ENVIRONMENT_ID, TENANT_ID
+from workers.client.tenants import PLATFORM_TENANT, disagreement, refused, tenant_of
+from workers.process import metrics
 
 TENANT_HEADER = "signalbox-tenant"
 ENVIRONMENT_HEADER = "signalbox-environment"

@@ -14,7 +14,7 @@ from temporalio.exceptions import ApplicationError
 
 from workers.payloads.errors import PayloadRefused, PayloadUnreadable, SensitiveField
 from workers.payloads.redaction import redact
-from workers.validation import ExplainingFailures, verdict_of
+from workers.process.validation import ExplainingFailures, verdict_of
 
 
 class PayloadFailures(ExplainingFailures):

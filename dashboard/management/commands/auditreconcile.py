@@ -12,8 +12,8 @@ from django.core.management.base import CommandError
 
 from dashboard import temporal
 from dashboard.reads.lifecycle import audited
-from workers.connection import get_client
-from workers.errors import TemporalError
+from workers.client.connection import get_client
+from workers.client.errors import TemporalError
 from workers.management.base import TemporalCommand
 
 

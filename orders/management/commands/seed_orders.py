@@ -9,7 +9,7 @@ import httpx
 from django.core.management.base import CommandError
 
 from orders.demo import SeedRefused, seed
-from workers.errors import TemporalError
+from workers.client.errors import TemporalError
 from workers.management.base import TemporalCommand
 
 

@@ -8,17 +8,17 @@ from typing import Any
 
 from django.core.management.base import CommandError
 
-from workers import preflight
 from workers.conf import conf
-from workers.listing import listing
 from workers.management.base import TemporalCommand
-from workers.registry import registry
-from workers.reload import reloading
-from workers.runtime import Stop, WorkerProcess
+from workers.process import preflight
+from workers.process.reload import reloading
+from workers.process.worker_process import Stop, WorkerProcess
+from workers.registry.listing import listing
+from workers.registry.registry import registry
 
 
 class Command(TemporalCommand):
-    """Thin: what a worker process does is in workers/runtime.py."""
+    """Thin: what a worker process does is in workers/process/worker_process.py."""
 
     help = (
         "Run Temporal workers for QUEUEs (default: all registered). The first SIGTERM or SIGINT drains, the "

@@ -1,0 +1,165 @@
+"""A small outside world for sagas: effects by name, done once a key, undone once, and refused after that."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+import uuid
+from collections import Counter
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client, WorkflowHandle
+from temporalio.exceptions import ApplicationError
+
+from tests.support import eventually
+from workers.client.attributes import SAGA_STATE, WAITING_FOR
+from workers.contracts import Decision, Money, SagaStatus, Verdict
+from workers.patterns.breaker.names import CIRCUIT_OPEN
+from workers.patterns.saga.plan import SagaPlan, SagaRules, SagaStep
+from workers.patterns.saga.saga import Retry, SagaResult, StepCall, UndoCall
+from workers.patterns.saga.workflow import SagaWorkflow
+
+ONCE = SagaRules(undo_attempts=1, held_retry_seconds=600)
+
+
+class Yard:
+    """The activities `couple` and `uncouple`; faults and gates go by what the input calls the effect.
+    `running`: workers of `queue`, once a test has said what they run."""
+
+    running: Callable[[], AbstractAsyncContextManager[None]]
+
+    def __init__(self, queue: str) -> None:
+        self.queue = queue
+        self.done: dict[str, str] = {}
+        self.undone: list[str] = []
+        self.tombs: set[str] = set()
+        self.steps: list[StepCall] = []
+        self.undos: list[UndoCall] = []
+        self.calls: Counter[str] = Counter()
+        self.faults: dict[str, Callable[[], ApplicationError]] = {}
+        self.gates: dict[str, threading.Event] = {}
+
+    def refusing(self, name: str, *details: Any, kind: str = "Refused", final: bool = True) -> None:
+        self.faults[name] = lambda: ApplicationError(f"{name}: no.", *details, type=kind, non_retryable=final)
+
+    def held(self, name: str, dependency: str) -> None:
+        """As the interceptor of a breaker refuses the first attempt."""
+        self.refusing(name, dependency, 1, kind=CIRCUIT_OPEN)
+
+    def hanging(self, name: str) -> threading.Event:
+        return self.gates.setdefault(name, threading.Event())
+
+    @property
+    def standing(self) -> list[str]:
+        return [name for key, name in self.done.items() if key not in self.tombs]
+
+    async def _enter(self, name: str) -> None:
+        self.calls[name] += 1
+        gate, deadline = self.gates.get(name), time.monotonic() + 60
+        while gate and not gate.is_set() and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)  # a worker may run it in a loop of its own
+        if name in self.faults:
+            fault = self.faults[name]
+            raise fault()
+
+    def activities(self) -> list[Callable[..., Any]]:
+        """New functions each time, as the registry knows an activity by its function."""
+
+        @activity.defn(name="couple")
+        async def couple(call: StepCall) -> dict[str, str]:
+            self.steps.append(call)
+            name = call.input if isinstance(call.input, str) else call.input["name"]
+            await self._enter(name)
+            if call.idempotency_key in self.tombs:
+                raise ApplicationError("It was undone.", type="Withdrawn", non_retryable=True)
+            self.done[call.idempotency_key] = name
+            return {"coupled": name}
+
+        @activity.defn(name="uncouple")
+        async def uncouple(call: UndoCall) -> None:
+            self.undos.append(call)
+            await self._enter(f"undo {call.input['name']}")
+            if call.undo_key not in self.undone:
+                self.undone.append(call.undo_key)
+            self.tombs.add(call.idempotency_key)
+
+        return [couple, uncouple]
+
+
+def step(name: str, **more: Any) -> SagaStep:
+    """A step with its undo and an amount, that is tried once."""
+    return SagaStep(
+        name=name,
+        **{
+            "activity": "couple",
+            "input": name,
+            "attempts": 1,
+            "undo": "uncouple",
+            "undo_input": {"name": name},
+            "amount": Money(minor=100, currency="EUR"),
+            **more,
+        },
+    )
+
+
+def final(name: str) -> SagaStep:
+    return step(name, point_of_no_return=True)
+
+
+def nested(name: str, *steps: SagaStep, **rules: Any) -> SagaStep:
+    return SagaStep(name=name, saga=a_plan(*steps, **rules))
+
+
+def a_plan(*steps: SagaStep, **rules: Any) -> SagaPlan:
+    return SagaPlan(subject="Train 7", steps=list(steps), rules=ONCE.model_copy(update=rules))
+
+
+def thrice() -> Retry:
+    return Retry(attempts=3, initial_seconds=0.01, maximum_seconds=0.01)
+
+
+class Run:
+    """A started saga, and what the console asks of it."""
+
+    def __init__(self, handle: WorkflowHandle[Any, SagaResult]) -> None:
+        self.handle = handle
+
+    @classmethod
+    async def start(cls, client: Client, yard: Yard, *steps: SagaStep, **rules: Any) -> Run:
+        return cls(
+            await client.start_workflow(
+                SagaWorkflow.run,
+                a_plan(*steps, **rules),
+                id=f"saga-{uuid.uuid4().hex}",
+                task_queue=yard.queue,
+            )
+        )
+
+    async def status(self) -> SagaStatus:
+        answer: SagaStatus = await self.handle.query("get_saga_status", result_type=SagaStatus)
+        return answer
+
+    async def steps(self) -> dict[str, str]:
+        return {item.name: item.status for item in (await self.status()).steps}
+
+    async def attribute(self, key: Any) -> Any:
+        return (await self.handle.describe()).typed_search_attributes.get(key)
+
+    async def until(self, state: str, waiting: str | None = None) -> None:
+        """Wait for the SagaState, and for what it says that it waits for."""
+
+        async def there() -> bool:
+            found = (await self.handle.describe()).typed_search_attributes
+            return found.get(SAGA_STATE) == state and found.get(WAITING_FOR) == waiting
+
+        await eventually(there)
+
+    async def say(self, signal: str, actor: str = "op", **more: Any) -> Verdict:
+        body = Decision(decision_id=uuid.uuid4().hex, actor=actor, **more)
+        await self.handle.signal(signal, body)
+        answer: Verdict = await self.handle.query("get_decision", body.decision_id, result_type=Verdict)
+        return answer

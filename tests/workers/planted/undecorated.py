@@ -1,9 +1,0 @@
-"""Mistake: a function that is registered but no activity."""
-
-from __future__ import annotations
-
-from workers.registry import registry
-
-
-@registry.activity("planted-queue")
-def forgotten() -> None: ...

@@ -1,0 +1,14 @@
+"""A plugin that does nothing wrong by itself."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from workers.registry.plugins import Plugin
+
+plugin = Plugin("twin")
+
+
+@plugin.activity("planted-queue")
+@activity.defn
+def greet() -> None: ...

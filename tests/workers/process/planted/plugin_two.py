@@ -1,0 +1,14 @@
+"""Mistake: a plugin with the name of another, and so with the name of its activity."""
+
+from __future__ import annotations
+
+from temporalio import activity
+
+from workers.registry.plugins import Plugin
+
+plugin = Plugin("twin")
+
+
+@plugin.activity("planted-queue")
+@activity.defn
+def greet() -> None: ...

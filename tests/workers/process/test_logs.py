@@ -1,0 +1,121 @@
+"""A worker's log: a line for an answer, a traceback for a fault, what it is about, and no secret."""
+
+from __future__ import annotations
+
+import json
+import logging
+import uuid
+from collections.abc import Iterator
+
+import pytest
+from pydantic import BaseModel, ValidationError
+from temporalio.exceptions import ApplicationError
+
+from tests.workers.process import logging_workflows as talkers
+from workers.interceptors.tenancy import acting_for
+from workers.process.logs import Context, Json, OnPurpose, Plain
+
+
+def raised(error: Exception) -> logging.LogRecord:
+    try:
+        raise error
+    except type(error) as caught:
+        info = (type(caught), caught, caught.__traceback__)
+    record = logging.LogRecord("temporalio.activity", logging.WARNING, "", 1, "failed", None, info)
+    record.temporal_activity = {"activity_type": "charge_payment", "workflow_id": "order-1", "attempt": 3}
+    assert OnPurpose().filter(record)
+    assert Context().filter(record)
+    return record
+
+
+def told(error: Exception) -> str:
+    return logging.Formatter("%(message)s").format(raised(error))
+
+
+def test_what_was_raised_on_purpose_is_one_line() -> None:
+    line = "charge_payment of order-1, attempt 3: Declined: The card was declined."
+    assert told(ApplicationError("The card was declined.", type="Declined")) == line
+
+
+@pytest.mark.parametrize("error", [TypeError("a fault"), KeyError("x")])
+def test_a_fault_keeps_its_traceback(error: Exception) -> None:
+    assert "Traceback" in told(error)
+
+
+class Card(BaseModel):
+    limit: int
+
+
+@pytest.mark.parametrize("formatter", [Plain(), Json()])
+def test_no_line_shows_a_secret(formatter: logging.Formatter) -> None:
+    sent = {"limit": "-".join(["41" + "11"] * 2)}  # a traceback quotes this line
+    with pytest.raises(ValidationError) as caught:
+        Card.model_validate(sent)
+    for error in (caught.value, ValueError("password=hunter2")):
+        line = formatter.format(raised(error))
+        assert "Traceback" in line
+        assert "hunter2" not in line
+        assert "4111" not in line
+    record = logging.LogRecord("x", logging.INFO, "", 1, "api_key: %s", ("k-123",), None)
+    assert "k-123" not in formatter.format(record)
+
+
+def test_a_line_of_no_run_is_about_nothing() -> None:
+    record = logging.LogRecord("x", logging.INFO, "", 1, "hello %s", ("you",), None)
+    assert Context().filter(record)
+    assert Plain().format(record) == "INFO x: hello you"
+    assert set(json.loads(Json().format(record))) == {"at", "level", "logger", "message"}
+
+
+def test_what_the_sdk_attached_is_used_elsewhere() -> None:
+    record = raised(TypeError("a fault"))
+    assert (
+        Plain()
+        .format(record)
+        .startswith(
+            "WARNING temporalio.activity: failed [activity=charge_payment workflow=order-1 attempt=3]\n"
+        )
+    )
+
+
+@pytest.fixture
+def lines() -> Iterator[list[dict[str, str]]]:
+    """What the talkers log, as a machine reads it."""
+    found = list[dict[str, str]]()
+
+    class Keeper(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            found.append(json.loads(self.format(record)))
+
+    keeper = Keeper()
+    keeper.addFilter(Context())
+    keeper.setFormatter(Json())
+    logging.getLogger().addHandler(keeper)
+    yield found
+    logging.getLogger().removeHandler(keeper)
+
+
+async def test_every_line_of_activity_and_workflow_code_says_what_it_is_about(client, queue, worker, lines):
+    name = f"talk-{uuid.uuid4().hex}"
+    async with worker(
+        queue, workflows=[talkers.TalkingWorkflow], activities=[talkers.talk_sync, talkers.talk_async]
+    ):
+        with acting_for("acme", "staging"):
+            handle = await client.start_workflow(talkers.TalkingWorkflow.run, id=name, task_queue=queue)
+        await handle.result()
+    said = {line["message"]: line for line in lines if line["message"].startswith("talk")}
+    common = {
+        "workflow": name,
+        "run": handle.first_execution_run_id,
+        "type": "Talking",
+        "tenant": "acme",
+        "environment": "staging",
+        "queue": queue,
+    }
+    assert set(said) == {"talk: workflow", "talk: plain workflow", "talk: sync", "talk: async"}
+    for message, line in said.items():
+        assert common.items() <= line.items(), message
+    assert {line["logger"] for line in said.values()} > {"tests.workers.process.logging_workflows"}
+    for kind in ("sync", "async"):
+        line = said[f"talk: {kind}"]
+        assert (line["activity"], line["attempt"]) == (f"talk_{kind}", "1")

@@ -1,3 +1,0 @@
-"""Ready-made activities, which serve the patterns."""
-
-from __future__ import annotations

@@ -1,0 +1,145 @@
+"""The connection to Temporal: one eager client a process, and whether anybody polls a queue."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import threading
+import time
+from collections.abc import Sequence
+from concurrent.futures import Future
+from datetime import UTC, datetime, timedelta
+
+from temporalio.api.enums.v1 import TaskQueueType
+from temporalio.api.taskqueue.v1 import TaskQueue
+from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
+from temporalio.client import Client, Interceptor
+from temporalio.runtime import Runtime
+from temporalio.service import RetryConfig, TLSConfig
+
+from workers.client.errors import TemporalAway, rpc_errors
+from workers.conf import ConfigurationError, WorkersConf
+from workers.conf import conf as current_conf
+from workers.interceptors.tenancy import TenancyClientInterceptor
+from workers.payloads.assembly import data_converter
+
+# A page would rather say that Temporal is away than wait; a worker would rather wait.
+_IMPATIENT = RetryConfig(max_retries=2, max_elapsed_time_millis=1000)
+_PATIENT_CONNECT = timedelta(seconds=10)
+# The server forgets pollers only after five minutes; a living one comes back every minute.
+POLLER_ALIVE = timedelta(seconds=70)
+_POLLERS_CACHED = 2.0  # seconds
+
+_lock = threading.Lock()
+_client: Client | None = None
+_connecting: Future[Client] | None = None
+_pollers: dict[tuple[int, str], tuple[float, bool]] = {}
+
+
+def process_name(role: str) -> str:
+    """How this process calls itself in histories and poller lists: `signalbox/<role>@<host>:<pid>`."""
+    return f"signalbox/{role}@{socket.gethostname()}:{os.getpid()}"
+
+
+def tls_config(conf: WorkersConf) -> TLSConfig | bool | None:
+    """TLS as the settings say: with certificates, plain TLS, or the SDK's default (on with an API key)."""
+    paths = (conf.tls_server_ca, conf.tls_client_cert, conf.tls_client_key)
+    if not any(paths) and not conf.tls_server_name:
+        return conf.tls or None
+    try:
+        ca, cert, key = (path.read_bytes() if path else None for path in paths)
+    except OSError as error:
+        raise ConfigurationError(
+            [f"TEMPORAL_TLS_*: {error.filename} cannot be read: {error.strerror}."]
+        ) from error
+    return TLSConfig(
+        server_root_ca_cert=ca, client_cert=cert, client_private_key=key, domain=conf.tls_server_name
+    )
+
+
+async def connect(
+    conf: WorkersConf | None = None,
+    *,
+    interceptors: Sequence[Interceptor] = (),
+    runtime: Runtime | None = None,
+    identity: str | None = None,
+    patient: bool = False,
+) -> Client:
+    """A new connection, made at once (a lazy client breaks under several event loops).
+
+    `patient` is for workers: calls retry for ten seconds. Otherwise they give up after one, as suits a page.
+    Raises TemporalAway, and ConfigurationError for certificates that cannot be read.
+    """
+    conf = conf or current_conf()
+    with rpc_errors():
+        return await Client.connect(
+            conf.address,
+            namespace=conf.namespace,
+            api_key=conf.api_key.get_secret_value() if conf.api_key else None,
+            tls=tls_config(conf),
+            data_converter=data_converter(conf),
+            interceptors=[TenancyClientInterceptor(), *interceptors],
+            retry_config=RetryConfig() if patient else _IMPATIENT,
+            connect_timeout=_PATIENT_CONNECT if patient else timedelta(seconds=conf.rpc_timeout),
+            identity=identity or process_name("web"),
+            runtime=runtime,
+        )
+
+
+async def get_client() -> Client:
+    """The client of this process, connected on first use by whoever comes first, in whichever event loop.
+
+    The others wait for that one attempt. A failure (TemporalAway) is not kept: the next call tries again.
+    """
+    global _connecting  # noqa: PLW0603 (one client a process is the point)
+    with _lock:
+        if _client is not None:
+            return _client
+        future, first = _connecting or Future(), _connecting is None
+        _connecting = future
+    if not first:
+        return await asyncio.shield(asyncio.wrap_future(future))
+    try:
+        client = await connect()
+    except BaseException as error:
+        with _lock:
+            _connecting = None
+        future.set_exception(
+            error if isinstance(error, Exception) else TemporalAway("Connecting was interrupted.")
+        )
+        raise
+    set_client(client)
+    future.set_result(client)
+    return client
+
+
+def set_client(client: Client | None) -> None:
+    """Make `client` the one of this process; None forgets it."""
+    global _client, _connecting
+    with _lock:
+        _client, _connecting = client, None
+    _pollers.clear()
+
+
+async def has_pollers(client: Client, queue: str) -> bool:
+    """Does a living worker poll `queue` for workflow tasks? At most about 2 s old. Raises TemporalAway."""
+    key, now = (id(client), queue), time.monotonic()
+    known = _pollers.get(key)
+    if known and now - known[0] < _POLLERS_CACHED:
+        return known[1]
+    request = DescribeTaskQueueRequest(
+        namespace=client.namespace,
+        task_queue=TaskQueue(name=queue),
+        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+    )
+    with rpc_errors():
+        answer = await client.workflow_service.describe_task_queue(
+            request, retry=True, timeout=timedelta(seconds=current_conf().rpc_timeout)
+        )
+    alive_since = datetime.now(UTC) - POLLER_ALIVE
+    alive = any(p.last_access_time.ToDatetime(tzinfo=UTC) > alive_since for p in answer.pollers)
+    if len(_pollers) > 1000:  # queue names may come from foreign workflows: never let them pile up
+        _pollers.clear()
+    _pollers[key] = (now, alive)
+    return alive

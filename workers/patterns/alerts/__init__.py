@@ -1,0 +1,3 @@
+"""Alerts to people outside of the console."""
+
+from __future__ import annotations

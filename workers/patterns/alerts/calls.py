@@ -1,0 +1,75 @@
+"""Alerts: how a workflow calls for a person, without ever waiting for the call.
+
+The activity `raise_alert` (activities.py) runs on the platform queue. An alert that cannot be raised is
+only logged: what called for it goes on waiting for a person all the same.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import datetime, timedelta
+
+from pydantic import BaseModel, ConfigDict
+from temporalio import workflow
+from temporalio.common import RetryPolicy
+from temporalio.exceptions import ActivityError
+
+from workers.registry.queues import PLATFORM
+
+RAISE_ALERT = "raise_alert"
+_ONE_TRY = timedelta(seconds=15)
+_ALL_TRIES = timedelta(minutes=10)
+
+
+class Alert(BaseModel):
+    """`alert_id` makes it one alert, however often it is raised. `at`: workflow time."""
+
+    model_config = ConfigDict(extra="ignore")
+
+    alert_id: str
+    title: str
+    detail: str = ""
+    severity: str = "error"
+    workflow_id: str = ""
+    run_id: str = ""
+    workflow_type: str = ""
+    step: str = ""
+    at: datetime | None = None
+
+
+class Alerts:
+    """The alerts of one workflow. They run beside it; their tasks are kept, as a loop holds tasks weakly."""
+
+    def __init__(self) -> None:
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def raise_soon(self, alert_id: str, title: str, *, detail: str = "", step: str = "") -> None:
+        """Start the activity and return at once."""
+        info = workflow.info()
+        alert = Alert(
+            alert_id=alert_id,
+            title=title,
+            detail=detail,
+            workflow_id=info.workflow_id,
+            run_id=info.run_id,
+            workflow_type=info.workflow_type,
+            step=step,
+            at=workflow.now(),
+        )
+        self._tasks = [task for task in self._tasks if not task.done()]
+        self._tasks.append(asyncio.create_task(_raised(alert)))
+
+
+async def _raised(alert: Alert) -> None:
+    try:
+        await workflow.execute_activity(
+            RAISE_ALERT,
+            alert,
+            task_queue=PLATFORM,
+            summary=alert.title[:200],
+            start_to_close_timeout=_ONE_TRY,
+            schedule_to_close_timeout=_ALL_TRIES,
+            retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
+        )
+    except ActivityError as error:
+        workflow.logger.error("The alert %s could not be raised: %s", alert.alert_id, error.cause)

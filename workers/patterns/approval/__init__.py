@@ -1,0 +1,3 @@
+"""Approvals: who must agree, until when."""
+
+from __future__ import annotations

@@ -1,0 +1,91 @@
+"""Admission: guarded activities ask the breaker before they call out, and report what they saw.
+
+Every process has a gate for each dependency. It knows the breaker's state of at most a second ago, refreshed
+only when calls come, and moves by its own reports at once. When no answer comes, the last state is kept, and
+without one calls are admitted: Temporal being slow must not stop the business.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import activity
+from temporalio.client import Client
+from temporalio.converter import PayloadConverter
+from temporalio.exceptions import ApplicationError
+from temporalio.worker import (
+    ActivityInboundInterceptor,
+    ExecuteActivityInput,
+    Interceptor,
+    StartActivityInput,
+    WorkflowInboundInterceptor,
+    WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
+)
+from temporalio.workflow import ActivityHandle
+
+from workers.patterns.breaker.gate import Gate
+from workers.patterns.breaker.names import LEASE_HEADER, UNAVAILABLE, current_lease, dependency_of
+
+
+class BreakerInterceptor(Interceptor):
+    """One for a worker process; `client` asks and tells the breaker workflows."""
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._gates: dict[str, Gate] = {}
+
+    def gate(self, dependency: str) -> Gate:
+        if dependency not in self._gates:
+            self._gates[dependency] = Gate(self._client, dependency)
+        return self._gates[dependency]
+
+    def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
+        return _Activity(next, self)
+
+    def workflow_interceptor_class(
+        self, input: WorkflowInterceptorClassInput
+    ) -> type[WorkflowInboundInterceptor]:
+        return _Inbound
+
+
+class _Activity(ActivityInboundInterceptor):
+    def __init__(self, next: ActivityInboundInterceptor, breakers: BreakerInterceptor) -> None:
+        super().__init__(next)
+        self._breakers = breakers
+
+    async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        dependency = dependency_of(input.fn, input.args)
+        if not dependency:
+            return await super().execute_activity(input)
+        payload = input.headers.get(LEASE_HEADER)
+        lease = PayloadConverter.default.from_payload(payload, str) if payload else ""
+        gate = self._breakers.gate(dependency)
+        epoch, probing = await gate.admit(lease, activity.info().attempt)
+        try:
+            result = await super().execute_activity(input)
+        except (ApplicationError, TimeoutError, ConnectionError) as error:
+            failed = not isinstance(error, ApplicationError) or error.type == UNAVAILABLE
+            gate.note(epoch, failed=failed, error=str(error), lease=lease if probing else "")
+            raise
+        except BaseException:  # a bug, or a cancellation: neither says anything of the dependency
+            if probing:
+                gate.give_back(lease)
+            raise
+        gate.note(epoch, lease=lease if probing else "")
+        return result
+
+
+class _Inbound(WorkflowInboundInterceptor):
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        super().init(_Outbound(outbound))
+
+
+class _Outbound(WorkflowOutboundInterceptor):
+    """The lease travels from the workflow that got it to the one activity that is the probe."""
+
+    def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
+        if lease := current_lease.get():
+            payload = PayloadConverter.default.to_payload(lease)
+            input.headers = {**input.headers, LEASE_HEADER: payload}
+        return super().start_activity(input)

@@ -1,0 +1,81 @@
+"""The shared breaker: names, the mark on an activity, and the refusal. See docs/patterns/breaker.md.
+
+One state machine for all processes that call a dependency (breaker_machine.py), kept by the breaker workflow
+(workers/patterns/breaker/workflow.py) and asked by the activity interceptor (workers/interceptors/).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from typing import Any, TypeVar
+
+from temporalio.exceptions import ApplicationError
+
+from workers.patterns.breaker.config import BreakerConfig, Report
+from workers.patterns.breaker.machine import Machine
+
+QUEUE = "breaker-queue"
+WORKFLOW_TYPE = "BreakerWorkflow"
+LEASE_HEADER = "signalbox-lease"
+CIRCUIT_OPEN = "CircuitOpen"
+UNAVAILABLE = "DependencyUnavailable"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+Dependency = str | Callable[..., str]
+"""A dependency's name, or what finds it in the activity's arguments ("": this call is not guarded)."""
+
+current_lease: ContextVar[str] = ContextVar("signalbox_lease", default="")
+"""Set by workflow code around the activity that is the probe; the outbound interceptor makes it a header."""
+
+
+def breaker_id(dependency: str) -> str:
+    """The workflow id of a dependency's breaker."""
+    return f"breaker-{dependency}"
+
+
+def guarded(dependency: Dependency) -> Callable[[F], F]:
+    """Put an activity behind the breaker of `dependency`. Never put a compensation behind one."""
+
+    def mark(fn: F) -> F:
+        fn.__signalbox_dependency__ = dependency  # type: ignore[attr-defined]
+        return fn
+
+    return mark
+
+
+def dependency_of(fn: Callable[..., Any], args: Sequence[Any] = ()) -> str:
+    """The dependency that this call of an activity is guarded for, or ""."""
+    known: Dependency = getattr(fn, "__signalbox_dependency__", "")
+    return known if isinstance(known, str) else known(*args)
+
+
+def declared_dependency(fn: Callable[..., Any]) -> str | None:
+    """The one dependency of all its calls, "" when it is not guarded, None when each call names its own."""
+    known: Dependency = getattr(fn, "__signalbox_dependency__", "")
+    return known if isinstance(known, str) else None
+
+
+def circuit_open(dependency: str, attempt: int) -> ApplicationError:
+    """The refusal. `attempt` is the activity's: 1 says that this call never reached the dependency at all."""
+    message = f"The breaker of {dependency} is open."
+    return ApplicationError(message, dependency, attempt, type=CIRCUIT_OPEN, non_retryable=True)
+
+
+__all__ = [
+    "CIRCUIT_OPEN",
+    "LEASE_HEADER",
+    "QUEUE",
+    "UNAVAILABLE",
+    "WORKFLOW_TYPE",
+    "BreakerConfig",
+    "Machine",
+    "Report",
+    "breaker_id",
+    "circuit_open",
+    "current_lease",
+    "declared_dependency",
+    "dependency_of",
+    "guarded",
+]

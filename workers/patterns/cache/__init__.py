@@ -1,0 +1,3 @@
+"""Results of activities, shared by all workers."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Activities and workflows chosen by name at run time."""
+
+from __future__ import annotations

@@ -1,0 +1,42 @@
+"""What is switched at run time, asked by a run: once, by an activity, so that a replay sees what the run saw.
+
+Keep what comes back in the workflow's state and hand it on through continue-as-new: asking again would mean
+that half of a run goes one way and half the other.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from temporalio import workflow
+
+from workers.patterns.dynamic.flags import resolve_flags
+from workers.patterns.dynamic.resolve import Names, Resolved, resolve_activities, resolve_workflows
+from workers.registry.queues import PLATFORM
+
+_LIMIT = timedelta(seconds=10)  # an attempt; a database that is away is asked again until it is back
+
+
+async def flags_of_run(*names: str) -> dict[str, bool]:
+    """Flag -> is it on for the tenant of this run. An unknown flag is off."""
+    return await workflow.execute_activity(
+        resolve_flags, Names(names=[*names]), task_queue=PLATFORM, start_to_close_timeout=_LIMIT
+    )
+
+
+async def activities_of_run(*names: str) -> dict[str, Resolved]:
+    """Asked name -> which activity to call, and on which queue, for the tenant of this run.
+
+    Raises ActivityError, caused by the non-retryable UnknownActivity, when nobody has registered one of them.
+    """
+    return await workflow.execute_activity(
+        resolve_activities, Names(names=[*names]), task_queue=PLATFORM, start_to_close_timeout=_LIMIT
+    )
+
+
+async def queue_of_run(workflow_type: str) -> str:
+    """The queue of a registered workflow, for a child. Raises ActivityError, caused by UnknownWorkflow."""
+    found = await workflow.execute_activity(
+        resolve_workflows, Names(names=[workflow_type]), task_queue=PLATFORM, start_to_close_timeout=_LIMIT
+    )
+    return found[workflow_type]

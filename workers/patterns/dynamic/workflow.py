@@ -1,0 +1,93 @@
+"""Workflows that run one registered activity, known by its name only: retried, visible, exactly once an id.
+
+Both live on a queue of their own, DYNAMIC. There a workflow type that nobody has is read as the name of an
+activity; everywhere else an unknown type stays what it is, a task that no worker can run.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydantic import BaseModel, Field
+from temporalio import workflow
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError
+
+with workflow.unsafe.imports_passed_through():
+    from workers.contracts import Status
+    from workers.patterns.dynamic.switches import activities_of_run
+
+ATTEMPTS = 5
+TIMEOUT_SECONDS = 60.0
+
+
+class DynamicInput(BaseModel):
+    """Which activity, and its one argument as plain JSON (ignored when it takes none).
+
+    `attempts` in all, of `timeout_seconds` each.
+    """
+
+    activity_name: str
+    input: Any = None
+    attempts: int = Field(ATTEMPTS, ge=1)
+    timeout_seconds: float = Field(TIMEOUT_SECONDS, gt=0)
+
+
+class _OneActivity:
+    """Resolves a name and runs what it means."""
+
+    def __init__(self) -> None:
+        self._name = workflow.info().workflow_type
+        self._updated_at: datetime = workflow.now()
+        self._stage = "resolving"
+
+    def _go(self, stage: str) -> None:
+        self._stage, self._updated_at = stage, workflow.now()
+
+    async def _run(self, name: str, given: Sequence[Any], attempts: int, seconds: float) -> Any:
+        self._name = name
+        try:
+            resolved = (await activities_of_run(name))[name]
+        except ActivityError as error:
+            cause = error.cause
+            if not isinstance(cause, ApplicationError):
+                raise
+            raise ApplicationError(cause.message, type=cause.type, non_retryable=True) from error
+        if resolved.takes_input and not given:
+            raise ApplicationError(f"{name} needs an input.", type="MissingInput", non_retryable=True)
+        self._go("running")
+        result = await workflow.execute_activity(
+            resolved.name,
+            args=given[:1] if resolved.takes_input else [],
+            task_queue=resolved.queue,
+            start_to_close_timeout=timedelta(seconds=seconds),
+            retry_policy=RetryPolicy(maximum_attempts=attempts),
+        )
+        self._go("done")
+        return result
+
+    @workflow.query(name="get_status", description="Which activity runs here.")
+    def status(self) -> Status:
+        return Status(
+            status=self._stage, stage=self._stage, updated_at=self._updated_at, summary=f"Runs {self._name}."
+        )
+
+
+@workflow.defn
+class DynamicWorkflow(_OneActivity):
+    """Runs the activity that its input names; fails at once with the known names when there is none."""
+
+    @workflow.run
+    async def run(self, wanted: DynamicInput) -> Any:
+        return await self._run(wanted.activity_name, [wanted.input], wanted.attempts, wanted.timeout_seconds)
+
+
+@workflow.defn(dynamic=True)
+class NamedByTypeWorkflow(_OneActivity):
+    """Any other workflow type on this queue is the name of the activity, and its argument the activity's."""
+
+    @workflow.run
+    async def run(self, args: Sequence[RawValue]) -> Any:
+        return await self._run(workflow.info().workflow_type, args, ATTEMPTS, TIMEOUT_SECONDS)

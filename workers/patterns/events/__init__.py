@@ -1,0 +1,3 @@
+"""Event-sourced and event-driven workflows."""
+
+from __future__ import annotations

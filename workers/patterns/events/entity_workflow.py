@@ -1,0 +1,43 @@
+"""EventSourcedWorkflow: a customer's account, built from the orders placed and the payments made."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from temporalio import workflow
+from temporalio.common import RawValue
+
+with workflow.unsafe.imports_passed_through():
+    from workers.patterns.decisions import NO_BODY, tolerant
+    from workers.patterns.events.account import ACCOUNT
+    from workers.patterns.events.entity import Entity, EntityInput
+
+
+@workflow.defn(name="EventSourcedWorkflow")
+class EventSourcedWorkflow(Entity):
+    """Lives until `close_account`. Its argument is an EntityInput; the result is the last state."""
+
+    aggregate = ACCOUNT
+
+    @workflow.run
+    async def run(self, start: EntityInput) -> dict[str, Any]:
+        return await self.live()
+
+    @workflow.signal(name="place_order", description="An order came in. Body: a PlaceOrder.")
+    @tolerant
+    def place_order(self, raw: RawValue = NO_BODY) -> None:
+        self.hear("place_order", raw)
+
+    @workflow.signal(name="process_payment", description="Money came in. Body: a ProcessPayment.")
+    @tolerant
+    def process_payment(self, raw: RawValue = NO_BODY) -> None:
+        self.hear("process_payment", raw)
+
+    @workflow.signal(name="close_account", description="The end. Body: a Decision.")
+    @tolerant
+    def close_account(self, raw: RawValue = NO_BODY) -> None:
+        self.close(raw)
+
+    def keeps_open(self) -> str:
+        waiting = len(self._store.state.open_orders)
+        return f"{waiting} orders are not paid." if waiting else ""

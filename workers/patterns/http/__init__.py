@@ -1,0 +1,3 @@
+"""HTTP calls as activities."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""Database transactions as activities, applied once."""
+
+from __future__ import annotations

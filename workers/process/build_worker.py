@@ -1,0 +1,63 @@
+"""A Worker for a queue: how much it does at once, on which threads, and what surrounds it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from typing import Any
+
+from temporalio.client import Client
+from temporalio.worker import Interceptor, ResourceBasedSlotConfig, Worker, WorkerTuner
+
+from workers.conf import WorkersConf
+from workers.process.sandbox import workflow_runner
+from workers.process.versions import deployment_config, upgrading
+from workers.registry.registry import Queue
+
+# Of the machine (or its cgroup): beyond these no more work is taken, with WORKER_TUNING=resources.
+_MEMORY, _CPU = 0.8, 0.9
+
+
+def activity_slots(settings: WorkersConf, queue: Queue) -> int:
+    """Activities at once in this process: WORKER_QUEUE_LIMITS, else what the queue was registered with, else
+    WORKER_ACTIVITY_THREADS."""
+    return settings.queue_limits.get(queue.name) or queue.max_activities or settings.activity_threads
+
+
+def _slots(settings: WorkersConf, queue: Queue) -> dict[str, Any]:
+    """Fixed numbers; or as many as memory and CPU let through, up to the same numbers."""
+    activities, tasks = activity_slots(settings, queue), queue.max_workflow_tasks
+    if settings.tuning == "fixed":
+        return {"max_concurrent_activities": activities, "max_concurrent_workflow_tasks": tasks}
+    most = ResourceBasedSlotConfig(maximum_slots=activities, minimum_slots=1)
+    workflows = ResourceBasedSlotConfig(maximum_slots=tasks) if tasks else None
+    tuner = WorkerTuner.create_resource_based(
+        target_memory_usage=_MEMORY,
+        target_cpu_usage=_CPU,
+        workflow_config=workflows,
+        activity_config=most,
+        local_activity_config=most,
+    )
+    return {"tuner": tuner}
+
+
+def build(
+    client: Client, queue: Queue, settings: WorkersConf, interceptors: Sequence[Interceptor], identity: str
+) -> Worker:
+    """Raises whatever a workflow or activity does on import, or a definition gets wrong."""
+    threads = activity_slots(settings, queue)
+    return Worker(
+        client,
+        task_queue=queue.name,
+        workflows=queue.workflows,
+        activities=queue.activities,
+        activity_executor=ThreadPoolExecutor(threads, thread_name_prefix=queue.name),
+        max_task_queue_activities_per_second=queue.max_activities_per_second,
+        workflow_runner=workflow_runner(upgrading(settings, queue)),
+        deployment_config=deployment_config(settings),
+        interceptors=interceptors,
+        identity=identity,
+        graceful_shutdown_timeout=timedelta(seconds=settings.drain_seconds),
+        **_slots(settings, queue),
+    )

@@ -1,0 +1,118 @@
+"""Before workers run: which queues are meant; and `runworker --check`: would workers run here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from temporalio.client import Client
+
+from workers.client import attributes
+from workers.client.connection import process_name
+from workers.conf import WorkersConf, conf
+from workers.process.versions import build_id, make_current
+from workers.process.worker_process import Exit, Stop, connected, settled
+from workers.registry.inspection import (
+    breaker_problems,
+    secret_problems,
+    setting_problems,
+    workflow_file_problems,
+)
+from workers.registry.queues import BREAKERS
+from workers.registry.registry import Queue, RegistryError, registry
+
+Found = list[tuple[Exit, str]]
+_WORST_FIRST = (Exit.WORKFLOW, Exit.USAGE, Exit.AWAY, Exit.ATTRIBUTES)
+
+
+def load() -> None:
+    """Let every app and plugin register. Stop has all mistakes."""
+    try:
+        registry.load()
+    except RegistryError as error:
+        raise Stop(Exit.WORKFLOW, str(error)) from error
+
+
+def choose(names: Sequence[str]) -> list[Queue]:
+    """The registered queues called `names`, or all; with the breakers' queue when there are breakers."""
+    unknown = sorted(set(names) - registry.queues.keys())
+    if unknown:
+        known = ", ".join(sorted(registry.queues)) or "none"
+        raise Stop(Exit.USAGE, f"No such queue: {', '.join(unknown)}. Registered queues: {known}.")
+    wanted = set(names or registry.queues)
+    if registry.breakers:
+        wanted.add(BREAKERS)
+    if not wanted:
+        raise Stop(Exit.USAGE, "No app has registered a queue.")
+    return [registry.queues[name] for name in sorted(wanted)]
+
+
+async def check(names: Sequence[str]) -> str:
+    """Could a worker run here? Changes nothing. Returns what was found; Stop has all that is wrong.
+
+    Its code is that of the worst: 5 before 2, 3 and 4.
+    """
+    settings, found = conf(), Found()
+    try:
+        registry.load()
+    except RegistryError as error:
+        found += [(Exit.WORKFLOW, str(problem)) for problem in error.problems]
+    queues = _chosen(names, found)
+    workflows = [cls for queue in queues for cls in queue.workflows]
+    found += [(Exit.WORKFLOW, str(problem)) for problem in workflow_file_problems(workflows)]
+    found += [(Exit.WORKFLOW, str(problem)) for problem in breaker_problems(registry)]
+    found += [(Exit.WORKFLOW, str(problem)) for problem in secret_problems(settings, registry)]
+    found += [(Exit.USAGE, str(problem)) for problem in setting_problems(settings, registry)]
+    found += await _server(settings)
+    if found:
+        code = min((code for code, _ in found), key=_WORST_FIRST.index)
+        raise Stop(code, "\n".join([_count(len(found)), *(f"  - {text}" for _, text in found)]))
+    passed = f"{len(workflows)} workflows on {len(queues)} queues load, {len(_keys())} search attributes are"
+    warnings = [f"Warning: {problem}" for problem in registry.problems()]
+    return "\n".join([*warnings, f"{passed} as declared. Build {build_id(settings)}."])
+
+
+def _chosen(names: Sequence[str], found: Found) -> list[Queue]:
+    """A queue may be unknown because its module does not import: then that is to be told too."""
+    try:
+        return choose(names)
+    except Stop as stop:
+        found.append((stop.code, stop.message))
+        return list(registry.queues.values())
+
+
+def _count(number: int) -> str:
+    return "A worker would not run well here:" if number == 1 else f"{number} mistakes:"
+
+
+def _keys() -> list[attributes.Key]:
+    return [*attributes.PLATFORM, *registry.attributes]
+
+
+async def _server(settings: WorkersConf) -> Found:
+    try:
+        client = await connected(settings, process_name("check"))
+        found = await settled(_mismatches(client), settings)
+        missing = await settled(attributes.missing(client, _keys()), settings)
+    except Stop as stop:
+        return [(stop.code, stop.message)]
+    if missing:
+        text = f"Search attributes are missing: {', '.join(missing)}. A worker registers them."
+        found.append((Exit.ATTRIBUTES, text))
+    return found
+
+
+async def _mismatches(client: Client) -> Found:
+    try:
+        await attributes.compare(client, _keys())
+    except attributes.AttributeMismatch as error:
+        return [(Exit.ATTRIBUTES, problem) for problem in error.problems]
+    return []
+
+
+async def make_build_current() -> str:
+    """`runworker --make-current`: new runs go to this build. Stop when that cannot be."""
+    settings = conf()
+    if not settings.deployment:
+        raise Stop(Exit.USAGE, "Workers are unversioned: set WORKER_DEPLOYMENT to the deployment's name.")
+    client = await connected(settings, process_name("deploy"))
+    return f"{await settled(make_current(client, settings), settings)} is current."

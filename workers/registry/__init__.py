@@ -1,0 +1,3 @@
+"""What runs where: registration, plugins, definitions, flags, inspection."""
+
+from __future__ import annotations

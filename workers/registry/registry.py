@@ -1,0 +1,250 @@
+"""What runs on which queue. Every app says so in its `temporal.py`, and plugins in their modules.
+
+`registry.load()` finds them all. Mistakes are collected and told together, each with its file and its fix.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any, TypeVar
+
+from django.apps import apps
+from django.utils.module_loading import module_has_submodule
+from temporalio import workflow
+from temporalio.common import SearchAttributeKey
+
+from workers.conf import conf
+from workers.patterns.breaker.names import BreakerConfig
+from workers.registry.definitions import (
+    ANY,
+    Problem,
+    RegistryError,
+    activity_name,
+    activity_problems,
+    place,
+    workflow_name,
+    workflow_problems,
+)
+from workers.registry.queues import DYNAMIC
+from workers.registry.registrar import PluginRegistrar, Registrar
+
+__all__ = ["Queue", "Registry", "RegistryError", "activity_name", "registry", "workflow_name"]
+
+T = TypeVar("T")
+
+GROUP = "signalbox.plugins"  # the entry points by which packages name the modules of their plugins
+
+
+@dataclass(frozen=True)
+class Queue:
+    """A task queue with what its workers run, and how much of it.
+
+    `entities`: those of the workflows whose runs move to a deployment's newest build; others are pinned.
+    `max_activities` and `max_workflow_tasks`: at once in one process (None: the settings decide).
+    `max_activities_per_second`: by all processes together. A queue of low priority is one with low limits.
+    """
+
+    name: str
+    workflows: tuple[type, ...] = ()
+    activities: tuple[Callable[..., Any], ...] = ()
+    entities: tuple[type, ...] = ()
+    max_activities: int | None = None
+    max_activities_per_second: float | None = None
+    max_workflow_tasks: int | None = None
+
+
+def _joined(first: tuple[T, ...], more: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys([*first, *more]))
+
+
+class Registry(Registrar):
+    """Queues, search attributes and breakers of all apps. Adding the same thing twice changes nothing."""
+
+    def __init__(self) -> None:
+        self.queues: dict[str, Queue] = {}
+        self.attributes: tuple[SearchAttributeKey[Any], ...] = ()
+        self.breakers: dict[str, BreakerConfig] = {}
+        self.shared: tuple[Callable[..., Any], ...] = ()
+        self.plugins: dict[str, PluginRegistrar] = {}
+        self.declared: list[PluginRegistrar] = []  # those too whose name another one has
+        self._reported: list[Problem] = []
+        self._loading = threading.RLock()
+        self._loaded = False
+        self._wrong: tuple[Problem, ...] = ()
+
+    def add(
+        self,
+        queue: str,
+        *,
+        workflows: Iterable[type] = (),
+        activities: Iterable[Callable[..., Any]] = (),
+        attributes: Iterable[SearchAttributeKey[Any]] = (),
+        entities: Iterable[type] = (),
+    ) -> None:
+        """See Registrar. What cannot be registered is reported and left out."""
+        if workflow.unsafe.in_sandbox():
+            return  # the sandbox imports a workflow's file again, with its decorators
+        old = self.queues.setdefault(queue, Queue(queue))
+        entities = [*entities]
+        good = [cls for cls in [*workflows, *entities] if self._fits(queue, cls, "workflow", workflow_name)]
+        acts = [fn for fn in activities if self._fits(queue, fn, "activity", activity_name)]
+        self.queues[queue] = replace(
+            old,
+            workflows=_joined(old.workflows, good),
+            activities=_joined(old.activities, [*acts, *self.shared]),
+            entities=_joined(old.entities, [cls for cls in entities if cls in good]),
+        )
+        self.attributes = _joined(self.attributes, attributes)
+
+    def _fits(self, queue: str, item: Any, kind: str, name_of: Callable[[Any], str]) -> bool:
+        """Is it decorated, and is its name free? If not, that is reported and the item left out."""
+        try:
+            name = name_of(item)
+        except RegistryError:
+            label = getattr(item, "__qualname__", repr(item))
+            fix = f"Put @{kind}.defn on it itself, below the decorator of the registry."
+            self.report(Problem(place(item), f"{label} is registered as {kind} but is not decorated.", fix))
+            return False
+        for other in self.queues.values():
+            for known in other.workflows if kind == "workflow" else other.activities:
+                # An activity may be on several queues; a workflow has one, where launch() starts it.
+                same = known == item and (kind == "activity" or other.name == queue)
+                if name == name_of(known) and not same and (name != ANY or other.name == queue):
+                    where = " and for ".join(dict.fromkeys((other.name, queue)))
+                    what = (
+                        f"{kind.capitalize()} {name} is registered already, by {place(known)}, for {where}."
+                    )
+                    self.report(Problem(place(item), what, "Rename one of them, or register it once."))
+                    return False
+        return True
+
+    def everywhere(self, fn: Callable[..., Any]) -> None:
+        """Let the workers of every queue run this activity, as any workflow may call it as a local one."""
+        if not workflow.unsafe.in_sandbox() and self._fits("every queue", fn, "activity", activity_name):
+            self.shared = _joined(self.shared, [fn])
+            for name in list(self.queues):
+                self.add(name)
+
+    def queue(
+        self,
+        name: str,
+        *,
+        max_activities: int | None = None,
+        max_activities_per_second: float | None = None,
+        max_workflow_tasks: int | None = None,
+    ) -> None:
+        """Limit what the workers of a queue do, see Queue. What was set before stays unless given anew."""
+        self.add(name)
+        given = {
+            "max_activities": max_activities,
+            "max_activities_per_second": max_activities_per_second,
+            "max_workflow_tasks": max_workflow_tasks,
+        }
+        limits: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
+        self.queues[name] = replace(self.queues[name], **limits)
+
+    def breaker(self, dependency: str, *, threshold: int, open_seconds: float, **more: Any) -> None:
+        """Guard `dependency` by a shared breaker, which every `runworker` keeps running.
+
+        `more`: further settings of BreakerConfig.
+        """
+        given = {"threshold": threshold, "open_seconds": open_seconds, **more}
+        config = BreakerConfig(dependency=dependency, **given)
+        if self.breakers.setdefault(dependency, config) != config:
+            what = f"The breaker of {dependency} is registered twice, with different settings."
+            self.report(Problem("registry.breaker", what, "Register it in one place."))
+
+    def report(self, problem: Problem) -> None:
+        if problem not in self._reported:
+            self._reported.append(problem)
+
+    def problems(self) -> list[Problem]:
+        """All mistakes so far: what could not be registered, and what is wrong with what was."""
+        found = list(self._reported)
+        for queue in self.queues.values():
+            for cls in queue.workflows:
+                found += workflow_problems(cls)
+            for fn in queue.activities:
+                found += activity_problems(fn)
+            dynamic = [*filter(_is_dynamic, queue.workflows), *filter(_is_dynamic, queue.activities)]
+            if queue.name != DYNAMIC:
+                fix = f"Register it for {DYNAMIC}, or give it a name."
+                what = f"A dynamic definition on {queue.name} would take what others have not registered yet."
+                found += [Problem(place(item), what, fix) for item in dynamic]
+        return list(dict.fromkeys(found))
+
+    def load(self) -> None:
+        """Import `temporal.py` of every installed app and every plugin, once. Needs Django to be set up.
+
+        Raises RegistryError with all mistakes, each time it is called.
+        """
+        with self._loading:
+            if not self._loaded:
+                for config in apps.get_app_configs():
+                    if module_has_submodule(config.module, "temporal"):
+                        self.imported(f"{config.name}.temporal")
+                self.load_plugins()
+                self._wrong = tuple(problem for problem in self.problems() if not problem.warning)
+                self._loaded = True
+        if self._wrong:
+            raise RegistryError("What is registered cannot run as it is:", self._wrong)
+
+    def load_plugins(self) -> None:
+        """Import all plugins that are installed or set. Their mistakes are reported."""
+        for point in entry_points(group=GROUP):
+            self._load_plugin(point.module, point)
+        for path in conf().plugins:
+            self._load_plugin(path, None)
+
+    def _load_plugin(self, path: str, point: EntryPoint | None) -> None:
+        if self.imported(path) is None:
+            return
+        found = [plugin for plugin in self.declared if f"{plugin.declared_in}.".startswith(f"{path}.")]
+        if point is not None and point.dist is not None:
+            for plugin in found:
+                plugin.distribution = f"{point.dist.name} {point.dist.version}"
+        if not found:
+            fix = 'Write `plugin = Plugin("name")` there, and register through it.'
+            self.report(Problem(path, f"Module {path} is named as a plugin but declares none.", fix))
+
+    def _queue_of(self, name: str) -> str | None:
+        return next(
+            (q.name for q in self.queues.values() if name in map(workflow_name, q.workflows)),
+            None,
+        )
+
+    def activities(self) -> dict[str, Callable[..., Any]]:
+        """Every registered activity by its name."""
+        found: dict[str, Callable[..., Any]] = {}
+        for queue in self.queues.values():
+            for fn in queue.activities:
+                found.setdefault(activity_name(fn), fn)
+        found.pop(ANY, None)
+        return found
+
+    def activity_queues(self) -> dict[str, str]:
+        """Every registered activity's name, and the first queue whose workers run it."""
+        found: dict[str, str] = {}
+        for queue in self.queues.values():
+            for fn in queue.activities:
+                found.setdefault(activity_name(fn), queue.name)
+        found.pop(ANY, None)
+        return found
+
+    def queue_of(self, item: type | str | Callable[..., Any]) -> str:
+        """The queue of a workflow, given its class, run method or type name."""
+        name = workflow_name(item)
+        queue = self._queue_of(name)
+        if queue is None:
+            raise RegistryError(f"No app has registered a queue for workflow {name}.")
+        return queue
+
+
+def _is_dynamic(item: Any) -> bool:
+    return (workflow_name(item) if isinstance(item, type) else activity_name(item)) == ANY
+
+
+registry = Registry()

@@ -1,0 +1,3 @@
+"""For tests: stand-ins for activities."""
+
+from __future__ import annotations

@@ -1,3 +1,0 @@
-"""Ready-made workflows, built from the patterns."""
-
-from __future__ import annotations
