@@ -51,7 +51,7 @@ async def find_customer_orders(
     client: Client | None = None,
 ) -> list[OrderRow]:
     """The orders of one customer, open ones first, then the newest. `limit`: up to MOST. `tenant`: default
-    from the settings. Raises Unusable for an id that no attribute can hold, and TemporalAway."""
+    from the settings. Raises Unusable for an id that no attribute can hold, and TemporalUnavailable."""
     customer = _compare(CUSTOMER_ID, "=", customer_id)
     return await _find([customer], limit, open_only, tenant, client)
 
@@ -66,7 +66,7 @@ async def find_high_value_orders(
     client: Client | None = None,
 ) -> list[OrderRow]:
     """Orders from `minimum` major units on, of one `currency` or of all (no sums: they do not compare).
-    Raises Unusable for what is no number, and TemporalAway."""
+    Raises Unusable for what is no number, and TemporalUnavailable."""
     amount = _compare(ORDER_AMOUNT, ">=", f"{minimum}")
     return await _find([amount], limit, open_only, tenant, client, currency)
 

@@ -60,7 +60,9 @@ def test_only_three_files_of_orders_import_the_console(path):
 
 
 WORKFLOW_FILES = [
-    path for path in sources("workers", "orders") if re.search(r"^@workflow\.defn", path.read_text(), re.M)
+    path
+    for path in sources("workers", "orders")
+    if re.search(r"^@workflow\.defn", path.read_text(), re.MULTILINE)
 ]
 
 

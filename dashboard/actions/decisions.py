@@ -25,7 +25,7 @@ from dashboard.actions.perform import Act, Performance, perform
 from dashboard.conf import conf
 from workers.client.attributes import TENANT_ID
 from workers.client.connection import get_client, has_pollers
-from workers.client.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway
+from workers.client.errors import NoAnswer, QueryFailed, RunNotFound, TemporalUnavailable
 from workers.contracts import Outcome, Query, Signal, Verdict
 
 __all__ = ["Sent", "await_verdict", "closed_as", "decide", "send"]
@@ -121,7 +121,7 @@ async def _poll(sent: Sent, end: float) -> Verdict | str:
             pause = min(pause * 2, LONGEST_PAUSE)
     except (QueryFailed, ValidationError):
         return "The workflow took the signal; it has no verdicts."
-    except (NoAnswer, TemporalAway, RunNotFound):
+    except (NoAnswer, TemporalUnavailable, RunNotFound):
         return waiting
     return "Recorded and waiting: the workflow has not answered yet."
 
@@ -136,7 +136,7 @@ async def decide(
     """Send a decision of `viewer` and return what the workflow made of it.
 
     `run_id` is the run that was shown (empty: the newest). `decision_id` is made with the form: sending it
-    again gives the same answer. Raises Invalid, Forbidden, Hidden, RunNotFound, Closed, TemporalAway.
+    again gives the same answer. Raises Invalid, Forbidden, Hidden, RunNotFound, Closed, TemporalUnavailable.
     """
     return await await_verdict(await send(viewer, workflow_id, run_id, signal, **fields))
 
@@ -148,6 +148,6 @@ async def closed_as(workflow_id: str, run_id: str) -> str:
         described = await wire.describe(client, workflow_id, run_id)
         shown = wire.Run(workflow_id, described.run_id, wire.chain_of(described))
         last = await wire.last_of_chain(client, shown)
-    except (RunNotFound, TemporalAway):
+    except (RunNotFound, TemporalUnavailable):
         return ""
     return "" if last.open else last.word

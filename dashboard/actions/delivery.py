@@ -14,7 +14,7 @@ from dashboard.actions.perform import Performance
 from dashboard.conf import conf
 from dashboard.errors import Closed
 from workers.client.connection import has_pollers
-from workers.client.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway
+from workers.client.errors import NoAnswer, QueryFailed, RunNotFound, TemporalUnavailable
 from workers.contracts import ApprovalStatus, Decision, Outcome, Query, Signal, Verdict, Vote
 
 
@@ -70,7 +70,7 @@ async def _ask(letter: Letter, run: wire.Run, name: Query, *arguments: str) -> A
         if not await has_pollers(letter.client, letter.queue):
             return None
         return await wire.query(letter.client, run, name, conf().verdict_seconds, *arguments)
-    except (NoAnswer, QueryFailed, TemporalAway):
+    except (NoAnswer, QueryFailed, TemporalUnavailable):
         return None
 
 

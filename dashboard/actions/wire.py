@@ -22,7 +22,7 @@ from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.converter import WorkflowSerializationContext
 
 from workers.client.connection import has_pollers
-from workers.client.errors import NoAnswer, QueryFailed, TemporalAway, rpc_errors
+from workers.client.errors import NoAnswer, QueryFailed, TemporalUnavailable, rpc_errors
 from workers.conf import conf
 from workers.contracts import Decision, Signal
 from workers.payloads.redaction import redact
@@ -55,7 +55,7 @@ def _patience() -> timedelta:
 
 
 async def describe(client: Client, workflow_id: str, run_id: str) -> WorkflowExecutionDescription:
-    """Raises RunNotFound, TemporalAway. An empty run id means the newest run."""
+    """Raises RunNotFound, TemporalUnavailable. An empty run id means the newest run."""
     with rpc_errors():
         handle = client.get_workflow_handle(workflow_id, run_id=run_id or None)
         return await handle.describe(rpc_timeout=_patience())
@@ -121,7 +121,7 @@ async def request_cancel(client: Client, run: Run, decision: Decision) -> None:
 async def query(client: Client, run: Run, name: str, seconds: float, *arguments: str) -> Any:
     """The plain JSON answer, redacted: it goes to the page and the audit.
 
-    Raises NoAnswer, QueryFailed, RunNotFound, TemporalAway.
+    Raises NoAnswer, QueryFailed, RunNotFound, TemporalUnavailable.
     """
     handle = client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
     with rpc_errors():
@@ -140,7 +140,7 @@ async def takes_signal(client: Client, run: Run, workflow_type: str, queue: str,
                     "__temporal_workflow_metadata", result_type=WorkflowMetadata, rpc_timeout=_patience()
                 )
             return any(item.name == name.value for item in metadata.definition.signal_definitions)
-    except (NoAnswer, QueryFailed, TemporalAway):
+    except (NoAnswer, QueryFailed, TemporalUnavailable):
         pass
     try:
         return bool(registry.queue_of(workflow_type))

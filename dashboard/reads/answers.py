@@ -20,7 +20,14 @@ from temporalio.client import Client, WorkflowHandle
 
 from dashboard.reads.describe import describe
 from workers.client.connection import get_client, has_pollers
-from workers.client.errors import NoAnswer, QueryFailed, RunNotFound, TemporalAway, TemporalError, rpc_errors
+from workers.client.errors import (
+    NoAnswer,
+    QueryFailed,
+    RunNotFound,
+    TemporalError,
+    TemporalUnavailable,
+    rpc_errors,
+)
 from workers.conf import conf
 from workers.contracts import Query, WaitingFor
 from workers.patterns.breaker.names import breaker_id
@@ -121,7 +128,8 @@ async def query(
     """Ask a workflow one thing; its answer as plain JSON, without what nobody but its owner should read.
 
     Raises NoAnswer at once where no worker polls, or when none answered in time; QueryFailed for a
-    handler that raised, an unknown query or an answer that cannot be decoded; RunNotFound, TemporalAway.
+    handler that raised, an unknown query or an answer that cannot be decoded; RunNotFound,
+    TemporalUnavailable.
     """
     if not await has_pollers(await get_client(), queue or await _queue_of(handle)):
         raise NoAnswer("No worker answers: none polls the queue of this workflow.")
@@ -129,7 +137,7 @@ async def query(
     try:
         with rpc_errors():
             answer = await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=patience)
-    except TemporalAway as error:
+    except TemporalUnavailable as error:
         # With a server that answers describe, a query that runs out of time is a worker that is stuck.
         raise NoAnswer("The worker did not answer in time.") from error
     except TemporalError:
@@ -142,7 +150,7 @@ async def query(
 
 
 async def declaration(handle: WorkflowHandle[Any, Any], asked: Asked) -> Declared:
-    """What a workflow says it has, kept for five minutes. Raises NoAnswer, RunNotFound, TemporalAway."""
+    """What a workflow declares, kept for five minutes. Raises NoAnswer, RunNotFound, TemporalUnavailable."""
     at, declared = _declared.get(asked.kind, (0.0, None))
     if declared is None or time.monotonic() - at > DECLARED_FOR:
         try:
@@ -182,7 +190,7 @@ async def _ask(client: Client, known: Known, asked: Asked) -> None:
     try:
         known.declared = await declaration(handle, asked)
         known.silent = ""
-    except (NoAnswer, TemporalAway) as error:
+    except (NoAnswer, TemporalUnavailable) as error:
         known.silent = error.message
     except RunNotFound:
         known.silent = "This run is gone."

@@ -19,7 +19,7 @@ from dashboard.visibility.rows import Row
 from dashboard.visibility.scan import Scan, Total, open_runs
 from workers.client.attributes import CIRCUIT_STATE, TENANT_ID
 from workers.client.connection import get_client
-from workers.client.errors import BadQuery, TemporalAway
+from workers.client.errors import BadQuery, TemporalUnavailable
 from workers.client.visibility import both
 from workers.contracts import CircuitState, CircuitStatus, Query, Signal, Transition, WaitingFor
 from workers.registry.registry import registry
@@ -231,5 +231,5 @@ async def held_by(viewer: Viewer, dependency: str) -> list[str]:
     """Ids of the first workflows that this viewer sees held by the breaker of a dependency."""
     try:
         return _waiting(await open_runs(await get_client(), viewer), dependency)
-    except TemporalAway:
+    except TemporalUnavailable:
         return []

@@ -18,7 +18,7 @@ from workers.conf import conf
 
 async def describe(client: Client, workflow_id: str, run_id: str = "") -> DescribeWorkflowExecutionResponse:
     """One run, by default the newest of its id. Raises RunNotFound (also for ids that cannot be),
-    TemporalAway."""
+    TemporalUnavailable."""
     request = DescribeWorkflowExecutionRequest(
         namespace=client.namespace, execution=WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
     )

@@ -171,7 +171,7 @@ async def _first(client: Client, execution: WorkflowExecution, timeout: timedelt
 
 
 async def read_history(client: Client, workflow_id: str, run_id: str) -> History:
-    """The newest events of a run, most recent first. Raises RunNotFound, TemporalAway."""
+    """The newest events of a run, most recent first. Raises RunNotFound, TemporalUnavailable."""
     execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
     timeout = timedelta(seconds=conf().rpc_timeout)
     events: list[HistoryEvent] = []

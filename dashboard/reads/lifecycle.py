@@ -26,7 +26,7 @@ ENDS = {
 async def audited(client: Client, since: datetime) -> AsyncIterator[list[Lifecycle]]:
     """The events that the audit must hold of each launched run that is open, or closed since then.
 
-    Of every run the start, of a closed one the end too. Raises TemporalAway.
+    Of every run the start, of a closed one the end too. Raises TemporalUnavailable.
     """
     moment = since.isoformat().replace("+00:00", "Z")
     with rpc_errors():

@@ -19,7 +19,7 @@ STRIDE = 100  # rows between which other requests of this process get their turn
 async def listed(client: Client, query: str, most: int) -> tuple[list[Row], bool]:
     """Up to `most` rows of a query that already carries the viewer's scope, and whether these are all.
 
-    Raises BadQuery, TemporalAway.
+    Raises BadQuery, TemporalUnavailable.
     """
     rows, token = list[Row](), b""
     while True:

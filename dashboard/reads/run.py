@@ -171,7 +171,7 @@ async def read_run(viewer: Viewer, workflow_id: str, run_id: str) -> Seen[RunPag
 
 
 async def newest(viewer: Viewer, workflow_id: str) -> str:
-    """The id of the newest run. Raises RunNotFound, Hidden, TemporalAway."""
+    """The id of the newest run. Raises RunNotFound, Hidden, TemporalUnavailable."""
     _, row = await _describe(await get_client(), workflow_id, "")
     authorise(viewer, Verb.VIEW, _subject(row))
     return row.run_id

@@ -20,7 +20,7 @@ from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
 from dashboard.errors import Closed, Invalid
 from dashboard.views.guard import ConsoleRequest, console
 from dashboard.views.login import safe_next
-from workers.client.errors import TemporalAway
+from workers.client.errors import TemporalUnavailable
 from workers.contracts import Outcome, Verdict
 
 CLOSED = 409
@@ -106,7 +106,7 @@ async def decide(request: ConsoleRequest, workflow_id: str, run_id: str, act: st
     except Closed as error:
         stored = say(act, workflow_id, error.verdict) if error.verdict else ""
         return await again(request, kwargs, CLOSED, f"{error.message} {stored}".strip())
-    except TemporalAway as error:
+    except TemporalUnavailable as error:
         return await again(
             request, kwargs, 503, f"{error.message} Your text is kept; send it again in a moment."
         )

@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 
 from dashboard.access import Verb, may
-from workers.client.errors import TemporalAway
+from workers.client.errors import TemporalUnavailable
 
 logger = logging.getLogger(__name__)
 BARE = (
@@ -81,7 +81,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
         return HttpResponse(BARE, status=403)
 
 
-def temporal_away(request: HttpRequest, error: TemporalAway) -> HttpResponse:
+def temporal_away(request: HttpRequest, error: TemporalUnavailable) -> HttpResponse:
     """503 of a page that has nothing to show without Temporal."""
     text = f"{error.message} Workflows are safe: they go on as soon as it is back. Reload this page then."
     links = ((request.path, "Try again"), (reverse("overview"), "Overview"))

@@ -16,7 +16,7 @@ from django_htmx.middleware import HtmxDetails
 
 from dashboard.access import Forbidden, LoginRequired, Verb, Viewer, authorise, viewer_of
 from dashboard.views import errors
-from workers.client.errors import RunNotFound, TemporalAway
+from workers.client.errors import RunNotFound, TemporalUnavailable
 
 P = ParamSpec("P")
 
@@ -64,7 +64,7 @@ def console(verb: Verb) -> Callable[[View[P]], Guarded[P]]:
                 return await view(request, *args, **kwargs)  # type: ignore[arg-type]
             except Forbidden as error:
                 return await sync_to_async(errors.permission_denied)(request, error)
-            except TemporalAway as error:
+            except TemporalUnavailable as error:
                 return await sync_to_async(errors.temporal_away)(request, error)
             except RunNotFound:
                 name = str(kwargs.get("workflow_id", ""))

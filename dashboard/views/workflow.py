@@ -20,16 +20,16 @@ from dashboard.reads.breakers import held_by
 from dashboard.reads.payloads import shorten
 from dashboard.views.guard import ConsoleRequest, console
 from dashboard.visibility import table
-from workers.client.errors import TemporalAway
+from workers.client.errors import TemporalUnavailable
 from workers.payloads.redaction import redact
 
 
 async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> dict[str, Any]:
-    """The context of page and region. Raises TemporalAway where not even a snapshot is known."""
+    """The context of page and region. Raises TemporalUnavailable where not even a snapshot is known."""
     found = await runs.read_run(request.viewer, workflow_id, run_id)
     run = found.value
     if run is None:
-        raise TemporalAway(found.notice)
+        raise TemporalUnavailable(found.notice)
     said = drawn.draw(run)
     memo, attributes = run.row.memo, redact(run.row.attributes)
     return {

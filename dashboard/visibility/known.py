@@ -15,7 +15,7 @@ _known: dict[tuple[int, str], tuple[float, dict[str, int]]] = {}
 
 
 async def attribute_types(client: Client) -> dict[str, int]:
-    """Types of the custom search attributes by name, at most 15 s old. Raises TemporalAway."""
+    """Types of the custom search attributes by name, at most 15 s old. Raises TemporalUnavailable."""
     key, now = (id(client), client.namespace), time.monotonic()
     at, types = _known.get(key, (0.0, {}))
     if not at or now - at > KEPT_SECONDS:

@@ -147,7 +147,7 @@ def _start(client: Client, viewer: Viewer) -> tuple[_Key, asyncio.Task[Scan] | N
 
 async def open_runs(client: Client, viewer: Viewer) -> Scan:
     """The viewer's open runs, a second old at most, or a little more where there are thousands. Raises
-    TemporalAway."""
+    TemporalUnavailable."""
     key, task = _start(client, viewer)
     return _last[key][1] if task is None else await asyncio.shield(task)
 

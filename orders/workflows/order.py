@@ -21,9 +21,9 @@ with workflow.unsafe.imports_passed_through():
         Strategy,
         Validated,
     )
-    from orders.workflows.desk import OrderDesk
+    from orders.workflows.handlers import OrderHandlers
     from workers.contracts import ApprovalState
-    from workers.patterns.saga.saga import uninterrupted
+    from workers.patterns.saga.saga import run_shielded
 
 NOTIFY_ATTEMPTS = 5
 _DECLINED = {Refusal.DECLINED, Refusal.OUT_OF_STOCK, Refusal.UNSHIPPABLE}
@@ -39,8 +39,8 @@ class _Ending:
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
-class OrderWorkflow(OrderDesk):
-    """The way forward and the way back. What people say in between, and what is answered, is in OrderDesk."""
+class OrderWorkflow(OrderHandlers):
+    """The steps of an order and their compensation. Signals and queries are in OrderHandlers."""
 
     @workflow.init
     def __init__(self, order: OrderInput) -> None:
@@ -50,9 +50,9 @@ class OrderWorkflow(OrderDesk):
     async def run(self, order: OrderInput) -> OrderResult:
         ending = await self._forward()
         if ending is not None:
-            return await uninterrupted(self._unwind(ending))
+            return await run_shielded(self._unwind(ending))
         self._saga.complete()
-        return await uninterrupted(self._close(Stage.DELIVERED, "The order was delivered."))
+        return await run_shielded(self._close(Stage.DELIVERED, "The order was delivered."))
 
     async def _forward(self) -> _Ending | None:
         try:
@@ -79,7 +79,7 @@ class OrderWorkflow(OrderDesk):
         means = "freight" if self._order.strategy is Strategy.INTERNATIONAL else "shipment"
         await self._effect(f"book_{means}", f"cancel_{means}", point_of_no_return=True)
         self._go(Stage.NOTIFYING)
-        await uninterrupted(self._notify())
+        await run_shielded(self._notify())
         return None
 
     async def _effect(self, activity: str, undo: str, **options: Any) -> None:

@@ -149,8 +149,8 @@ def test_an_outage_opens_the_breaker_holds_orders_and_heals(visit: Visitor, shop
             shop.order(order_id=f"{prefix}-{at}")
         card = page.locator("#breaker-payments")
         expect(card).to_contain_text("Open", timeout=30_000)
-        expect(card).to_contain_text("Holds", timeout=30_000)
-        held = card.get_by_role("link", name=re.compile("Holds")).get_attribute("href")
+        expect(card).to_contain_text("GuardedCalls", timeout=30_000)
+        held = card.get_by_role("link", name=re.compile("GuardedCalls")).get_attribute("href")
         assert held
         assert "breaker%3Apayments" in held
     finally:

@@ -16,7 +16,7 @@ from orders.attributes import ORDER_AMOUNT
 from tests.dashboard.sidings import Siding, stand
 from tests.support import eventually
 from workers.client import connection
-from workers.client.errors import TemporalAway
+from workers.client.errors import TemporalUnavailable
 
 OTTO = Viewer("otto", frozenset({"operator"}))
 
@@ -129,7 +129,7 @@ async def test_temporal_away_shows_what_was_last_seen(client, queue, dependency,
     await eventually(lambda: card(dependency, Viewer("vera", frozenset({"viewer"}))))
 
     async def away():
-        raise TemporalAway("Temporal cannot be reached.")
+        raise TemporalUnavailable("Temporal cannot be reached.")
 
     monkeypatch.setattr(breakers, "get_client", away)
     monkeypatch.setattr(connection, "get_client", away)

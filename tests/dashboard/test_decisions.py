@@ -17,7 +17,7 @@ from dashboard.errors import Closed, Invalid
 from dashboard.models import AuditEntry
 from tests.dashboard.flows import Decidable, Foreign, foreign_worker
 from tests.support import eventually
-from workers.client.errors import RunNotFound, TemporalAway
+from workers.client.errors import RunNotFound, TemporalUnavailable
 from workers.contracts import Outcome, Signal
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -226,10 +226,10 @@ async def test_a_strangers_run_is_not_there(start, viewers, settings):
 
 async def test_temporal_away_is_said_and_nothing_is_recorded(viewers, monkeypatch):
     async def away():
-        raise TemporalAway("Temporal cannot be reached.")
+        raise TemporalUnavailable("Temporal cannot be reached.")
 
     monkeypatch.setattr(decisions, "get_client", away)
-    with pytest.raises(TemporalAway):
+    with pytest.raises(TemporalUnavailable):
         await decide(viewers["approver"], "order-1", "", Signal.APPROVE, decision_id=new_id())
     assert await outcomes() == []
 

@@ -6,7 +6,7 @@ import pytest
 from django.test import AsyncClient, RequestFactory
 
 from dashboard.views import errors
-from workers.client.errors import TemporalAway
+from workers.client.errors import TemporalUnavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -37,7 +37,7 @@ async def test_a_form_without_its_token(viewer_user):
 def test_temporal_away_offers_to_try_again(rf):
     request = rf.get("/workflows/")
     request.session = {}
-    response = errors.temporal_away(request, TemporalAway("Temporal cannot be reached."))
+    response = errors.temporal_away(request, TemporalUnavailable("Temporal cannot be reached."))
     assert response.status_code == 503
     assert response["Retry-After"] == "5"
     assert 'href="/workflows/"' in response.content.decode()

@@ -20,7 +20,7 @@ from dashboard.visibility.scan import Scan
 from orders.attributes import ORDER_AMOUNT
 from tests.dashboard.sidings import stand
 from tests.support import eventually
-from workers.client.errors import TemporalAway
+from workers.client.errors import TemporalUnavailable
 from workers.contracts import CircuitStatus, Money
 
 NOW = datetime(2026, 11, 21, 3, 14, tzinfo=UTC)
@@ -199,7 +199,7 @@ async def test_operators_see_what_was_done_last(client, operator_user):
 @pytest.mark.django_db(transaction=True)
 async def test_without_temporal_the_page_still_comes(client, viewer_user, monkeypatch):
     async def away():
-        raise TemporalAway("Temporal cannot be reached.")
+        raise TemporalUnavailable("Temporal cannot be reached.")
 
     browser = AsyncClient()
     await browser.aforce_login(viewer_user)

@@ -23,7 +23,7 @@ from tests.dashboard.strange_worker import Strange
 from tests.dashboard.test_strange_worker import PROGRAM
 from tests.support import eventually
 from workers.client.connection import POLLER_ALIVE
-from workers.client.errors import TemporalAway
+from workers.client.errors import TemporalUnavailable
 from workers.conf import conf
 from workers.registry.registry import Queue, registry
 
@@ -194,7 +194,7 @@ async def test_temporal_away_shows_what_was_last_seen(client, answers, registere
     await state(registered)
 
     async def away():
-        raise TemporalAway("Temporal cannot be reached.")
+        raise TemporalUnavailable("Temporal cannot be reached.")
 
     monkeypatch.setattr(queues, "get_client", away)
     text = (await browser.get("/workers/")).content.decode()

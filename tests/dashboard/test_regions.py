@@ -8,7 +8,7 @@ import pytest
 
 from dashboard.access import Viewer
 from dashboard.live import regions
-from workers.client.errors import TemporalAway
+from workers.client.errors import TemporalUnavailable
 
 VERA = Viewer("vera", frozenset({"viewer"}))
 
@@ -31,7 +31,7 @@ class Read:
         self.count += 1
         await self.gate.wait()
         if self.away:
-            raise TemporalAway("Temporal is away.")
+            raise TemporalUnavailable("Temporal is away.")
         return self.count
 
 

@@ -1,4 +1,4 @@
-"""Rows: what the server sends, tolerant of whatever it is."""
+"""Rows: what the server sends, lenient_signal of whatever it is."""
 
 from __future__ import annotations
 

@@ -12,8 +12,8 @@ with workflow.unsafe.imports_passed_through():
     from workers.client.launch import launch
     from workers.patterns.breaker.names import UNAVAILABLE, guarded
     from workers.patterns.breaker.single_operation import CircuitBreakerWorkflow, CircuitOperation
-    from workers.patterns.decisions import NO_BODY, tolerant
-    from workers.patterns.guarded_calls import Holds
+    from workers.patterns.decisions import NO_BODY, lenient_signal
+    from workers.patterns.guarded_calls import GuardedCalls
     from workers.registry.queues import PLATFORM
     from workers.registry.registry import registry
 
@@ -42,7 +42,7 @@ def fetch_rate(currency: str) -> str:
 @workflow.defn
 class QuoteWorkflow:
     def __init__(self) -> None:
-        self.holds = Holds(retry_seconds=600)
+        self.holds = GuardedCalls(retry_seconds=600)
 
     @workflow.run
     async def run(self, currency: str) -> str:
@@ -50,7 +50,7 @@ class QuoteWorkflow:
         return f"1 EUR is {rate} {currency}."
 
     @workflow.signal
-    @tolerant
+    @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
         self.holds.resume(raw)
 

@@ -8,8 +8,8 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
-    from workers.patterns.decisions import NO_BODY, tolerant
-    from workers.patterns.guarded_calls import Holds
+    from workers.patterns.decisions import NO_BODY, lenient_signal
+    from workers.patterns.guarded_calls import GuardedCalls
     from workers.patterns.http.activities import call_http
     from workers.patterns.http.messages import HttpCall
     from workers.registry.queues import PLATFORM
@@ -18,7 +18,7 @@ with workflow.unsafe.imports_passed_through():
 @workflow.defn
 class ExchangeWorkflow:
     def __init__(self) -> None:
-        self.holds = Holds(retry_seconds=600)
+        self.holds = GuardedCalls(retry_seconds=600)
 
     @workflow.run
     async def run(self, call: HttpCall) -> str:
@@ -31,6 +31,6 @@ class ExchangeWorkflow:
         return str(answer.body["rate"])
 
     @workflow.signal
-    @tolerant
+    @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
         self.holds.resume(raw)

@@ -9,7 +9,7 @@ from temporalio import activity, workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
-    from workers.patterns.decisions import NO_BODY, tolerant
+    from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.events.effects import Effect
     from workers.patterns.events.entity import Entity, EntityInput
     from workers.patterns.events.fold import Aggregate, Event, Refused
@@ -61,17 +61,17 @@ class LoyaltyCard(Entity):
         return await self.live()
 
     @workflow.signal(description="Points came in. Body: an Earn.")
-    @tolerant
+    @lenient_signal
     def earn(self, raw: RawValue = NO_BODY) -> None:
         self.hear("earn", raw)
 
     @workflow.signal(description="A gift is wanted. Body: a Spend.")
-    @tolerant
+    @lenient_signal
     def spend(self, raw: RawValue = NO_BODY) -> None:
         self.hear("spend", raw)
 
     @workflow.signal(description="The card is given back. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def give_back(self, raw: RawValue = NO_BODY) -> None:
         self.close(raw)
 

@@ -13,11 +13,11 @@ from temporalio.exceptions import ApplicationError, FailureError
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import SAGA_STATE
     from workers.contracts import Money, SagaStatus
-    from workers.patterns.decisions import NO_BODY, DecisionBook, tolerant
-    from workers.patterns.guarded_calls import Holds
+    from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
+    from workers.patterns.guarded_calls import GuardedCalls
     from workers.patterns.saga.plan import SagaPlan, SagaStep
-    from workers.patterns.saga.saga import Retry, Saga, StepCall, UndoCall, uninterrupted
-    from workers.patterns.search_attributes import mark
+    from workers.patterns.saga.saga import Retry, Saga, StepCall, UndoCall, run_shielded
+    from workers.patterns.search_attributes import upsert_changed
     from workers.registry.queues import PLATFORM
 
 PATIENT = Retry(attempts=20, initial_seconds=1, maximum_seconds=60)
@@ -57,16 +57,16 @@ ACTIVITIES = [*map(booking, BOOKED), *map(cancelling, UNDONE)]
 @workflow.defn
 class TripWorkflow:
     def __init__(self) -> None:
-        self.holds = Holds(60, self.show)
+        self.holds = GuardedCalls(60, self.show)
         self.saga = Saga(holds=self.holds, changed=self.show)
-        self.book = DecisionBook()
+        self.book = DecisionLog()
 
     @workflow.run
     async def run(self, trip: Trip) -> str:
         try:
             await self.arrange(trip)
         except (asyncio.CancelledError, FailureError) as error:
-            await uninterrupted(self.saga.compensate(str(error)))
+            await run_shielded(self.saga.compensate(str(error)))
         else:
             self.saga.complete()
             self.show()
@@ -84,13 +84,13 @@ class TripWorkflow:
         await saga.nested("SagaWorkflow", INSURANCE, name="insurance", queue=PLATFORM)
         await saga.step("charge_card", call, undo="refund_card", undo_retry=PATIENT, amount=trip.price)
         await saga.step("issue_tickets", call, point_of_no_return=True)
-        await uninterrupted(saga.step("send_tickets", call, attempts=5, must=True))
+        await run_shielded(saga.step("send_tickets", call, attempts=5, must=True))
 
     def show(self) -> None:
-        mark({SAGA_STATE: self.saga.state.value})
+        upsert_changed({SAGA_STATE: self.saga.state.value})
 
     @workflow.signal
-    @tolerant
+    @lenient_signal
     def resolve_compensation(self, raw: RawValue = NO_BODY) -> None:
         self.book.judge(raw, workflow.now(), self.saga.resolve)
 

@@ -18,7 +18,7 @@ from orders.models import Order
 from orders.services import place_order, rules_for
 from tests.orders.conftest import Sandbox
 from tests.orders.samples import sized
-from workers.client.errors import TemporalAway
+from workers.client.errors import TemporalUnavailable
 from workers.contracts import ApprovalPolicy, ApprovalState, Query, SagaState
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -131,7 +131,7 @@ async def test_a_closed_order_has_no_button_to_press(
     assert "Cancel: The workflow is closed: Completed." in page
 
     async def away() -> Client:
-        raise TemporalAway("Temporal cannot be reached.")
+        raise TemporalUnavailable("Temporal cannot be reached.")
 
     monkeypatch.setattr("dashboard.actions.decisions.get_client", away)
     assert " disabled " not in (await browser.get(address)).content.decode()

@@ -15,7 +15,7 @@ from temporalio.api.operatorservice.v1 import AddSearchAttributesRequest, ListSe
 from temporalio.client import Client
 from temporalio.common import SearchAttributeKey
 
-from workers.client.errors import BadQuery, TemporalAway, rpc_errors
+from workers.client.errors import BadQuery, TemporalUnavailable, rpc_errors
 
 TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 ENVIRONMENT_ID = SearchAttributeKey.for_keyword("EnvironmentId")
@@ -60,7 +60,7 @@ def _type_name(value: int) -> str:
 
 
 async def registered(client: Client) -> dict[str, IndexedValueType.ValueType]:
-    """The custom search attributes of the client's namespace, name to type. Raises TemporalAway."""
+    """The custom search attributes of the client's namespace, name to type. Raises TemporalUnavailable."""
     request = ListSearchAttributesRequest(namespace=client.namespace)
     with rpc_errors():
         answer = await client.operator_service.list_search_attributes(request, retry=True)
@@ -96,7 +96,7 @@ async def compare(client: Client, keys: Iterable[Key]) -> list[str]:
 async def ensure(client: Client, keys: Iterable[Key]) -> None:
     """Register those of `keys` that are missing and wait until the server accepts them in queries.
 
-    Raises AttributeMismatch (all problems at once, or no slot is left) and TemporalAway.
+    Raises AttributeMismatch (all problems at once, or no slot is left) and TemporalUnavailable.
     """
     keys = list(keys)
     absent = await compare(client, keys)
@@ -128,7 +128,7 @@ async def _usable(client: Client, names: list[str]) -> None:
                 await client.count_workflows(query)
         except BadQuery as error:
             if time.monotonic() > deadline:
-                raise TemporalAway(
+                raise TemporalUnavailable(
                     f"The new search attributes do not become usable: {error.message}."
                 ) from error
             await asyncio.sleep(0.2)

@@ -18,7 +18,7 @@ from temporalio.client import Client, Interceptor
 from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, TLSConfig
 
-from workers.client.errors import TemporalAway, rpc_errors
+from workers.client.errors import TemporalUnavailable, rpc_errors
 from workers.conf import ConfigurationError, WorkersConf
 from workers.conf import conf as current_conf
 from workers.interceptors.tenancy import TenancyClientInterceptor
@@ -69,7 +69,7 @@ async def connect(
     """A new connection, made at once (a lazy client breaks under several event loops).
 
     `patient` is for workers: calls retry for ten seconds. Otherwise they give up after one, as suits a page.
-    Raises TemporalAway, and ConfigurationError for certificates that cannot be read.
+    Raises TemporalUnavailable, and ConfigurationError for certificates that cannot be read.
     """
     conf = conf or current_conf()
     with rpc_errors():
@@ -90,7 +90,8 @@ async def connect(
 async def get_client() -> Client:
     """The client of this process, connected on first use by whoever comes first, in whichever event loop.
 
-    The others wait for that one attempt. A failure (TemporalAway) is not kept: the next call tries again.
+    The others wait for that one attempt. A failure (TemporalUnavailable) is not kept: the next call tries
+    again.
     """
     global _connecting  # noqa: PLW0603 (one client a process is the point)
     with _lock:
@@ -106,7 +107,7 @@ async def get_client() -> Client:
         with _lock:
             _connecting = None
         future.set_exception(
-            error if isinstance(error, Exception) else TemporalAway("Connecting was interrupted.")
+            error if isinstance(error, Exception) else TemporalUnavailable("Connecting was interrupted.")
         )
         raise
     set_client(client)
@@ -123,7 +124,7 @@ def set_client(client: Client | None) -> None:
 
 
 async def has_pollers(client: Client, queue: str) -> bool:
-    """Does a living worker poll `queue` for workflow tasks? At most about 2 s old. Raises TemporalAway."""
+    """Does a living worker poll `queue` for workflow tasks? At most 2 s old. Raises TemporalUnavailable."""
     key, now = (id(client), queue), time.monotonic()
     known = _pollers.get(key)
     if known and now - known[0] < _POLLERS_CACHED:

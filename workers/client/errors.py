@@ -20,7 +20,7 @@ class TemporalError(Exception):
         super().__init__(message)
 
 
-class TemporalAway(TemporalError):
+class TemporalUnavailable(TemporalError):
     """The server cannot be reached, refuses us, or did not answer in time."""
 
 
@@ -46,15 +46,15 @@ def _translate(error: RPCError) -> TemporalError | None:
     if "before a worker could process it" in text or status is RPCStatusCode.FAILED_PRECONDITION:
         return NoAnswer("No worker answered the query.")
     if status is RPCStatusCode.RESOURCE_EXHAUSTED:
-        return TemporalAway("Temporal is over its rate limit; try again in a moment.")
+        return TemporalUnavailable("Temporal is over its rate limit; try again in a moment.")
     if status is RPCStatusCode.UNAVAILABLE:
-        return TemporalAway("Temporal cannot be reached.")
+        return TemporalUnavailable("Temporal cannot be reached.")
     if status in _LATE:
-        return TemporalAway("Temporal did not answer in time.")
+        return TemporalUnavailable("Temporal did not answer in time.")
     if status in _REFUSED:
-        return TemporalAway("Temporal refused these credentials.")
+        return TemporalUnavailable("Temporal refused these credentials.")
     if status is RPCStatusCode.NOT_FOUND and text.startswith("Namespace"):
-        return TemporalAway("Temporal does not have this namespace.")
+        return TemporalUnavailable("Temporal does not have this namespace.")
     if status is RPCStatusCode.NOT_FOUND or "Invalid RunId" in text:
         return RunNotFound("There is no such open workflow run.")
     if status is RPCStatusCode.INVALID_ARGUMENT:
@@ -80,4 +80,4 @@ def rpc_errors() -> Iterator[None]:
         # The SDK reports a failed connection, and only that, as a bare RuntimeError.
         if not str(error).startswith("Failed client connect"):
             raise
-        raise TemporalAway("Temporal cannot be reached.") from error
+        raise TemporalUnavailable("Temporal cannot be reached.") from error

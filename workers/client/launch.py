@@ -27,7 +27,7 @@ from workers.client.lifecycle import record_start
 from workers.client.tenants import full_id
 from workers.conf import conf
 from workers.interceptors.lifecycle import ON
-from workers.interceptors.tenancy import acting_for
+from workers.interceptors.tenancy import tenant_context
 from workers.registry.registry import registry, workflow_name
 
 INPUT_MEMO = "signalbox_input"
@@ -102,7 +102,7 @@ async def launch(
     An id starts once: the same input gets the handle of the run that is there, open or closed, so that a
     repeated call has one effect. Another input is refused, or let be with `any_input`.
     Raises ValueError for no id or a `~` in id or tenant, RegistryError for a workflow without a queue,
-    LaunchConflict, AttributesMissing, TemporalAway.
+    LaunchConflict, AttributesMissing, TemporalUnavailable.
     """
     registry.load()
     plan = _plan(workflow, input, options)
@@ -168,7 +168,7 @@ async def _start(client: Client, plan: _Plan) -> WorkflowHandle[Any, Any]:
     """The server decides who comes first: WorkflowAlreadyStartedError for all others."""
     settings = conf()
     headers = ON if plan.audited else None
-    with rpc_errors(), acting_for(plan.tenant, settings.environment, headers):
+    with rpc_errors(), tenant_context(plan.tenant, settings.environment, headers):
         return await client.start_workflow(
             plan.type,
             plan.input,

@@ -27,7 +27,7 @@ from temporalio.worker import (
 
 from workers.interceptors.failures import end_of
 from workers.interceptors.tenancy import RUN_HEADERS, TENANT_HEADER, header_text
-from workers.patterns.saga.saga import uninterrupted
+from workers.patterns.saga.saga import run_shielded
 from workers.process import metrics
 
 RECORD = "audit.record"
@@ -77,9 +77,9 @@ class _Inbound(WorkflowInboundInterceptor):
             result = await super().execute_workflow(input)
         except (Exception, asyncio.CancelledError) as error:
             if event := end_of(error):
-                await uninterrupted(_record(Event(event), str(error)[:500]))
+                await run_shielded(_record(Event(event), str(error)[:500]))
             raise
-        await uninterrupted(_record(Event.COMPLETED))
+        await run_shielded(_record(Event.COMPLETED))
         return result
 
 

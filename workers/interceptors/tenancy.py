@@ -65,7 +65,7 @@ def current_environment() -> str | None:
 
 
 @contextmanager
-def acting_for(
+def tenant_context(
     tenant: str | None, environment: str | None, headers: Mapping[str, str] | None = None
 ) -> Iterator[None]:
     """Whatever is started inside the block carries these in its headers."""
@@ -142,7 +142,7 @@ class _Activity(ActivityInboundInterceptor):
         if problem := disagreement(tenant, None, workflow_id, self._tenants):
             raise refused(problem)
         # The SDK copies the context into the thread of a synchronous activity.
-        with acting_for(tenant, header_text(headers, ENVIRONMENT_HEADER)):
+        with tenant_context(tenant, header_text(headers, ENVIRONMENT_HEADER)):
             return await super().execute_activity(input)
 
 

@@ -1,7 +1,7 @@
 """Decisions exactly once: what a workflow did with each decision, kept under its id.
 
 A signal may come without a body, with two, or with garbage. A typed handler loops on the first and loses the
-last before anybody can refuse it, so handlers take an optional raw value and `DecisionBook.take` parses it.
+last before anybody can refuse it, so handlers take an optional raw value and `DecisionLog.take` parses it.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ T = TypeVar("T", bound=BaseModel)
 NO_BODY = RawValue(Payload())
 """The default of a signal handler's argument; its type must be exactly RawValue to arrive raw."""
 
-Judgement = tuple[Outcome, str, str]
+DecisionResult = tuple[Outcome, str, str]
 """What to record: outcome, a sentence for people, and who decided when that was another."""
 
 CAPACITY = 500
@@ -33,7 +33,7 @@ LONGEST_TEXT = 4_000
 MOST_ROLES = 50
 
 
-def tolerant(handler: Callable[[W, Any], None]) -> Callable[..., None]:
+def lenient_signal(handler: Callable[[W, Any], None]) -> Callable[..., None]:
     """Make a signal handler that takes `raw: RawValue = NO_BODY` bear any number; it gets the first.
 
     Called with more arguments than it has, a handler raises TypeError, which fails the workflow task for
@@ -61,7 +61,7 @@ def read(raw: object, model: type[T]) -> T | None:
         return None
 
 
-class DecisionBook(BaseModel):
+class DecisionLog(BaseModel):
     """Every decision's verdict by its id. Carry it through continue-as-new.
 
     The oldest of more than 500 are forgotten; what they decided must not hang on the book alone. `chain`: the
@@ -94,7 +94,7 @@ class DecisionBook(BaseModel):
             return None
         return decision if decision.decision_id else self._name(decision)
 
-    def judge(self, raw: object, now: datetime, act: Callable[[Decision], Judgement]) -> None:
+    def judge(self, raw: object, now: datetime, act: Callable[[Decision], DecisionResult]) -> None:
         """Take a signal's body and, when there is something new to do, let `act` judge it and keep that."""
         decision = self.take(raw, now)
         if decision is not None:

@@ -1,4 +1,4 @@
-"""Holds: how a workflow calls a guarded activity, and waits while its breaker is open.
+"""GuardedCalls: how a workflow calls a guarded activity, and waits while its breaker is open.
 
 It is woken by the breaker's `resume`, with a lease when it is to be the probe, or by its own timer: a lost
 wake-up costs a delay, never the workflow.
@@ -18,14 +18,14 @@ from workers.client.attributes import WAITING_FOR
 from workers.contracts import Resume, WaitingFor
 from workers.patterns.breaker.names import CIRCUIT_OPEN, current_lease
 from workers.patterns.decisions import read
-from workers.patterns.search_attributes import mark
+from workers.patterns.search_attributes import upsert_changed
 
 MOST_DOUBLINGS = 4
 KEPT = timedelta(seconds=60)
 KEEPS_A_RESUME = "holds-keep-a-resume"
 
 
-class Holds:
+class GuardedCalls:
     """`retry_seconds`: the first own timer; it doubles up to 16 times that, as tries cost history events.
 
     `changed` is called when `dependency` is another; by default WaitingFor says it.
@@ -97,7 +97,9 @@ class Holds:
         self._changed()
 
     def _show(self) -> None:
-        mark({WAITING_FOR: f"{WaitingFor.BREAKER.value}{self.dependency}" if self.dependency else None})
+        upsert_changed(
+            {WAITING_FOR: f"{WaitingFor.BREAKER.value}{self.dependency}" if self.dependency else None}
+        )
 
 
 def refused_by(error: ActivityError) -> str:

@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 
-def mark(values: dict[SearchAttributeKey[Any], Any]) -> None:
+def upsert_changed(values: dict[SearchAttributeKey[Any], Any]) -> None:
     """Upsert what differs from what the workflow has; None removes. It costs a history event, but no task."""
     known = workflow.info().typed_search_attributes
     updates: list[SearchAttributeUpdate[Any]] = []

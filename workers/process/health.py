@@ -103,7 +103,7 @@ class Health:
         return [f"{status.queue} is not polled." for status in found if not status.polling]
 
     async def queues(self) -> list[QueueStatus]:
-        """The status of each queue; empty before the workers run. Raises TemporalAway."""
+        """The status of each queue; empty before the workers run. Raises TemporalUnavailable."""
         if self._client is None:
             return []
         client = self._client

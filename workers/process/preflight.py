@@ -21,7 +21,7 @@ from workers.registry.queues import BREAKERS
 from workers.registry.registry import Queue, RegistryError, registry
 
 Found = list[tuple[Exit, str]]
-_WORST_FIRST = (Exit.WORKFLOW, Exit.USAGE, Exit.AWAY, Exit.ATTRIBUTES)
+_WORST_FIRST = (Exit.WORKFLOW, Exit.USAGE, Exit.UNAVAILABLE, Exit.ATTRIBUTES)
 
 
 def load() -> None:

@@ -90,7 +90,7 @@ async def make_current(client: Client, settings: WorkersConf, patience: float = 
     """New runs, and those that upgrade, go to this build from now on. Returns its name.
 
     A worker of the build must have polled before; for `patience` seconds that is waited for. Doing it twice
-    changes nothing. Raises NotDeployed when no worker came, TemporalAway.
+    changes nothing. Raises NotDeployed when no worker came, TemporalUnavailable.
     """
     version = WorkerDeploymentVersion(settings.deployment, build_id(settings))
     request = SetWorkerDeploymentCurrentVersionRequest(

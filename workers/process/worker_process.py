@@ -40,7 +40,7 @@ class Exit(IntEnum):
 
     OK = 0
     USAGE = 2
-    AWAY = 3
+    UNAVAILABLE = 3
     ATTRIBUTES = 4
     WORKFLOW = 5
     FATAL = 6
@@ -62,7 +62,7 @@ async def connected(settings: WorkersConf, identity: str, runtime: Runtime | Non
     try:
         return await connect(settings, patient=True, identity=identity, runtime=runtime)
     except TemporalError as error:
-        raise Stop(Exit.AWAY, f"Temporal at {settings.address}: {error.message}") from error
+        raise Stop(Exit.UNAVAILABLE, f"Temporal at {settings.address}: {error.message}") from error
 
 
 async def settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
@@ -72,7 +72,7 @@ async def settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
     except attributes.AttributeMismatch as error:
         raise Stop(Exit.ATTRIBUTES, str(error)) from error
     except TemporalError as error:
-        raise Stop(Exit.AWAY, f"Temporal at {settings.address}: {error.message}") from error
+        raise Stop(Exit.UNAVAILABLE, f"Temporal at {settings.address}: {error.message}") from error
 
 
 async def start_breakers(client: Client) -> None:

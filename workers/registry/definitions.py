@@ -135,7 +135,7 @@ def workflow_problems(cls: type) -> Iterator[Problem]:
     for signal in definition.signals.values():
         required = [p for p in _parameters(signal.fn) if p.default is p.empty]
         if signal.name and required and signal.arg_types != [RawValue]:
-            fix = "Take `raw: RawValue = NO_BODY` under @tolerant, and read it with DecisionBook or read()."
+            fix = "Take `raw: RawValue = NO_BODY` under @lenient_signal; read it with DecisionLog or read()."
             what = f"{name}: a signal {signal.name} without a body fails its workflow task for ever."
             yield Problem(place(signal.fn), what, fix, warning=True)
 

@@ -1,4 +1,4 @@
-"""The connection: one a process, whoever asks; absence told as TemporalAway; living pollers."""
+"""The connection: one a process, whoever asks; absence told as TemporalUnavailable; living pollers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from tests.support import eventually
 from workers.client import connection
-from workers.client.errors import BadQuery, NoAnswer, RunNotFound, TemporalAway, rpc_errors
+from workers.client.errors import BadQuery, NoAnswer, RunNotFound, TemporalUnavailable, rpc_errors
 from workers.conf import ConfigurationError, WorkersConf
 
 
@@ -59,7 +59,7 @@ async def test_a_server_that_is_away_is_told_and_the_next_call_tries_again(forgo
     good = settings.WORKERS
     settings.WORKERS = good.model_copy(update={"address": "127.0.0.1:1"})
     answers = await asyncio.gather(*(connection.get_client() for _ in range(3)), return_exceptions=True)
-    assert all(isinstance(answer, TemporalAway) for answer in answers)
+    assert all(isinstance(answer, TemporalUnavailable) for answer in answers)
     settings.WORKERS = good
     assert await connection.get_client()
 
@@ -102,15 +102,15 @@ def test_tls_follows_the_settings(tmp_path):
 @pytest.mark.parametrize(
     ("status", "text", "expected"),
     [
-        (RPCStatusCode.UNAVAILABLE, "", TemporalAway),
-        (RPCStatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", TemporalAway),
+        (RPCStatusCode.UNAVAILABLE, "", TemporalUnavailable),
+        (RPCStatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", TemporalUnavailable),
         (RPCStatusCode.DEADLINE_EXCEEDED, "query timed out before a worker could process it", NoAnswer),
         (RPCStatusCode.FAILED_PRECONDITION, "no poller seen for task queue recently", NoAnswer),
         (RPCStatusCode.NOT_FOUND, "workflow not found for ID: x", RunNotFound),
-        (RPCStatusCode.NOT_FOUND, "Namespace x is not found.", TemporalAway),
+        (RPCStatusCode.NOT_FOUND, "Namespace x is not found.", TemporalUnavailable),
         (RPCStatusCode.INVALID_ARGUMENT, "Invalid RunId.", RunNotFound),
         (RPCStatusCode.INVALID_ARGUMENT, "invalid query: syntax error", BadQuery),
-        (RPCStatusCode.UNAUTHENTICATED, "", TemporalAway),
+        (RPCStatusCode.UNAUTHENTICATED, "", TemporalUnavailable),
         (RPCStatusCode.UNIMPLEMENTED, "", RPCError),
     ],
 )

@@ -15,7 +15,7 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 from tests.support import eventually
 from tests.workers import sample_workflows
 from workers.interceptors import database
-from workers.interceptors.tenancy import acting_for, current_tenant
+from workers.interceptors.tenancy import current_tenant, tenant_context
 
 
 @pytest.fixture
@@ -88,7 +88,7 @@ async def test_tenant_and_environment_reach_every_kind_of_task(client, queue, wo
         workflows=[sample_workflows.TellingWorkflow, sample_workflows.TellingChildWorkflow],
         activities=[sample_workflows.tell_sync, sample_workflows.tell_async],
     ):
-        with acting_for("acme", "staging"):
+        with tenant_context("acme", "staging"):
             handle = await client.start_workflow(
                 sample_workflows.TellingWorkflow.run, again, id=name, task_queue=queue
             )

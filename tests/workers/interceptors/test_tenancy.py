@@ -20,7 +20,7 @@ from workers.client.attributes import ENVIRONMENT_ID, TENANT_ID
 from workers.client.tenants import PLATFORM_TENANT, REFUSED, disagreement, prefix_of, tenant_of
 from workers.conf import conf
 from workers.interceptors import tenancy
-from workers.interceptors.tenancy import TenancyInterceptor, acting_for
+from workers.interceptors.tenancy import TenancyInterceptor, tenant_context
 
 SHORT = timedelta(seconds=10)
 NAMES = st.none() | st.sampled_from(["acme", "globex", PLATFORM_TENANT])
@@ -66,7 +66,7 @@ def refusal(error: BaseException) -> ApplicationError:
 )
 async def test_a_run_whose_tenant_is_in_doubt_is_refused(client, queue, worker, header, attribute, prefix):
     async with worker(queue, workflows=[sample_workflows.RaisingWorkflow]):
-        with acting_for(header, None):
+        with tenant_context(header, None):
             handle = await client.start_workflow(
                 sample_workflows.RaisingWorkflow.run,
                 "done",
@@ -86,7 +86,7 @@ async def test_a_worker_takes_only_the_tenants_it_is_for(client, queue, worker, 
     async with worker(queue, workflows=[sample_workflows.RaisingWorkflow]):
 
         async def outcome(tenant: str | None) -> str:
-            with acting_for(tenant, None):
+            with tenant_context(tenant, None):
                 handle = await client.start_workflow(
                     sample_workflows.RaisingWorkflow.run,
                     "done",
@@ -149,11 +149,11 @@ async def test_a_child_has_tenant_and_environment_as_attributes(client, queue, w
 )
 async def test_a_signal_of_another_tenants_run_is_refused(client, queue, worker, sender, receiver, heard):
     async with worker(queue, workflows=[sample_workflows.CallingWorkflow, sample_workflows.CountingWorkflow]):
-        with acting_for(receiver, None):
+        with tenant_context(receiver, None):
             target = await client.start_workflow(
                 sample_workflows.CountingWorkflow.run, id=f"run-{uuid.uuid4().hex}", task_queue=queue
             )
-        with acting_for(sender, None):
+        with tenant_context(sender, None):
             await client.execute_workflow(
                 sample_workflows.CallingWorkflow.run,
                 target.id,

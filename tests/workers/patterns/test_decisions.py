@@ -9,13 +9,13 @@ import pytest
 from temporalio.common import RawValue
 
 from workers.contracts import Decision, Outcome
-from workers.patterns.decisions import CAPACITY, NO_BODY, DecisionBook, tolerant
+from workers.patterns.decisions import CAPACITY, NO_BODY, DecisionLog, lenient_signal
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 
 def test_a_known_id_is_not_taken_again() -> None:
-    book = DecisionBook()
+    book = DecisionLog()
     decision = book.take({"decision_id": "d1", "actor": " ann "}, NOW)
     assert decision is not None
     assert (decision.actor, decision.at) == ("ann", NOW)
@@ -28,14 +28,14 @@ def test_a_known_id_is_not_taken_again() -> None:
     "body", ["text", 3, ["x"], {"at": "never"}, {"roles": "approver"}, {"decision_id": 7}]
 )
 def test_what_is_no_decision_is_recorded_as_refused(body: object) -> None:
-    book = DecisionBook()
+    book = DecisionLog()
     assert book.take(body, NOW) is None
     assert book.get("unnamed-1").outcome == Outcome.REFUSED
 
 
 @pytest.mark.parametrize("field", ["decision_id", "actor", "reason", "evidence"])
 def test_oversized_text_is_refused_and_not_kept(field: str) -> None:
-    book = DecisionBook()
+    book = DecisionLog()
     assert book.take({"decision_id": "d1", field: "x" * 5_000}, NOW) is None
     known = "unnamed-1" if field == "decision_id" else "d1"
     assert book.get(known).outcome == Outcome.REFUSED
@@ -43,7 +43,7 @@ def test_oversized_text_is_refused_and_not_kept(field: str) -> None:
 
 
 def test_a_body_that_is_missing_gets_a_name() -> None:
-    book = DecisionBook()
+    book = DecisionLog()
     first, second = book.take(NO_BODY, NOW), book.take(None, NOW)
     assert first is not None
     assert second is not None
@@ -51,7 +51,7 @@ def test_a_body_that_is_missing_gets_a_name() -> None:
 
 
 def test_the_future_is_clamped_and_a_naive_time_is_utc() -> None:
-    book = DecisionBook()
+    book = DecisionLog()
     later = book.take({"decision_id": "a", "at": (NOW + timedelta(hours=1)).isoformat()}, NOW)
     naive = book.take({"decision_id": "b", "at": "2026-01-02T03:00:00"}, NOW)
     assert later is not None
@@ -60,10 +60,10 @@ def test_the_future_is_clamped_and_a_naive_time_is_utc() -> None:
 
 
 def test_forgets_the_oldest_and_survives_json() -> None:
-    book = DecisionBook()
+    book = DecisionLog()
     for number in range(CAPACITY + 1):
         book.record(Decision(decision_id=str(number)), Outcome.APPLIED, "", NOW)
-    again = DecisionBook.model_validate_json(book.model_dump_json())
+    again = DecisionLog.model_validate_json(book.model_dump_json())
     assert again.get("0").outcome == Outcome.UNKNOWN
     assert again.get("1").outcome == Outcome.APPLIED
 
@@ -72,7 +72,7 @@ def test_a_tolerant_handler_keeps_the_signature_that_the_sdk_reads() -> None:
     heard: list[object] = []
 
     class Desk:
-        @tolerant
+        @lenient_signal
         def approve(self, raw: RawValue = NO_BODY) -> None:
             heard.append(raw)
 
@@ -83,7 +83,7 @@ def test_a_tolerant_handler_keeps_the_signature_that_the_sdk_reads() -> None:
 
 
 def test_too_many_or_too_long_roles_are_refused() -> None:
-    book = DecisionBook()
+    book = DecisionLog()
     assert book.take({"decision_id": "many", "roles": ["r"] * 51}, NOW) is None
     assert book.take({"decision_id": "long", "roles": ["r" * 201]}, NOW) is None
     assert book.take({"decision_id": "to", "to": "t" * 201}, NOW) is None
@@ -91,7 +91,7 @@ def test_too_many_or_too_long_roles_are_refused() -> None:
 
 
 def test_a_decision_for_another_chain_is_refused() -> None:
-    book = DecisionBook(chain="first-run")
+    book = DecisionLog(chain="first-run")
     assert book.take({"decision_id": "theirs", "chain": "other-run"}, NOW) is None
     assert "another run" in book.get("theirs").detail
     assert book.take({"decision_id": "ours", "chain": "first-run"}, NOW) is not None

@@ -12,7 +12,7 @@ from tests.examples.delivery import Delivery, DeliveryWorkflow, weigh_delivery
 from tests.examples.ledger_entry import LedgerWorkflow, write_entry
 from workers.client.attributes import STAGE
 from workers.client.launch import LaunchConflict, launch
-from workers.interceptors.tenancy import acting_for
+from workers.interceptors.tenancy import tenant_context
 from workers.registry.registry import Queue, registry
 
 
@@ -34,7 +34,7 @@ async def test_what_surrounds_an_entry(client, queue, worker):
     async with worker(queue, workflows=[LedgerWorkflow], activities=[write_entry]):
 
         async def run(entry: dict[str, object]) -> str:
-            with acting_for("acme", "production"):
+            with tenant_context("acme", "production"):
                 handle = await client.start_workflow(
                     "LedgerWorkflow", entry, id=f"acme~entry-{uuid.uuid4().hex}", task_queue=queue
                 )

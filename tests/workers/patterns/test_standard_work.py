@@ -17,7 +17,7 @@ from tests.examples.standard_work import CustomerChanged, CustomerWork, Customer
 from tests.golden import replayer
 from workers.client.launch import LaunchConflict, launch
 from workers.conf import conf
-from workers.interceptors.tenancy import acting_for, current_tenant
+from workers.interceptors.tenancy import current_tenant, tenant_context
 from workers.patterns.transactions.activities import run_transaction
 from workers.registry.queues import PLATFORM
 from workers.registry.registry import registry
@@ -111,7 +111,7 @@ async def test_a_tenant_that_is_in_doubt_or_strange_never_gets_to_the_business(o
     async with office.running():
         strange = await office.does("create", tenant="initech")
         work = CustomerWork(operation="create", number="C-8")
-        with acting_for("acme", "development"):
+        with tenant_context("acme", "development"):
             doubt = await office.client.start_workflow(
                 CustomerWorkflow.run, work, id=f"globex~{uuid.uuid4().hex}", task_queue=office.queue
             )

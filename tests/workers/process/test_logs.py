@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from temporalio.exceptions import ApplicationError
 
 from tests.workers.process import logging_workflows as talkers
-from workers.interceptors.tenancy import acting_for
+from workers.interceptors.tenancy import tenant_context
 from workers.process.logs import Context, Json, OnPurpose, Plain
 
 
@@ -100,7 +100,7 @@ async def test_every_line_of_activity_and_workflow_code_says_what_it_is_about(cl
     async with worker(
         queue, workflows=[talkers.TalkingWorkflow], activities=[talkers.talk_sync, talkers.talk_async]
     ):
-        with acting_for("acme", "staging"):
+        with tenant_context("acme", "staging"):
             handle = await client.start_workflow(talkers.TalkingWorkflow.run, id=name, task_queue=queue)
         await handle.result()
     said = {line["message"]: line for line in lines if line["message"].startswith("talk")}

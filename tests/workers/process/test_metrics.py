@@ -17,7 +17,7 @@ from tests.workers.interceptors import ending_workflows as endings
 from tests.workers.process.test_runworker import free_port
 from workers.client.connection import connect
 from workers.interceptors import worker_interceptors
-from workers.interceptors.tenancy import acting_for
+from workers.interceptors.tenancy import tenant_context
 from workers.process import metrics
 from workers.process.sandbox import workflow_runner
 
@@ -61,7 +61,7 @@ async def test_every_way_to_end_is_counted_once(server, queue, port, django_db_b
         ):
 
             async def run(how: str, tenant: str | None = None, prefix: str = "") -> None:
-                with acting_for(tenant, None):
+                with tenant_context(tenant, None):
                     handle = await watched.start_workflow(
                         "Ending", how, id=f"{prefix}end-{uuid.uuid4().hex}", task_queue=queue
                     )

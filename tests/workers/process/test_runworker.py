@@ -176,7 +176,7 @@ async def test_check_passes_where_a_worker_could_run(app):
 
 async def test_check_without_a_server(app):
     code, said = await app.run("--check", TEMPORAL_ADDRESS="127.0.0.1:1")
-    assert code == Exit.AWAY
+    assert code == Exit.UNAVAILABLE
     assert "127.0.0.1:1" in said
     assert "Traceback" not in said
 

@@ -22,7 +22,7 @@ from workers.contracts import (
     Vote,
 )
 from workers.patterns.approval.rules import delegation_problem, held_for, objection, role_missing, same
-from workers.patterns.decisions import Judgement
+from workers.patterns.decisions import DecisionResult
 
 MOST_DELEGATIONS = 100
 
@@ -88,7 +88,7 @@ class Approval:
         timely = (step.model_copy() for step in escalations if step.at and step.at < deadline)
         self._status.escalations = sorted(timely, key=lambda step: step.at or deadline)
 
-    def vote(self, decision: Decision, *, approve: bool) -> Judgement:
+    def vote(self, decision: Decision, *, approve: bool) -> DecisionResult:
         """Count a decision. One vote a person; the first reject ends it; refused `at` after the deadline."""
         if barred := self._barred(decision):
             return barred
@@ -102,7 +102,7 @@ class Approval:
         self._status.votes.append(Vote(approve=approve, on_behalf_of=behalf, **known))
         return self._count(decision, approve)
 
-    def delegate(self, decision: Decision) -> Judgement:
+    def delegate(self, decision: Decision) -> DecisionResult:
         """Let `decision.to` vote in this person's place. The vote is given away, and once only."""
         if barred := self._barred(decision):
             return barred
@@ -115,7 +115,7 @@ class Approval:
         self._status.delegations.append(Delegation(to=decision.to, **known))
         return Outcome.APPLIED, f"{decision.to} may vote instead of {decision.actor}.", ""
 
-    def withdraw_by(self, decision: Decision) -> Judgement:
+    def withdraw_by(self, decision: Decision) -> DecisionResult:
         """The question is taken back by the requester, or by somebody who could vote; with a reason."""
         if self.decided:
             return self._already()
@@ -150,7 +150,7 @@ class Approval:
         if not self.decided:
             self._end(ApprovalState.WITHDRAWN, [by] if by else [], at, reason)
 
-    def _barred(self, decision: Decision) -> Judgement | None:
+    def _barred(self, decision: Decision) -> DecisionResult | None:
         """Why this person cannot vote or hand on their vote, whatever their roles are."""
         if self.decided:
             return self._already()
@@ -160,7 +160,7 @@ class Approval:
         problem = objection(self._status, decision)
         return (Outcome.REFUSED, problem, "") if problem else None
 
-    def _count(self, decision: Decision, approve: bool) -> Judgement:
+    def _count(self, decision: Decision, approve: bool) -> DecisionResult:
         votes = self._status.votes
         if not approve:
             self._end(ApprovalState.REJECTED, [decision.actor], decision.at, decision.reason)
@@ -179,7 +179,7 @@ class Approval:
         self._status.decided_at = at
         self._status.reason = reason
 
-    def _already(self) -> Judgement:
+    def _already(self) -> DecisionResult:
         if self.state is ApprovalState.NOT_NEEDED:
             return Outcome.REFUSED, "Nothing here needs an approval.", ""
         by = self._status.decided_by[-1] if self._status.decided_by else ""

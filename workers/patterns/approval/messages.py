@@ -7,7 +7,7 @@ from datetime import datetime
 from pydantic import BaseModel, Field
 
 from workers.contracts import ApprovalBand, ApprovalPolicy, ApprovalStatus, Money, Vote
-from workers.patterns.decisions import DecisionBook
+from workers.patterns.decisions import DecisionLog
 
 MOST_EVENTS = 2_000
 
@@ -35,7 +35,7 @@ class ApprovalRequest(BaseModel):
     on_timeout: str = "reject"
     escalations: list[EscalationRule] = Field(default_factory=list)
     status: ApprovalStatus | None = None
-    book: DecisionBook | None = None
+    book: DecisionLog | None = None
     most_events: int = MOST_EVENTS
 
 

@@ -30,8 +30,8 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.approval.approval import Approval
     from workers.patterns.approval.messages import ApprovalRequest, ApprovalResult
     from workers.patterns.approval.rules import policy_for
-    from workers.patterns.decisions import NO_BODY, DecisionBook, Judgement, tolerant
-    from workers.patterns.search_attributes import mark
+    from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
+    from workers.patterns.search_attributes import upsert_changed
 
 WORKFLOW_TYPE = "ApprovalWorkflow"
 STAGE_ASKING = "approval"
@@ -58,7 +58,7 @@ class ApprovalWorkflow:
     def __init__(self, request: ApprovalRequest) -> None:
         self._request = request
         self._approval = _asked(request)
-        self._book = request.book or DecisionBook(chain=workflow.info().first_execution_run_id)
+        self._book = request.book or DecisionLog(chain=workflow.info().first_execution_run_id)
         self._alerts = Alerts()
         self._updated_at = workflow.now()
 
@@ -127,14 +127,14 @@ class ApprovalWorkflow:
         most = self._request.most_events
         return info.is_continue_as_new_suggested() or info.get_current_history_length() > most
 
-    def _decide(self, raw: object, act: Callable[[Decision], Judgement]) -> None:
-        def judged(decision: Decision) -> Judgement:
+    def _decide(self, raw: object, act: Callable[[Decision], DecisionResult]) -> None:
+        def judged(decision: Decision) -> DecisionResult:
             self._updated_at = workflow.now()
             return act(decision)
 
         self._book.judge(raw, workflow.now(), judged)
 
-    def _cancel(self, decision: Decision) -> Judgement:
+    def _cancel(self, decision: Decision) -> DecisionResult:
         if self._approval.decided:
             return Outcome.ALREADY_DECIDED, f"Already {self._approval.state}.", ""
         self._approval.withdraw(by=decision.actor, reason=decision.reason, at=decision.at)
@@ -143,7 +143,7 @@ class ApprovalWorkflow:
     def _show(self) -> None:
         """Say in the search attributes who has to do something, and until when."""
         asking = not self._approval.decided
-        mark(
+        upsert_changed(
             {
                 STAGE: STAGE_ASKING if asking else self._approval.state.value,
                 WAITING_FOR: WaitingFor.APPROVAL.value if asking else None,
@@ -159,27 +159,27 @@ class ApprovalWorkflow:
         )
 
     @workflow.signal(name="approve", description="Vote for it. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def approve(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, lambda decision: self._approval.vote(decision, approve=True))
 
     @workflow.signal(name="reject", description="Vote against it. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def reject(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, lambda decision: self._approval.vote(decision, approve=False))
 
     @workflow.signal(name="withdraw", description="Take the question back. Body: a Decision with a reason.")
-    @tolerant
+    @lenient_signal
     def withdraw(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, self._approval.withdraw_by)
 
     @workflow.signal(name="delegate", description="Let `to` vote instead. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def delegate(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, self._approval.delegate)
 
     @workflow.signal(name="cancel", description="Stop asking. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, self._cancel)
 

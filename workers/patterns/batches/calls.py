@@ -15,7 +15,7 @@ from workers.patterns.batches.batches import Batch, BatchResult, complete, reaso
 from workers.patterns.batches.messages import LongRunningInput, Notice, Page, PageQuery
 from workers.patterns.breaker.names import CIRCUIT_OPEN, UNAVAILABLE, current_lease
 from workers.patterns.dynamic.resolve import Resolved
-from workers.patterns.guarded_calls import Holds
+from workers.patterns.guarded_calls import GuardedCalls
 
 R = TypeVar("R")
 
@@ -29,7 +29,7 @@ class Calls:
         self,
         start: LongRunningInput,
         targets: dict[str, Resolved],
-        holds: Holds,
+        holds: GuardedCalls,
         stopped: Callable[[], bool],
     ) -> None:
         self._start, self._targets, self._holds, self._stopped = start, targets, holds, stopped

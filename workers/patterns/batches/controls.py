@@ -5,13 +5,13 @@ from __future__ import annotations
 from datetime import datetime
 
 from workers.contracts import Decision, Outcome, Signal
-from workers.patterns.decisions import DecisionBook, Judgement
+from workers.patterns.decisions import DecisionLog, DecisionResult
 
 
 class Desk:
     """Who paused and who cancelled; "" is somebody unnamed, None nobody."""
 
-    def __init__(self, book: DecisionBook, paused_by: str | None, cancelled_by: str | None) -> None:
+    def __init__(self, book: DecisionLog, paused_by: str | None, cancelled_by: str | None) -> None:
         self.book, self.paused_by, self.cancelled_by = book, paused_by, cancelled_by
         self.over = False
 
@@ -30,7 +30,7 @@ class Desk:
             outcome, detail, by = self._judge(verb, decision)
             self.book.record(decision, outcome, detail, now, by)
 
-    def _judge(self, verb: Signal, decision: Decision) -> Judgement:
+    def _judge(self, verb: Signal, decision: Decision) -> DecisionResult:
         if self.over:
             return Outcome.REFUSED, "It is over.", ""
         if self.cancelled_by is not None:

@@ -6,8 +6,8 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from workers.patterns.batches.progress import FailedItem, ProgressBook
-from workers.patterns.decisions import DecisionBook
+from workers.patterns.batches.progress import FailedItem, ProgressState
+from workers.patterns.decisions import DecisionLog
 from workers.patterns.dynamic.resolve import Resolved
 
 MOST_INLINE = 1_000  # items in the argument itself, which every run of the chain carries
@@ -17,8 +17,8 @@ class Carried(BaseModel):
     """What continue-as-new carries on. `paused_by` and `cancelled_by`: who, or None. `told`: failed items
     that a notice has named."""
 
-    book: ProgressBook
-    decisions: DecisionBook
+    book: ProgressState
+    decisions: DecisionLog
     targets: dict[str, Resolved] | None = None
     paused_by: str | None = None
     cancelled_by: str | None = None

@@ -20,7 +20,7 @@ class FailedItem(BaseModel):
     error: str = ""
 
 
-class ProgressBook(BaseModel):
+class ProgressState(BaseModel):
     """The books of one process. Items are handled in order, so `position` says all. Carry it through
     continue-as-new. `checkpoint`: the position of the last one; `quarter`: the last that was passed, 0 to 4.
     """

@@ -13,11 +13,11 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.batches.calls import Calls
     from workers.patterns.batches.controls import Desk
     from workers.patterns.batches.messages import Carried, LongRunningInput, LongRunningResult, Notice
-    from workers.patterns.batches.progress import ProgressBook
-    from workers.patterns.decisions import NO_BODY, DecisionBook, tolerant
+    from workers.patterns.batches.progress import ProgressState
+    from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
     from workers.patterns.events.effects import resolve
-    from workers.patterns.guarded_calls import Holds
-    from workers.patterns.search_attributes import mark
+    from workers.patterns.guarded_calls import GuardedCalls
+    from workers.patterns.search_attributes import upsert_changed
 
 TOO_MANY_FAILURES = "TooManyFailures"
 
@@ -31,12 +31,12 @@ class LongRunningWorkflow:
         self._start = start
         total = len(start.items) or start.total
         first = min(start.first, total)
-        fresh = ProgressBook(total=total, first=first, checkpoint=first, started_at=workflow.now())
-        carried = start.carried or Carried(book=fresh, decisions=DecisionBook())
+        fresh = ProgressState(total=total, first=first, checkpoint=first, started_at=workflow.now())
+        carried = start.carried or Carried(book=fresh, decisions=DecisionLog())
         self._carried = carried
         self._book = carried.book
         self._desk = Desk(carried.decisions, carried.paused_by, carried.cancelled_by)
-        self._holds = Holds(start.retry_seconds, self._mark)
+        self._holds = GuardedCalls(start.retry_seconds, self._mark)
         self._told = carried.told
         self._updated_at = workflow.now()
 
@@ -146,7 +146,9 @@ class LongRunningWorkflow:
 
     def _mark(self) -> None:
         held = self._holds.dependency
-        mark({STAGE: self._stage(), WAITING_FOR: f"{WaitingFor.BREAKER.value}{held}" if held else None})
+        upsert_changed(
+            {STAGE: self._stage(), WAITING_FOR: f"{WaitingFor.BREAKER.value}{held}" if held else None}
+        )
 
     def _full(self) -> bool:
         info = workflow.info()
@@ -158,22 +160,22 @@ class LongRunningWorkflow:
         self._updated_at = workflow.now()
 
     @workflow.signal(name="pause", description="Stop after the batch under way. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def pause(self, raw: RawValue = NO_BODY) -> None:
         self._hear(Signal.PAUSE, raw)
 
     @workflow.signal(name="unpause", description="Go on. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def unpause(self, raw: RawValue = NO_BODY) -> None:
         self._hear(Signal.UNPAUSE, raw)
 
     @workflow.signal(name="cancel", description="End after the batch under way. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
         self._hear(Signal.CANCEL, raw)
 
     @workflow.signal(name="resume", description="A breaker lets it go on. Body: a Resume.")
-    @tolerant
+    @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
         self._holds.resume(raw)
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 from workers.contracts import CircuitState, Decision, Outcome
 from workers.patterns.breaker.machine import Machine
-from workers.patterns.decisions import Judgement
+from workers.patterns.decisions import DecisionResult
 
 FORCED_FOR = timedelta(hours=1)
 FORCED_FOR_AT_MOST = timedelta(hours=24)
@@ -19,7 +19,7 @@ def anonymous(decision: Decision) -> str:
     return "" if decision.reason.strip() else "Acts on a breaker need a reason."
 
 
-def force(machine: Machine, decision: Decision, state: CircuitState, now: datetime) -> Judgement:
+def force(machine: Machine, decision: Decision, state: CircuitState, now: datetime) -> DecisionResult:
     """Hold it OPEN or CLOSED until `decision.until`: an hour when there is none, a day at most."""
     if problem := anonymous(decision):
         return Outcome.REFUSED, problem, ""
@@ -32,7 +32,7 @@ def force(machine: Machine, decision: Decision, state: CircuitState, now: dateti
     return Outcome.APPLIED, f"Forced {word} until {until:%Y-%m-%d %H:%M:%S} UTC.", ""
 
 
-def release(machine: Machine, decision: Decision, now: datetime) -> Judgement:
+def release(machine: Machine, decision: Decision, now: datetime) -> DecisionResult:
     """End a forced state early. With none, CLOSED agrees, as what is held can be let go again."""
     if problem := anonymous(decision):
         return Outcome.REFUSED, problem, ""

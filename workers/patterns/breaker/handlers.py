@@ -11,7 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from workers.contracts import CircuitState, CircuitStatus, Outcome, Status, Verdict
     from workers.patterns.breaker.actions import force, release
     from workers.patterns.breaker.machine import Machine
-    from workers.patterns.decisions import NO_BODY, DecisionBook, tolerant
+    from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
 
 CALM = {
     CircuitState.CLOSED: "Calls go through.",
@@ -24,7 +24,7 @@ class BreakerActs:
     """Base of workflows that keep a Machine: force_open, force_close and release, each once by its id."""
 
     _machine: Machine
-    _book: DecisionBook
+    _book: DecisionLog
     _updated_at: datetime
 
     def _moved(self, before: CircuitState) -> None:
@@ -35,19 +35,19 @@ class BreakerActs:
         """A person wants what is held to be let go, and nothing is forced."""
 
     @workflow.signal(name="force_open", description="Refuse all calls until a time. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def force_open(self, raw: RawValue = NO_BODY) -> None:
         self._force(raw, CircuitState.OPEN)
 
     @workflow.signal(name="force_close", description="Admit all calls until a time. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def force_close(self, raw: RawValue = NO_BODY) -> None:
         self._force(raw, CircuitState.CLOSED)
 
     @workflow.signal(
         name="release", description="End a forced state, or wake what is held. Body: a Decision."
     )
-    @tolerant
+    @lenient_signal
     def release(self, raw: RawValue = NO_BODY) -> None:
         now, before, forced = workflow.now(), self._machine.state, self._machine.forced
         decision = self._book.take(raw, now)

@@ -23,10 +23,10 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.breaker.handlers import BreakerActs
     from workers.patterns.breaker.machine import Machine
     from workers.patterns.breaker.names import CIRCUIT_OPEN
-    from workers.patterns.decisions import NO_BODY, DecisionBook, tolerant
+    from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
     from workers.patterns.dynamic.resolve import Resolved
     from workers.patterns.dynamic.switches import activities_of_run
-    from workers.patterns.search_attributes import mark
+    from workers.patterns.search_attributes import upsert_changed
 
 OPENED_TOO_OFTEN = "OperationUnavailable"
 CANCELLED = "OperationCancelled"
@@ -47,7 +47,7 @@ class CircuitOperation(BreakerConfig):
     pause_seconds: float = Field(1, gt=0)
     max_openings: int = Field(10, ge=1)
     machine: Machine | None = None
-    book: DecisionBook = Field(default_factory=DecisionBook)
+    book: DecisionLog = Field(default_factory=DecisionLog)
     tries: int = 0
     openings: int = 0
     resolved: Resolved | None = None
@@ -72,7 +72,7 @@ class CircuitBreakerWorkflow(BreakerActs):
     async def run(self, operation: CircuitOperation) -> Any:
         resolved = operation.resolved or (await self._resolve(operation.activity))
         while True:
-            mark({CIRCUIT_STATE: self._machine.state.value})
+            upsert_changed({CIRCUIT_STATE: self._machine.state.value})
             if self._machine.state is CircuitState.OPEN:
                 await self._wait(self._machine.next_probe_at)
             else:
@@ -118,7 +118,7 @@ class CircuitBreakerWorkflow(BreakerActs):
                 await self._wait(self._pause(operation))
             return False, None
         self._saw(epoch, lease)
-        mark({CIRCUIT_STATE: machine.state.value})
+        upsert_changed({CIRCUIT_STATE: machine.state.value})
         return True, result
 
     async def _call(self, operation: CircuitOperation, resolved: Resolved) -> Any:
@@ -143,7 +143,7 @@ class CircuitBreakerWorkflow(BreakerActs):
 
     def _give_up_or_go_on(self, operation: CircuitOperation, failure: str) -> None:
         if self._openings >= operation.max_openings and not self._machine.forced:
-            mark({CIRCUIT_STATE: self._machine.state.value})
+            upsert_changed({CIRCUIT_STATE: self._machine.state.value})
             told = f"{operation.activity} opened its breaker {self._openings} times in {self._tries} tries"
             raise ApplicationError(
                 f"{told}, the last with: {failure}", type=OPENED_TOO_OFTEN, non_retryable=True
@@ -182,7 +182,7 @@ class CircuitBreakerWorkflow(BreakerActs):
         self._nudged = True
 
     @workflow.signal(name="cancel", description="Try no more. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
         now = workflow.now()
         decision = self._book.take(raw, now)
@@ -196,7 +196,7 @@ class CircuitBreakerWorkflow(BreakerActs):
         self._cancelled, self._nudged = decision, True
 
     @workflow.signal(name="probe", description="Try now instead of waiting. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def probe(self, raw: RawValue = NO_BODY) -> None:
         now, before = workflow.now(), self._machine.state
         decision = self._book.take(raw, now)

@@ -21,8 +21,8 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.breaker.machine import Machine
     from workers.patterns.breaker.names import WORKFLOW_TYPE
     from workers.patterns.breaker.release import BATCH_GROWTH, LARGEST_BATCH, PAUSE_SECONDS, Release
-    from workers.patterns.decisions import NO_BODY, DecisionBook, read, tolerant
-    from workers.patterns.search_attributes import mark
+    from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal, read
+    from workers.patterns.search_attributes import upsert_changed
 
 MOST_EVENTS = 2_000
 PATIENT = "patient-breaker"
@@ -36,7 +36,7 @@ class BreakerState(BreakerConfig):
     """
 
     machine: Machine | None = None
-    book: DecisionBook = Field(default_factory=DecisionBook)
+    book: DecisionLog = Field(default_factory=DecisionLog)
     batch: int = 0
     release: Release | None = None
     most_events: int = MOST_EVENTS
@@ -61,7 +61,7 @@ class BreakerWorkflow(BreakerActs):
         if start.machine is None and workflow.patched(PATIENT):
             self._release.look_once()
         while self._asked or not self._full():
-            mark({CIRCUIT_STATE: self._machine.state.value})
+            upsert_changed({CIRCUIT_STATE: self._machine.state.value})
             await self._turn()
             before = self._machine.state
             self._machine.tick(workflow.now())
@@ -208,7 +208,7 @@ class BreakerWorkflow(BreakerActs):
         self._nudged = True
 
     @workflow.signal(name="report", description="What a worker process saw. Body: a Report.")
-    @tolerant
+    @lenient_signal
     def report(self, raw: RawValue = NO_BODY) -> None:
         report = read(raw, Report)
         if report is None:
@@ -223,7 +223,7 @@ class BreakerWorkflow(BreakerActs):
             self._release.again()
 
     @workflow.signal(name="configure", description="New settings. Body: a BreakerConfig.")
-    @tolerant
+    @lenient_signal
     def configure(self, raw: RawValue = NO_BODY) -> None:
         config = read(raw, BreakerConfig)
         machine, before = self._machine, self._machine.state
@@ -233,7 +233,7 @@ class BreakerWorkflow(BreakerActs):
             self._nudged = True
 
     @workflow.signal(name="probe", description="Probe now, by `workflow_id` or by any. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def probe(self, raw: RawValue = NO_BODY) -> None:
         now = workflow.now()
         decision = self._book.take(raw, now)

@@ -13,12 +13,12 @@ from temporalio import workflow
 
 from workers.client.attributes import STAGE
 from workers.contracts import Outcome, Status, Verdict
-from workers.patterns.decisions import DecisionBook
+from workers.patterns.decisions import DecisionLog
 from workers.patterns.dynamic.resolve import Resolved
 from workers.patterns.events.effects import perform, resolve
 from workers.patterns.events.fold import Aggregate
 from workers.patterns.events.store import EventLog, EventStore
-from workers.patterns.search_attributes import mark
+from workers.patterns.search_attributes import upsert_changed
 
 MOST_EVENTS = 4_000  # of history; Temporal suggests continue-as-new at about the same length
 
@@ -35,7 +35,7 @@ class EntityInput(BaseModel):
     effect_attempts: int = Field(0, ge=0)
     most_events: int = Field(MOST_EVENTS, ge=10)
     log: EventLog | None = None
-    book: DecisionBook | None = None
+    book: DecisionLog | None = None
     targets: dict[str, Resolved] | None = None
     closed_by: str | None = None
 
@@ -49,14 +49,14 @@ class Entity:
     def __init__(self, start: EntityInput) -> None:
         self._start = start
         self._store: EventStore[Any] = EventStore(self.aggregate, start.log)
-        self._book = start.book or DecisionBook()
+        self._book = start.book or DecisionLog()
         self._targets = start.targets
         self._closed_by = start.closed_by
         self._updated_at = workflow.now()
 
     async def live(self) -> dict[str, Any]:
         """The body of the run method: effects until it is closed. Returns the last state as plain JSON."""
-        mark({STAGE: "open"})
+        upsert_changed({STAGE: "open"})
         if self._targets is None:
             self._targets = await resolve(self._start.effects.values())
         while self._store.pending or self._closed_by is None:
@@ -68,7 +68,7 @@ class Entity:
             if self._store.pending:
                 await self._follow(self._targets)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        mark({STAGE: "closed"})
+        upsert_changed({STAGE: "closed"})
         state: dict[str, Any] = self._store.state.model_dump(mode="json")
         return state
 

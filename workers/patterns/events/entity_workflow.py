@@ -8,7 +8,7 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
-    from workers.patterns.decisions import NO_BODY, tolerant
+    from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.events.account import ACCOUNT
     from workers.patterns.events.entity import Entity, EntityInput
 
@@ -24,17 +24,17 @@ class EventSourcedWorkflow(Entity):
         return await self.live()
 
     @workflow.signal(name="place_order", description="An order came in. Body: a PlaceOrder.")
-    @tolerant
+    @lenient_signal
     def place_order(self, raw: RawValue = NO_BODY) -> None:
         self.hear("place_order", raw)
 
     @workflow.signal(name="process_payment", description="Money came in. Body: a ProcessPayment.")
-    @tolerant
+    @lenient_signal
     def process_payment(self, raw: RawValue = NO_BODY) -> None:
         self.hear("process_payment", raw)
 
     @workflow.signal(name="close_account", description="The end. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def close_account(self, raw: RawValue = NO_BODY) -> None:
         self.close(raw)
 

@@ -14,12 +14,12 @@ from temporalio.common import RawValue
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import STAGE
     from workers.contracts import Outcome, Status, Verdict
-    from workers.patterns.decisions import NO_BODY, DecisionBook, tolerant
+    from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
     from workers.patterns.dynamic.resolve import Resolved
     from workers.patterns.events.effects import perform, resolve
     from workers.patterns.events.fold import Aggregate, Event, Recorded
     from workers.patterns.events.store import EventLog, EventStore
-    from workers.patterns.search_attributes import mark
+    from workers.patterns.search_attributes import upsert_changed
 
 EVENT = "workflow_event"
 SHORTEST = timedelta(milliseconds=10)  # a timer even when it is over: events on their way are heard first
@@ -55,7 +55,7 @@ class Progressed(BaseModel):
     """What continue-as-new carries on."""
 
     log: EventLog
-    book: DecisionBook
+    book: DecisionLog
     targets: dict[str, Resolved] | None = None
     deadline: datetime
     reason: str = ""
@@ -97,7 +97,7 @@ class EventDrivenWorkflow:
     def __init__(self, start: EventDrivenInput) -> None:
         self._start = start
         quiet = timedelta(seconds=start.inactivity_seconds)
-        fresh = Progressed(log=EventLog(), book=DecisionBook(), deadline=workflow.now() + quiet)
+        fresh = Progressed(log=EventLog(), book=DecisionLog(), deadline=workflow.now() + quiet)
         self._carried = start.carried or fresh
         self._store = EventStore(JOURNAL, self._carried.log)
         self._quiet = quiet
@@ -112,7 +112,7 @@ class EventDrivenWorkflow:
             raise
 
     async def _live(self) -> EventDrivenResult:
-        mark({STAGE: "listening"})
+        upsert_changed({STAGE: "listening"})
         if self._carried.targets is None:
             self._carried.targets = await resolve(self._start.actions.values())
         while self._store.pending or not self._carried.reason:
@@ -123,7 +123,7 @@ class EventDrivenWorkflow:
             else:
                 await self._listen()
         await workflow.wait_condition(workflow.all_handlers_finished)
-        mark({STAGE: "cancelled" if self._carried.reason == CANCELLED else "completed"})
+        upsert_changed({STAGE: "cancelled" if self._carried.reason == CANCELLED else "completed"})
         heard, failed = self._store.state, self._store.view()["failed_effects"]
         return EventDrivenResult(
             reason=self._carried.reason,
@@ -188,7 +188,7 @@ class EventDrivenWorkflow:
             self._carried.reason = BY_EVENT
 
     @workflow.signal(name=EVENT, description="Something happened. Body: event_id, type, payload, at.")
-    @tolerant
+    @lenient_signal
     def workflow_event(self, raw: RawValue = NO_BODY) -> None:
         event = self._store.take(
             EVENT,
@@ -201,7 +201,7 @@ class EventDrivenWorkflow:
             self._took(event)
 
     @workflow.signal(name="cancel", description="End it; what came so far is followed up. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
         now, carried = workflow.now(), self._carried
         decision = carried.book.take(raw, now)

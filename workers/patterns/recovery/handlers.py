@@ -24,15 +24,15 @@ with workflow.unsafe.imports_passed_through():
         Verdict,
         WaitingFor,
     )
-    from workers.patterns.decisions import NO_BODY, DecisionBook, Judgement, tolerant
+    from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
     from workers.patterns.dynamic.resolve import Resolved
-    from workers.patterns.guarded_calls import Holds
+    from workers.patterns.guarded_calls import GuardedCalls
     from workers.patterns.recovery.recovery import Recovery, RecoveryPlan
-    from workers.patterns.saga.cancellation import WayForward
+    from workers.patterns.saga.cancellation import CancellableForward
     from workers.patterns.saga.compensation import Operator
     from workers.patterns.saga.ledger import Ledger
     from workers.patterns.saga.steps import Turns
-    from workers.patterns.search_attributes import mark
+    from workers.patterns.search_attributes import upsert_changed
 
 STAGES = {
     SagaState.RUNNING: "trying",
@@ -41,7 +41,7 @@ STAGES = {
 }
 
 
-class RecoveryDesk:
+class RecoveryHandlers:
     """Answers get_saga_status, get_status, get_state and get_decision."""
 
     def __init__(self, plan: RecoveryPlan) -> None:
@@ -52,11 +52,11 @@ class RecoveryDesk:
         self._outcome = self._end = ""
         self._updated_at = workflow.now()
         self._recovery = carried.recovery if carried else Recovery(policy=plan.policy)
-        self._book = carried.book if carried else DecisionBook(chain=info.first_execution_run_id)
+        self._book = carried.book if carried else DecisionLog(chain=info.first_execution_run_id)
         self._activity = Resolved(name=carried.activity, queue=carried.queue) if carried else None
         self._undo_queue = carried.undo_queue if carried else ""
         self._ledger = Ledger(self._show)
-        self._holds = Holds(plan.rules.held_retry_seconds, self._show)
+        self._holds = GuardedCalls(plan.rules.held_retry_seconds, self._show)
         self._turns = Turns(self._holds)
         self._operator = Operator(self._ledger)
         undo = "SagaWorkflow" if plan.undoing and plan.undoing.saga else ""
@@ -67,7 +67,7 @@ class RecoveryDesk:
         if carried:
             self._entry.touched, self._entry.runs = carried.touched, carried.runs
             self._revise(carried.revision)
-        self._way = WayForward[str](subject="The operation", objection=self._objection)
+        self._way = CancellableForward[str](subject="The operation", objection=self._objection)
 
     def _edit(self, given: dict[str, Any]) -> None:
         self._input, self._entry.edited = given, None
@@ -85,28 +85,28 @@ class RecoveryDesk:
             return "It may have happened, and nothing is declared that undoes it; resolve it instead."
         return ""
 
-    def _resolve(self, decision: Decision) -> Judgement:
+    def _resolve(self, decision: Decision) -> DecisionResult:
         undo = self._entry.status.compensation
         stuck = undo is not None and undo.status == StepState.STUCK
         if stuck and decision.input is not None and not (self._plan.undoing and self._plan.undoing.workflow):
             return Outcome.REFUSED, "What undoes it is a saga; its input cannot be edited.", ""
         return self._ledger.resolve(decision)
 
-    def _decide(self, raw: object, act: Callable[[Decision], Judgement]) -> None:
+    def _decide(self, raw: object, act: Callable[[Decision], DecisionResult]) -> None:
         self._book.judge(raw, workflow.now(), act)
 
     @workflow.signal(name="cancel", description="Stop, and undo what may have happened. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, self._way.cancel)
 
     @workflow.signal(name="resolve_compensation", description="Settle what is stuck. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def resolve_compensation(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, self._resolve)
 
     @workflow.signal(name="resume", description="A breaker lets it go on. Body: a Resume.")
-    @tolerant
+    @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
         self._holds.resume(raw)
 
@@ -151,4 +151,4 @@ class RecoveryDesk:
 
     def _show(self) -> None:
         self._updated_at = workflow.now()
-        mark({SAGA_STATE: self._ledger.state.value, WAITING_FOR: self._waiting_for()})
+        upsert_changed({SAGA_STATE: self._ledger.state.value, WAITING_FOR: self._waiting_for()})

@@ -13,7 +13,7 @@ from pydantic import Field
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
-from workers.patterns.decisions import DecisionBook
+from workers.patterns.decisions import DecisionLog
 from workers.patterns.saga.messages import Message, Retry
 from workers.patterns.saga.plan import SagaPlan
 
@@ -143,7 +143,7 @@ class Carried(Message):
     `revision` and `input`: as an operator edited them; `touched`: it may have happened; `runs`: tries."""
 
     recovery: Recovery
-    book: DecisionBook
+    book: DecisionLog
     activity: str
     queue: str
     undo_queue: str = ""

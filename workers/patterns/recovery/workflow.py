@@ -15,7 +15,7 @@ from temporalio.workflow import ParentClosePolicy
 with workflow.unsafe.imports_passed_through():
     from workers.contracts import CompensationStatus, SagaState, StepState
     from workers.patterns.dynamic.switches import activities_of_run, queue_of_run
-    from workers.patterns.recovery.handlers import RecoveryDesk
+    from workers.patterns.recovery.handlers import RecoveryHandlers
     from workers.patterns.recovery.recovery import (
         INVALID_RECOVERY,
         Action,
@@ -28,7 +28,7 @@ with workflow.unsafe.imports_passed_through():
     )
     from workers.patterns.saga.compensation import settled
     from workers.patterns.saga.ledger import numbered
-    from workers.patterns.saga.saga import SagaResult, StepCall, UndoCall, uninterrupted
+    from workers.patterns.saga.saga import SagaResult, StepCall, UndoCall, run_shielded
     from workers.patterns.saga.steps import run_step
     from workers.patterns.saga.workflow import WORKFLOW_TYPE as SAGA_TYPE
 
@@ -37,8 +37,8 @@ DONE, AGAIN, COMPENSATED, CANCELLED = "done", "again", "compensated", "cancelled
 
 
 @workflow.defn(name=WORKFLOW_TYPE)
-class RecoveryWorkflow(RecoveryDesk):
-    """What is told of it, and what people say, is in RecoveryDesk."""
+class RecoveryWorkflow(RecoveryHandlers):
+    """What is told of it, and what people say, is in RecoveryHandlers."""
 
     @workflow.init
     def __init__(self, plan: RecoveryPlan) -> None:
@@ -52,8 +52,8 @@ class RecoveryWorkflow(RecoveryDesk):
         try:
             end = await self._way.go(self._forward())
         except (asyncio.CancelledError, Exception) as error:
-            return await uninterrupted(self._stopped(error))
-        return await uninterrupted(self._ended(end))
+            return await run_shielded(self._stopped(error))
+        return await run_shielded(self._ended(end))
 
     async def _forward(self) -> str:
         """Until it is done or given up. Returns the end, or `again` for another run of the chain."""

@@ -9,12 +9,12 @@ from typing import Any, Generic, TypeVar
 from temporalio.exceptions import FailureError
 
 from workers.contracts import Decision, Outcome
-from workers.patterns.decisions import Judgement
+from workers.patterns.decisions import DecisionResult
 
 T = TypeVar("T")
 
 
-class WayForward(Generic[T]):
+class CancellableForward(Generic[T]):
     """`subject` is how sentences call the workflow; `objection` says why it cannot be cancelled, or ""."""
 
     def __init__(self, *, subject: str, objection: Callable[[], str]) -> None:
@@ -38,7 +38,7 @@ class WayForward(Generic[T]):
                 raise
             return task.result()
 
-    def cancel(self, decision: Decision) -> Judgement:
+    def cancel(self, decision: Decision) -> DecisionResult:
         """The judgement on the signal `cancel`; when it applies, the way forward is cancelled."""
         if self.cancelled_by is not None:
             return Outcome.ALREADY_DECIDED, f"It is being undone already. {self.cancelled_by}", ""

@@ -17,7 +17,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from workers.contracts import SagaState, StepState
 from workers.patterns.alerts.calls import Alerts
 from workers.patterns.breaker.names import current_lease
-from workers.patterns.guarded_calls import Holds
+from workers.patterns.guarded_calls import GuardedCalls
 from workers.patterns.saga.ledger import Entry, Ledger
 from workers.patterns.saga.messages import Retry, UndoCall
 from workers.patterns.saga.steps import refused_at
@@ -28,7 +28,7 @@ MakeUndo = Callable[[str, str, str, dict[str, Any] | None], Any]
 """Step key, undo key, reason, input that an operator edited -> the undo's argument."""
 
 
-async def uninterrupted(work: Coroutine[Any, Any, R]) -> R:
+async def run_shielded(work: Coroutine[Any, Any, R]) -> R:
     """Await `work` in a task of its own, again after every cancellation, of which each is delivered once."""
     task = asyncio.create_task(work)
     while not task.done():
@@ -59,13 +59,13 @@ class Operator:
         return entry.choice
 
 
-class WayBack:
+class Compensator:
     """`make`: None for undos that take an UndoCall."""
 
     def __init__(
         self,
         ledger: Ledger,
-        holds: Holds,
+        holds: GuardedCalls,
         *,
         make: MakeUndo | None,
         operator: Operator,

@@ -20,7 +20,7 @@ from workers.contracts import (
     StepState,
     StepStatus,
 )
-from workers.patterns.decisions import Judgement
+from workers.patterns.decisions import DecisionResult
 from workers.patterns.saga.messages import Compensation, Retry
 
 CHOICES = ("retry", "skip", "settled_outside")
@@ -190,7 +190,7 @@ class Ledger:
             state=self.state, steps=[entry.status for entry in self.entries], exposure=self.exposure()
         )
 
-    def resolve(self, decision: Decision) -> Judgement:
+    def resolve(self, decision: Decision) -> DecisionResult:
         """An operator's word on what is stuck: retry (an undo with edited input), skip, settled_outside."""
         entry = next((e for e in self.entries if e.stuck and decision.step in ("", *_names(e))), None)
         if entry is None or entry.choice:

@@ -16,9 +16,9 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from workers.contracts import Decision, Money, SagaState, SagaStatus, StepState, StepStatus
-from workers.patterns.decisions import Judgement
-from workers.patterns.guarded_calls import Holds
-from workers.patterns.saga.compensation import MakeUndo, Operator, WayBack, settled, uninterrupted
+from workers.patterns.decisions import DecisionResult
+from workers.patterns.guarded_calls import GuardedCalls
+from workers.patterns.saga.compensation import Compensator, MakeUndo, Operator, run_shielded, settled
 from workers.patterns.saga.ledger import Entry, Ledger
 from workers.patterns.saga.messages import Compensation, Retry, SagaResult, StepCall, UndoCall
 from workers.patterns.saga.steps import (
@@ -41,7 +41,7 @@ __all__ = [
     "SagaResult",
     "StepCall",
     "UndoCall",
-    "uninterrupted",
+    "run_shielded",
 ]
 
 R = TypeVar("R")
@@ -74,7 +74,7 @@ class Saga:
     def __init__(
         self,
         *,
-        holds: Holds,
+        holds: GuardedCalls,
         changed: Callable[[], None],
         options: Options | None = None,
         undo_input: MakeUndo | None = None,
@@ -84,7 +84,7 @@ class Saga:
         self._turns = Turns(holds)
         self._ledger = Ledger(changed)
         self._operator = Operator(self._ledger, alerts)
-        self._back = WayBack(
+        self._back = Compensator(
             self._ledger,
             holds,
             make=undo_input,
@@ -175,7 +175,7 @@ class Saga:
         except (asyncio.CancelledError, Exception):
             for task in tasks:
                 task.cancel()
-            await uninterrupted(_ended(tasks))
+            await run_shielded(_ended(tasks))
             raise
 
     async def nested(
@@ -214,7 +214,7 @@ class Saga:
         """All steps forward are done. The workflow upserts with its last stage, so nobody is told here."""
         self._ledger.state = SagaState.COMPLETED
 
-    def resolve(self, decision: Decision) -> Judgement:
+    def resolve(self, decision: Decision) -> DecisionResult:
         """An operator's word on what is stuck: retry (with edited input), skip or settled_outside."""
         return self._ledger.resolve(decision)
 

@@ -21,7 +21,7 @@ from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 
 from workers.contracts import CompensationStatus, SagaState
 from workers.patterns.breaker.names import CIRCUIT_OPEN, current_lease
-from workers.patterns.guarded_calls import Holds
+from workers.patterns.guarded_calls import GuardedCalls
 from workers.patterns.saga.ledger import Entry, Ledger, numbered
 from workers.patterns.saga.messages import SagaResult
 
@@ -41,9 +41,9 @@ def refused_at(error: FailureError) -> tuple[str, int]:
 
 
 class Turns:
-    """Holds know one dependency at a time, so steps that run side by side take turns at them."""
+    """GuardedCalls know one dependency at a time, so steps that run side by side take turns at them."""
 
-    def __init__(self, holds: Holds) -> None:
+    def __init__(self, holds: GuardedCalls) -> None:
         self._holds = holds
         self._lock = asyncio.Lock()
         self._waits: Counter[str] = Counter()  # at each dependency, those that are over
@@ -196,7 +196,7 @@ class Nested:
         return await self._handle
 
     async def _awaited(self, task: asyncio.Task[SagaResult]) -> SagaResult:
-        """Like `uninterrupted`, but each cancellation is told to the child."""
+        """Like `run_shielded`, but each cancellation is told to the child."""
         while not task.done():
             try:
                 await asyncio.shield(task)

@@ -16,14 +16,14 @@ from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_e
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import SAGA_STATE, WAITING_FOR
     from workers.contracts import Decision, SagaState, SagaStatus, Status, Verdict, WaitingFor
-    from workers.patterns.decisions import NO_BODY, DecisionBook, Judgement, tolerant
+    from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
     from workers.patterns.dynamic.resolve import Resolved
     from workers.patterns.dynamic.switches import activities_of_run
-    from workers.patterns.guarded_calls import Holds
-    from workers.patterns.saga.cancellation import WayForward
+    from workers.patterns.guarded_calls import GuardedCalls
+    from workers.patterns.saga.cancellation import CancellableForward
     from workers.patterns.saga.plan import INVALID_SAGA, SagaPlan, SagaStep
-    from workers.patterns.saga.saga import Options, Saga, SagaResult, StepCall, uninterrupted
-    from workers.patterns.search_attributes import mark
+    from workers.patterns.saga.saga import Options, Saga, SagaResult, StepCall, run_shielded
+    from workers.patterns.search_attributes import upsert_changed
 
 WORKFLOW_TYPE = "SagaWorkflow"
 _SENTENCES = {
@@ -44,14 +44,14 @@ class SagaWorkflow:
         self._updated_at = workflow.now()
         self._results: dict[str, Any] = {}
         self._resolved: dict[str, Resolved] = {}
-        self._book = DecisionBook(chain=workflow.info().first_execution_run_id)
-        self._holds = Holds(plan.rules.held_retry_seconds, self._show)
+        self._book = DecisionLog(chain=workflow.info().first_execution_run_id)
+        self._holds = GuardedCalls(plan.rules.held_retry_seconds, self._show)
         self._saga = Saga(
             holds=self._holds,
             changed=self._show,
             options=Options(plan.rules.step_seconds, plan.rules.undo_attempts),
         )
-        self._way = WayForward[None](
+        self._way = CancellableForward[None](
             subject="The saga",
             objection=lambda: (
                 "The point of no return has been passed; it can no longer be cancelled."
@@ -68,16 +68,16 @@ class SagaWorkflow:
         try:
             await self._way.go(self._forward())
         except (asyncio.CancelledError, Exception) as error:
-            return await uninterrupted(self._unwind(error))
+            return await run_shielded(self._unwind(error))
         self._saga.complete()
-        return await uninterrupted(self._close("All steps were done."))
+        return await run_shielded(self._close("All steps were done."))
 
     async def _forward(self) -> None:
         self._resolved = await activities_of_run(*self._plan.activities())
         for part in self._plan.parts():
             # from the point of no return on there is only forward, so no cancellation stops what comes then
             work = self._part(part)
-            await (uninterrupted(work) if self._saga.committed else work)
+            await (run_shielded(work) if self._saga.committed else work)
 
     async def _part(self, steps: list[SagaStep]) -> None:
         if len(steps) == 1:
@@ -146,17 +146,17 @@ class SagaWorkflow:
         )
 
     @workflow.signal(name="cancel", description="Stop and undo what was done. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, self._way.cancel)
 
     @workflow.signal(name="resolve_compensation", description="Settle what is stuck. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def resolve_compensation(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, self._saga.resolve)
 
     @workflow.signal(name="resume", description="A breaker lets it go on. Body: a Resume.")
-    @tolerant
+    @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
         self._holds.resume(raw)
 
@@ -184,7 +184,7 @@ class SagaWorkflow:
             summary=self._outcome or sentence or _SENTENCES.get(state, ""),
         )
 
-    def _decide(self, raw: object, act: Callable[[Decision], Judgement]) -> None:
+    def _decide(self, raw: object, act: Callable[[Decision], DecisionResult]) -> None:
         self._book.judge(raw, workflow.now(), act)
 
     def _waiting_for(self) -> str | None:
@@ -194,4 +194,4 @@ class SagaWorkflow:
 
     def _show(self) -> None:
         self._updated_at = workflow.now()
-        mark({SAGA_STATE: self._saga.state.value, WAITING_FOR: self._waiting_for()})
+        upsert_changed({SAGA_STATE: self._saga.state.value, WAITING_FOR: self._waiting_for()})

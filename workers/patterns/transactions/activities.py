@@ -28,7 +28,7 @@ logger = logging.getLogger(__name__)
 UNKNOWN_OPERATION = "UnknownOperation"
 TRANSACTION_REUSED = "TransactionReused"
 CONSTRAINT_VIOLATED = "ConstraintViolated"
-UNPRINTABLE_ANSWER = "UnprintableAnswer"
+UNPRINTABLE_ANSWER = "ResultNotSerializable"
 TRIES = 5  # of a conflict, in this process; then Temporal tries again, with longer waits
 CONFLICTS = {"40001", "40P01"}  # SQLSTATE: serialization_failure, deadlock_detected
 

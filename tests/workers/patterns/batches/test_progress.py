@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from workers.contracts import Outcome, Signal
 from workers.patterns.batches.controls import Desk
-from workers.patterns.batches.progress import KEPT, LONGEST, ProgressBook
-from workers.patterns.decisions import DecisionBook
+from workers.patterns.batches.progress import KEPT, LONGEST, ProgressState
+from workers.patterns.decisions import DecisionLog
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -25,7 +25,7 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     wrong=st.sets(st.integers(0, 400)),
 )
 def test_every_item_once_every_mark_once(total, start, size, every, wrong) -> None:
-    book = ProgressBook(total=total, first=min(start, total), checkpoint=min(start, total))
+    book = ProgressState(total=total, first=min(start, total), checkpoint=min(start, total))
     seen: list[int] = []
     checkpoints: list[int] = []
     quarters: list[int] = []
@@ -35,7 +35,7 @@ def test_every_item_once_every_mark_once(total, start, size, every, wrong) -> No
         assert book.record(batch, dict.fromkeys(wrong, "no"))
         assert not book.record(batch, {}), "the same batch again changes nothing"
         seen += batch
-        book = ProgressBook.model_validate_json(book.model_dump_json())
+        book = ProgressState.model_validate_json(book.model_dump_json())
         if book.reach_checkpoint(every):
             checkpoints.append(book.position)
         assert not book.reach_checkpoint(every)
@@ -60,7 +60,7 @@ VERBS = st.sampled_from([Signal.PAUSE, Signal.UNPAUSE, Signal.CANCEL])
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(VERBS, st.sampled_from(["ann", "bob", ""])), max_size=12))
 def test_decisions_apply_once_and_nothing_follows_a_cancel(acts) -> None:
-    desk, paused, cancelled = Desk(DecisionBook(), None, None), False, False
+    desk, paused, cancelled = Desk(DecisionLog(), None, None), False, False
     for number, (verb, actor) in enumerate(acts):
         body = {"decision_id": str(number), "actor": actor}
         fits = not cancelled and {"pause": not paused, "unpause": paused, "cancel": True}[verb]
@@ -81,11 +81,11 @@ def test_decisions_apply_once_and_nothing_follows_a_cancel(acts) -> None:
     [(0, 0, 0.5, False), (1, 1, 0.5, False), (1, 2, 0.5, True), (9, 1, 0, True), (0, 9, 1, False)],
 )
 def test_the_limit_of_failures_is_a_share_of_what_was_handled(done, failed, share, stops) -> None:
-    assert ProgressBook(total=100, done=done, failed=failed).too_many(share) is stops
+    assert ProgressState(total=100, done=done, failed=failed).too_many(share) is stops
 
 
 def test_a_list_that_ends_early_ends_the_process() -> None:
-    book = ProgressBook(total=100)
+    book = ProgressState(total=100)
     book.record(range(10), {3: "x" * 1_000})
     book.end_at_position()
     assert (book.over, book.status().total, len(book.failed_items[0].error)) == (True, 10, LONGEST)

@@ -20,8 +20,8 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.breaker.activities import find_held, offer_probe, release_held
     from workers.patterns.breaker.names import UNAVAILABLE, WORKFLOW_TYPE, Report, breaker_id, guarded
     from workers.patterns.breaker.workflow import BreakerState, BreakerWorkflow
-    from workers.patterns.decisions import NO_BODY, tolerant
-    from workers.patterns.guarded_calls import Holds
+    from workers.patterns.decisions import NO_BODY, lenient_signal
+    from workers.patterns.guarded_calls import GuardedCalls
 
 REACHES = [find_held, offer_probe, release_held]
 
@@ -31,7 +31,7 @@ class HeldCaller:
     """Calls a guarded activity; its own timer is so long that only the breaker can wake it in a test."""
 
     def __init__(self) -> None:
-        self.holds = Holds(3_600)
+        self.holds = GuardedCalls(3_600)
 
     @workflow.run
     async def run(self, name: str) -> str:
@@ -45,7 +45,7 @@ class HeldCaller:
         )
 
     @workflow.signal
-    @tolerant
+    @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
         self.holds.resume(raw)
 

@@ -24,8 +24,8 @@ from workers.patterns.breaker.release import LARGEST_BATCH
 from workers.patterns.breaker.workflow import BreakerWorkflow
 
 with workflow.unsafe.imports_passed_through():
-    from workers.patterns.decisions import NO_BODY, tolerant
-    from workers.patterns.guarded_calls import Holds
+    from workers.patterns.decisions import NO_BODY, lenient_signal
+    from workers.patterns.guarded_calls import GuardedCalls
 
 
 @pytest.fixture
@@ -276,7 +276,7 @@ class Trying:
     """Is woken while it still tries, and is refused after that."""
 
     def __init__(self) -> None:
-        self.holds = Holds(3_600)
+        self.holds = GuardedCalls(3_600)
         self.leases = 0
 
     @workflow.run
@@ -285,7 +285,7 @@ class Trying:
         return [await self.holds.wait("payments"), *[await self.holds.wait("payments")]]
 
     @workflow.signal
-    @tolerant
+    @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
         self.holds.resume(raw)
         self.leases += 1

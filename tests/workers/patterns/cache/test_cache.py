@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
-from workers.interceptors.tenancy import acting_for
+from workers.interceptors.tenancy import tenant_context
 from workers.patterns.cache.activities import PlainText, cached, forget
 from workers.patterns.cache.keys import cache_key, canonical
 
@@ -191,7 +191,7 @@ def test_no_answer_and_a_refusal_are_kept_too_but_no_failure(desk: Desk) -> None
 def test_tenants_do_not_see_each_others_answers(desk: Desk) -> None:
     rate, shared = desk.rate(), desk.rate(per_tenant=False)
     for tenant in ("acme", "other"):
-        with acting_for(tenant, None):
+        with tenant_context(tenant, None):
             rate("EUR")
             shared("CHF")
     assert desk.asked == {"EUR": 2, "CHF": 1}

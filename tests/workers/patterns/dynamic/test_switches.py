@@ -19,7 +19,7 @@ from tests.examples.mailer import Letter
 from tests.examples.switches import Greeting
 from tests.golden import replayer
 from tests.support import eventually
-from workers.interceptors.tenancy import acting_for
+from workers.interceptors.tenancy import tenant_context
 from workers.models import FeatureFlag, TenantActivity
 from workers.patterns.dynamic.flags import resolve_flags
 from workers.patterns.dynamic.resolve import UNKNOWN_ACTIVITY, Names, resolve_activities
@@ -47,7 +47,7 @@ def client_of():
 
 
 def resolved(name: str, tenant: str | None = None) -> str:
-    with acting_for(tenant, None):
+    with tenant_context(tenant, None):
         return ActivityEnvironment().run(resolve_activities, Names(names=[name]))[name].name
 
 
@@ -57,7 +57,7 @@ def test_the_row_of_a_tenant_wins_over_the_one_for_all():
     FeatureFlag.objects.create(name=FLAG, enabled=True)
     FeatureFlag.objects.create(name=FLAG, tenant="acme", enabled=False)
     assert [flag(FLAG), flag(FLAG, "acme"), flag(FLAG, "other")] == [True, False, True]
-    with acting_for("acme", None):
+    with tenant_context("acme", None):
         assert resolve_flags(Names(names=[FLAG, "unknown"])) == {FLAG: False, "unknown": False}
 
 

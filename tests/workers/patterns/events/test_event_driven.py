@@ -15,7 +15,7 @@ from tests.support import eventually
 from tests.workers.patterns.saga.effects import Ledger, known, ledger, running  # noqa: F401 (fixture)
 from workers.client.attributes import STAGE
 from workers.contracts import Decision, Outcome, Status, Verdict
-from workers.patterns.decisions import DecisionBook
+from workers.patterns.decisions import DecisionLog
 from workers.patterns.events.event_driven_workflow import (
     EventDrivenInput,
     EventDrivenResult,
@@ -129,7 +129,7 @@ async def test_an_event_counts_by_its_own_time_when_workers_wake_late(
     post: Post, seconds: int, reason: str
 ) -> None:
     deadline = datetime.now(UTC) - timedelta(minutes=1)
-    carried = Progressed(log=EventLog(), book=DecisionBook(), deadline=deadline)
+    carried = Progressed(log=EventLog(), book=DecisionLog(), deadline=deadline)
     body = event("e1", "seen", at=(deadline + timedelta(seconds=seconds)).isoformat())
     async with post.running():
         handle = await post.start(carried=carried, first=body)

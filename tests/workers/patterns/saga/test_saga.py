@@ -13,8 +13,8 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workers.contracts import SagaState, SagaStatus, StepState
-    from workers.patterns.guarded_calls import Holds
-    from workers.patterns.saga.saga import SAGA_UNWINDING, Options, Saga, uninterrupted
+    from workers.patterns.guarded_calls import GuardedCalls
+    from workers.patterns.saga.saga import SAGA_UNWINDING, Options, Saga, run_shielded
 
 
 def nothing() -> None:
@@ -29,7 +29,7 @@ class Errand:
     def __init__(self, run: int) -> None:
         self.saga = Saga(
             undo_input=lambda key, undo_key, reason, edited: [key, undo_key, reason],
-            holds=Holds(1, nothing),
+            holds=GuardedCalls(1, nothing),
             changed=nothing,
             options=Options(undo_attempts=1),
         )
@@ -48,7 +48,7 @@ class Errand:
             )
         except ActivityError:
             await workflow.wait_condition(lambda: all(s.error for s in self.saga.status().steps[3:]))
-            await uninterrupted(self.saga.compensate("It failed."))
+            await run_shielded(self.saga.compensate("It failed."))
         return self.saga.status()
 
 
@@ -59,7 +59,9 @@ class Straggler:
     @workflow.run
     async def run(self) -> str:
         saga = Saga(
-            undo_input=lambda key, undo_key, reason, edited: [key], holds=Holds(1, nothing), changed=nothing
+            undo_input=lambda key, undo_key, reason, edited: [key],
+            holds=GuardedCalls(1, nothing),
+            changed=nothing,
         )
         await saga.step("fetch", str, str, undo="put_back")
         await saga.compensate("Enough.")
@@ -76,7 +78,7 @@ class Stubborn:
 
     @workflow.run
     async def run(self) -> str:
-        task = asyncio.create_task(uninterrupted(self._work()))
+        task = asyncio.create_task(run_shielded(self._work()))
         for _ in range(3):
             await asyncio.sleep(0.05)
             task.cancel()

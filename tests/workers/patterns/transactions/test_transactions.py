@@ -159,7 +159,7 @@ def test_what_a_model_finds_invalid_is_told_by_field(named: Any) -> None:
 
 
 def test_an_answer_that_is_no_json_rolls_back(named: Any) -> None:
-    assert refused(create("C-1"), Call(operation=named(lambda _: object()))).type == "UnprintableAnswer"
+    assert refused(create("C-1"), Call(operation=named(lambda _: object()))).type == "ResultNotSerializable"
     assert there() == []
     assert run(Call(operation=named(lambda _: Decimal("1.50")))) == ["1.50"]
 

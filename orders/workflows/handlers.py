@@ -26,11 +26,11 @@ with workflow.unsafe.imports_passed_through():
         WaitingFor,
     )
     from workers.patterns.approval.approval import Approval
-    from workers.patterns.decisions import NO_BODY, DecisionBook, Judgement, tolerant
-    from workers.patterns.guarded_calls import Holds
-    from workers.patterns.saga.cancellation import WayForward
+    from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
+    from workers.patterns.guarded_calls import GuardedCalls
+    from workers.patterns.saga.cancellation import CancellableForward
     from workers.patterns.saga.saga import Options, Saga
-    from workers.patterns.search_attributes import mark
+    from workers.patterns.search_attributes import upsert_changed
 
 
 def _alerts() -> bool:
@@ -38,7 +38,7 @@ def _alerts() -> bool:
     return workflow.patched("saga-alert")
 
 
-class OrderDesk:
+class OrderHandlers:
     """Answers get_saga_status, get_approval_status, get_status, get_decision and get_state."""
 
     def __init__(self, order: OrderInput) -> None:
@@ -48,9 +48,9 @@ class OrderDesk:
         self._outcome = ""
         self._updated_at = workflow.now()
         self._money = Money(minor=order.total_minor, currency=order.currency)
-        self._book = DecisionBook(chain=workflow.info().first_execution_run_id)
+        self._book = DecisionLog(chain=workflow.info().first_execution_run_id)
         self._references: dict[str, str] = {}
-        self._holds = Holds(rules.held_retry_seconds, self._show)
+        self._holds = GuardedCalls(rules.held_retry_seconds, self._show)
         self._saga = Saga(
             undo_input=self._undo_input,
             holds=self._holds,
@@ -65,7 +65,7 @@ class OrderDesk:
             amount=self._money,
             on_timeout=rules.on_timeout,
         )
-        self._way = WayForward[Any](
+        self._way = CancellableForward[Any](
             subject="The order",
             objection=lambda: (
                 "The order has been shipped; it can no longer be cancelled." if self._saga.committed else ""
@@ -73,27 +73,27 @@ class OrderDesk:
         )
 
     @workflow.signal(name="approve", description="Vote for the order. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def approve(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, lambda decision: self._approval.vote(decision, approve=True))
 
     @workflow.signal(name="reject", description="Vote against the order. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def reject(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, lambda decision: self._approval.vote(decision, approve=False))
 
     @workflow.signal(name="cancel", description="Stop and undo what was done. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, self._way.cancel)
 
     @workflow.signal(name="resolve_compensation", description="Settle a stuck undo. Body: a Decision.")
-    @tolerant
+    @lenient_signal
     def resolve_compensation(self, raw: RawValue = NO_BODY) -> None:
         self._decide(raw, self._saga.resolve)
 
     @workflow.signal(name="resume", description="A breaker lets the order go on. Body: a Resume.")
-    @tolerant
+    @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
         self._holds.resume(raw)
 
@@ -129,7 +129,7 @@ class OrderDesk:
         order = self._order.model_dump(mode="json", exclude={"customer_name", "lines"})
         return {"order": order, "references": self._references, "decisions": len(self._book.verdicts)}
 
-    def _decide(self, raw: object, act: Callable[[Decision], Judgement]) -> None:
+    def _decide(self, raw: object, act: Callable[[Decision], DecisionResult]) -> None:
         self._book.judge(raw, workflow.now(), act)
 
     def _step_input(self, key: str) -> StepInput:
@@ -162,7 +162,7 @@ class OrderDesk:
         self._updated_at = workflow.now()
         waiting = self._waiting_for()
         deadline = self._approval.deadline if waiting == WaitingFor.APPROVAL else None
-        mark(
+        upsert_changed(
             {
                 STAGE: self._stage.value,
                 SAGA_STATE: self._saga.state.value,
