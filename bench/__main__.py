@@ -104,8 +104,8 @@ def _person() -> tuple[Any, dict[str, Any]]:
 async def _lists(workflows: int, rounds: int) -> list[Any]:
     from bench import pages, reads
     from bench.seed import customer, seed
-    from dashboard.supervisor.place import ports
-    from dashboard.visibility.query import Filter, Term, list_url
+    from dashboard.query.query import Filter, Term, list_url
+    from devtools.supervisor.state_dir import ports
 
     with tempfile.TemporaryDirectory() as folder:
         free = ports(Path(folder), ["ui", "web"])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from dashboard import audit
+from dashboard.audit import log as audit
 from dashboard.models import AuditEntry
 from workers.conf import conf
 from workers.interceptors.lifecycle import RECORD, Lifecycle

@@ -5,27 +5,24 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path, register_converter
 
-from dashboard.converters import TemporalId
+from dashboard.actions import view as acts
 from dashboard.extend import api_urls
-from dashboard.views import (
-    acts,
-    approvals,
-    audit,
-    breakers,
-    login,
-    overview,
-    probes,
-    workers,
-    workflow,
-    workflows,
-)
+from dashboard.pages.approvals import view as approvals
+from dashboard.pages.audit import view as audit
+from dashboard.pages.breakers import view as breakers
+from dashboard.pages.overview import view as overview
+from dashboard.pages.run import view as workflow
+from dashboard.pages.workers import view as workers
+from dashboard.pages.workflows import view as workflows
+from dashboard.web import login, probes
+from dashboard.web.converters import TemporalId
 
 register_converter(TemporalId, "tid")
 
-handler400 = "dashboard.views.errors.bad_request"
-handler403 = "dashboard.views.errors.permission_denied"
-handler404 = "dashboard.views.errors.page_not_found"
-handler500 = "dashboard.views.errors.server_error"
+handler400 = "dashboard.web.errors.bad_request"
+handler403 = "dashboard.web.errors.permission_denied"
+handler404 = "dashboard.web.errors.page_not_found"
+handler500 = "dashboard.web.errors.server_error"
 
 RUN = "workflows/<tid:workflow_id>/<tid:run_id>/"
 

@@ -26,10 +26,10 @@ from dashboard.access import Forbidden, Hidden, Viewer, may, viewer_from
 from dashboard.actions import decisions
 from dashboard.actions.fields import MAX_REASON, reason_problems
 from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
+from dashboard.actions.view import LEVELS, SHAPES, say
 from dashboard.conf import conf
 from dashboard.errors import Closed, Invalid
 from dashboard.templatetags.signalbox import money
-from dashboard.views.acts import LEVELS, SHAPES, say
 from orders.models import Order
 from workers.client.errors import TemporalError
 from workers.contracts import Money, Outcome, Verdict

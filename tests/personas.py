@@ -10,7 +10,7 @@ from django.db import connection
 
 from dashboard import roles
 from dashboard.access import Viewer
-from dashboard.management.commands.demo_users import person
+from devtools.management.commands.demo_users import person
 
 __all__ = [
     "admin_user",

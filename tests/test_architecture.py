@@ -12,7 +12,16 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("workers", "dashboard", "orders")
 MAY_IMPORT_DASHBOARD = {"console.py", "admin.py", "api.py"}
-FOLDERS = (*FLOORS, "tests", "bench", "deploy")
+FOLDERS = (*FLOORS, "devtools", "tests", "bench", "deploy")
+# Folders of an app in the order in which they build on each other: each may import those before it, and none
+# after it. Modules that stand beside the folders (`access`, `conf`, `extend` ...) stand below them all, but
+# for those that put an app together.
+ARROWS = {
+    "dashboard": ["query", "live", "web", "temporal_api", "audit", "actions", "panels", "pages"],
+    "dashboard.pages": ["breakers", "approvals", "workers", "workflows", "run", "overview", "audit"],
+}
+COMPOSE = {"apps.py", "asgi.py", "settings.py", "temporal.py", "urls.py"}
+COMPOSING_FOLDERS = {"management", "migrations"}
 
 
 def sources(*folders: str) -> list[Path]:
@@ -59,6 +68,41 @@ def test_only_three_files_of_orders_import_the_console(path):
     assert "dashboard" not in floors_of(path)
 
 
+@pytest.mark.parametrize("path", sources(*FLOORS), ids=relative)
+def test_nothing_imports_the_development_tools(path):
+    assert "devtools" not in {name.split(".")[0] for name in imported(path)}
+
+
+def folder_of(name: str, package: str) -> str:
+    """The folder of `package` that a dotted name is in; empty for what stands beside the folders."""
+    inside = name.removeprefix(f"{package}.") if name.startswith(f"{package}.") else ""
+    return inside.split(".")[0] if inside.split(".")[0] in ARROWS[package] else ""
+
+
+def arrows() -> list[tuple[str, Path]]:
+    """Each source file with the package whose order of folders it has to keep."""
+    return [(package, path) for package in ARROWS for path in sources(package.replace(".", "/"))]
+
+
+@pytest.mark.parametrize(
+    ("package", "path"), arrows(), ids=lambda item: relative(item) if isinstance(item, Path) else item
+)
+def test_folders_import_only_what_stands_before_them(package, path):
+    inside = path.relative_to(ROOT / package.replace(".", "/")).parts
+    if inside[0] in COMPOSING_FOLDERS or (len(inside) == 1 and inside[0] in COMPOSE):
+        return
+    order, own = ARROWS[package], inside[0] if inside[0] in ARROWS[package] else ""
+    allowed = {"", *order[: order.index(own) + 1]} if own else {""}
+    assert {folder_of(name, package) for name in imported(path)} <= allowed
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_every_folder_has_its_place_in_the_order(package):
+    root = ROOT / package.replace(".", "/")
+    folders = {path.parent.name for path in root.glob("*/__init__.py")}
+    assert folders - COMPOSING_FOLDERS - {"templatetags"} == set(ARROWS[package])
+
+
 WORKFLOW_FILES = [
     path
     for path in sources("workers", "orders")
@@ -95,7 +139,7 @@ def test_workflow_files_raise_only_application_errors_on_purpose(path):
     assert not {name for name in raised if name.split(".")[-1] != "ApplicationError"}
 
 
-OWN = [path for path in [*sources(*FOLDERS[:4]), ROOT / "manage.py"] if "migrations" not in path.parts]
+OWN = [path for path in [*sources(*FOLDERS[:-1]), ROOT / "manage.py"] if "migrations" not in path.parts]
 
 
 @pytest.mark.parametrize("path", [path for path in OWN if path.read_text().strip()], ids=relative)

@@ -10,9 +10,9 @@ from dataclasses import dataclass, field
 
 from django.db import DatabaseError
 
-from dashboard import audit
 from dashboard.access import Subject, Verb, Viewer, authorise
-from dashboard.live.regions import outdate
+from dashboard.audit import log as audit
+from dashboard.live.cached_read import outdate
 from dashboard.models import AuditEntry
 from workers.contracts import Outcome, Verdict
 

@@ -1,3 +1,3 @@
-"""What keeps a page current: regions that refresh themselves, and the last snapshot when Temporal is away."""
+"""What keeps pages current: shared reads, and the last snapshot when Temporal is unreachable."""
 
 from __future__ import annotations

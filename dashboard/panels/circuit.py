@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dashboard.reads.breakers import Rate, gauge_top, rate_of
 from workers.contracts import CircuitState, CircuitStatus, Transition
 
 SHOWN = 8
@@ -21,6 +20,36 @@ LOOKS = {
         "One call passes as a probe; its success closes it.",
     ),
 }
+
+
+@dataclass(frozen=True, slots=True)
+class Rate:
+    """Failures of the window in percent, the limit they open at, and whether there are enough calls to
+    judge."""
+
+    percent: float
+    limit: float
+    calls: int
+    minimum: int
+    seconds: float
+
+    @property
+    def judged(self) -> bool:
+        return self.calls >= self.minimum
+
+
+def rate_of(status: CircuitStatus) -> Rate | None:
+    """The failure rate of a breaker that judges by it."""
+    if status.failure_rate <= 0:
+        return None
+    percent = 100 * status.failures / status.calls if status.calls > 0 else 0.0
+    limit = 100 * status.failure_rate
+    return Rate(percent, limit, status.calls, status.minimum_calls, status.window_seconds)
+
+
+def gauge_top(status: CircuitStatus) -> float:
+    """The end of the scale of failures: the limit stands at four fifths of it."""
+    return max(status.failure_count, status.threshold * 1.25)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,8 +10,8 @@ from typing import Any
 from pydantic import BaseModel
 
 from dashboard.panels import Panel, approval, circuit, progress, read, saga, state
-from dashboard.reads.answers import BREAKER, Answer
-from dashboard.reads.run import RunPage
+from dashboard.temporal_api.answers import BREAKER, Answer
+from dashboard.temporal_api.run import RunPage
 from workers.contracts import (
     ApprovalState,
     ApprovalStatus,

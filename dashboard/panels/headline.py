@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from dashboard.panels.drawn import Drawn
-from dashboard.reads.run import RunPage
+from dashboard.temporal_api.run import RunPage
 from workers.contracts import Signal, WaitingFor
 
 SENTENCES = {

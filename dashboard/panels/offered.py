@@ -11,7 +11,7 @@ from dashboard.actions import objections
 from dashboard.actions.forms import Form
 from dashboard.actions.kinds import ACTS, BREAKER_ACTS, choices
 from dashboard.panels.drawn import Drawn
-from dashboard.reads.run import RunPage
+from dashboard.temporal_api.run import RunPage
 from workers.contracts import ApprovalState, ApprovalStatus, Progress, Query
 
 BREAKER_ABOUT = (

@@ -6,9 +6,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from dashboard.reads.history import Span
-from dashboard.reads.run import RunPage
 from dashboard.templatetags.signalbox import clock, duration, money, until
+from dashboard.temporal_api.history import Span
+from dashboard.temporal_api.run import RunPage
 from workers.contracts import CompensationStatus, SagaState, SagaStatus, StepState, StepStatus
 
 # State -> (colour, word).

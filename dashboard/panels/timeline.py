@@ -10,9 +10,9 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dashboard.reads.history import Line, Span
-from dashboard.reads.run import RunPage
 from dashboard.templatetags.signalbox import duration
+from dashboard.temporal_api.history import Line, Span
+from dashboard.temporal_api.run import RunPage
 
 MOST = 40
 UNITS = ((86_400, "days"), (3_600, "hours"), (60, "minutes"), (1, "seconds"), (0.001, "ms"))

@@ -13,7 +13,7 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.house import PASSWORD, SUPERUSER, House, house
+from tests.browser.processes import PASSWORD, SUPERUSER, House, house
 
 WIDTH, HEIGHT = 1400, 900
 

@@ -21,7 +21,7 @@ from dashboard.access import (
     viewer_from,
 )
 from dashboard.conf import conf
-from dashboard.views.guard import console
+from dashboard.web.guard import console
 
 RIGHTS = {
     "nobody": "",

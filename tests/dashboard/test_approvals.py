@@ -9,8 +9,8 @@ import pytest
 from django.test import AsyncClient
 
 from dashboard.access import Viewer
-from dashboard.live import regions
-from dashboard.reads import approvals
+from dashboard.live import cached_read
+from dashboard.pages.approvals import read as approvals
 from tests.dashboard.sidings import Siding, stand
 from tests.support import eventually
 
@@ -20,7 +20,7 @@ ANNA = Viewer("anna", frozenset({"approver"}))
 @pytest.fixture
 def prefix(client):
     """Ids that no other test has; snapshots of other tests are forgotten."""
-    regions.forget()
+    cached_read.forget()
     return f"ask-{uuid.uuid4().hex[:8]}"
 
 

@@ -9,8 +9,8 @@ import pytest
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection
 
-from dashboard import audit
 from dashboard.access import Subject, Viewer
+from dashboard.audit import log as audit
 from dashboard.models import AuditEntry
 from tests.personas import append_only
 

@@ -10,8 +10,8 @@ from django.test import AsyncClient
 from temporalio.common import SearchAttributePair
 
 from dashboard.access import Viewer
-from dashboard.live import regions
-from dashboard.reads import breakers
+from dashboard.live import cached_read
+from dashboard.pages.breakers import read as breakers
 from orders.attributes import ORDER_AMOUNT
 from tests.dashboard.sidings import Siding, stand
 from tests.support import eventually
@@ -24,7 +24,7 @@ OTTO = Viewer("otto", frozenset({"operator"}))
 @pytest.fixture
 def dependency(client):
     """A dependency that nobody else knows; snapshots of other tests are forgotten."""
-    regions.forget()
+    cached_read.forget()
     return f"dep-{uuid.uuid4().hex[:8]}"
 
 
@@ -142,7 +142,7 @@ async def test_temporal_away_shows_what_was_last_seen(client, queue, dependency,
     assert f'id="breaker-{dependency}"' in text
     assert "what was last seen" in text
     assert "data-stale" in text
-    regions.forget()
+    cached_read.forget()
     text = await told()
     assert "Nothing has been seen" in text
 

@@ -11,10 +11,10 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 from dashboard import extend
 from dashboard.access import Viewer
 from dashboard.extend import Line, Stage
-from dashboard.live import regions
-from dashboard.reads.workflows import read_list
-from dashboard.visibility import conditions
-from dashboard.visibility.query import Filter
+from dashboard.live import cached_read
+from dashboard.pages.workflows.read import read_list
+from dashboard.query import conditions
+from dashboard.query.query import Filter
 from tests.dashboard.shunting import Shunted
 from tests.support import eventually
 from workers.client.visibility import Unusable
@@ -76,7 +76,7 @@ async def test_clauses_and_rows_agree_and_exclude_each_other(client, queue, work
     assert set(expected.values()) == set(conditions.CONDITIONS)
 
     async def derived() -> bool:
-        regions.forget()
+        cached_read.forget()
         seen = await read_list(VERA, Filter(prefix=prefix))
         return {row.workflow_id: row.condition for row in seen.value.rows} == expected
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from django.test import AsyncClient, RequestFactory
 
-from dashboard.views import errors
+from dashboard.web import errors
 from workers.client.errors import TemporalUnavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,8 +16,8 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 from temporalio.worker import Worker
 
-from dashboard.live import regions
-from dashboard.reads import answers
+from dashboard.live import cached_read
+from dashboard.temporal_api import answers
 from tests.dashboard.shunting import FULL, HALF, Foreign, Silent, refund
 from tests.support import eventually
 from workers.client.errors import NoAnswer
@@ -28,7 +28,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 async def browser(client, viewer_user):
-    regions.forget()
+    cached_read.forget()
     made = AsyncClient()
     await made.aforce_login(viewer_user)
     return made
@@ -53,7 +53,7 @@ async def until(browser, handle, *words: str) -> str:
     url = reverse("run", args=[handle.id, handle.result_run_id])
 
     async def has():
-        regions.forget()
+        cached_read.forget()
         response = await browser.get(url)
         assert response.status_code == 200, response.content.decode()
         text = response.content.decode()
@@ -136,11 +136,11 @@ async def test_the_list_shows_foreign_types_with_what_every_workflow_has(client,
     handle = await foreign({})
 
     async def listed():
-        regions.forget()
+        cached_read.forget()
         return handle.id in unescape((await browser.get("/workflows/", {"id": handle.id})).content.decode())
 
     await eventually(listed)
-    regions.forget()
+    cached_read.forget()
     text = (await browser.get("/workflows/", {"id": handle.id})).content.decode()
     assert "<th>Type</th>" in text
     assert "<th>Closed</th>" in text

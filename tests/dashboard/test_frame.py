@@ -6,7 +6,7 @@ import pytest
 from django.test import AsyncClient
 
 from dashboard.access import Viewer
-from dashboard.live import regions
+from dashboard.live import cached_read
 
 pytestmark = pytest.mark.django_db(transaction=True)
 VERA = Viewer("vera", frozenset({"viewer"}))
@@ -14,7 +14,7 @@ VERA = Viewer("vera", frozenset({"viewer"}))
 
 @pytest.fixture
 async def browser(client, viewer_user):
-    regions.forget()
+    cached_read.forget()
     found = AsyncClient()
     await found.aforce_login(viewer_user)
     return found
@@ -40,10 +40,10 @@ async def test_the_theme_is_a_cookie_that_only_names_a_theme(browser, cookie, sh
 
 
 async def test_badges_come_from_what_was_read_and_grow_old(browser, monkeypatch):
-    regions.set_badges(VERA, approvals=3)
+    cached_read.set_badges(VERA, approvals=3)
     text = (await browser.get("/workflows/")).content.decode()
     assert "waiting</span>" in text
-    monkeypatch.setattr(regions, "BADGES_KEPT_SECONDS", -1.0)
+    monkeypatch.setattr(cached_read, "BADGES_KEPT_SECONDS", -1.0)
     text = (await browser.get("/workflows/")).content.decode()
     assert "waiting</span>" not in text
 

@@ -12,7 +12,7 @@ from django.http import HttpResponse
 from django.test import RequestFactory
 
 from dashboard.conf import ROOT
-from dashboard.middleware import request_id, security_headers
+from dashboard.web.middleware import request_id, security_headers
 
 FOLDERS = ("templates", "dashboard/templates", "orders/templates")
 TEMPLATES = sorted(file for folder in FOLDERS for file in (ROOT / folder).rglob("*.html"))

@@ -9,14 +9,16 @@ import pytest
 from django.test import AsyncClient
 from temporalio.common import SearchAttributePair
 
-from dashboard import audit, extend
+from dashboard import extend
 from dashboard.access import Subject, Viewer
-from dashboard.live import regions
-from dashboard.live.regions import Seen
-from dashboard.reads import breakers, overview
-from dashboard.visibility import conditions
-from dashboard.visibility.rows import Row
-from dashboard.visibility.scan import Scan
+from dashboard.audit import log as audit
+from dashboard.live import cached_read
+from dashboard.live.cached_read import Seen
+from dashboard.pages.breakers import read as breakers
+from dashboard.pages.overview import read as overview
+from dashboard.query import conditions
+from dashboard.temporal_api.rows import Row
+from dashboard.temporal_api.scan import Scan
 from orders.attributes import ORDER_AMOUNT
 from tests.dashboard.sidings import stand
 from tests.support import eventually
@@ -32,7 +34,7 @@ LINE = extend.Line(
 
 @pytest.fixture(autouse=True)
 def forgotten():
-    regions.forget()
+    cached_read.forget()
 
 
 @pytest.fixture
@@ -204,7 +206,7 @@ async def test_without_temporal_the_page_still_comes(client, viewer_user, monkey
     browser = AsyncClient()
     await browser.aforce_login(viewer_user)
     for module in ("overview", "breakers", "approvals"):
-        monkeypatch.setattr(f"dashboard.reads.{module}.get_client", away)
+        monkeypatch.setattr(f"dashboard.pages.{module}.read.get_client", away)
     answer = await browser.get("/")
     assert answer.status_code == 200
     assert "Temporal cannot be reached." in answer.content.decode()

@@ -13,8 +13,8 @@ from dashboard.actions import objections
 from dashboard.actions.forms import Form
 from dashboard.actions.kinds import ACTS, LABELS, Choice
 from dashboard.panels import circuit, offered, progress, saga
-from dashboard.reads.history import History
-from dashboard.reads.run import RunPage
+from dashboard.temporal_api.history import History
+from dashboard.temporal_api.run import RunPage
 from workers.contracts import (
     ApprovalPolicy,
     ApprovalStatus,

@@ -7,9 +7,9 @@ import asyncio
 import pytest
 from django.db import DatabaseError
 
-from dashboard import audit
 from dashboard.access import Forbidden, Subject, Verb
 from dashboard.actions.perform import Act, perform
+from dashboard.audit import log as audit
 from dashboard.models import AuditEntry
 from workers.contracts import Outcome, Verdict
 

@@ -7,7 +7,7 @@ from asgiref.testing import ApplicationCommunicator
 from django.conf import settings as django_settings
 from django.db import DatabaseError
 
-from dashboard.views import probes
+from dashboard.web import probes
 from workers.client import connection
 from workers.client.connection import set_client
 from workers.conf import conf as workers_conf

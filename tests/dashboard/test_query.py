@@ -12,9 +12,9 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from dashboard.access import Viewer
 from dashboard.conf import conf
-from dashboard.live import regions
-from dashboard.reads.workflows import read_list
-from dashboard.visibility.query import Filter, Refused, Term, check_raw, quote, scoped
+from dashboard.live import cached_read
+from dashboard.pages.workflows.read import read_list
+from dashboard.query.query import Filter, Refused, Term, check_raw, quote, scoped
 from tests.support import eventually
 from workers.client.attributes import PLATFORM, STAGE, TENANT_ID
 from workers.client.visibility import Unusable, compare
@@ -55,7 +55,7 @@ NASTY = (
 
 async def listed(narrowed: Filter) -> list[str]:
     """Ids on the first page of a list that is read anew."""
-    regions.forget()
+    cached_read.forget()
     seen = await read_list(VERA, narrowed)
     assert seen.value, seen.notice
     return sorted(row.workflow_id for row in seen.value.rows)
@@ -203,7 +203,7 @@ async def test_no_raw_text_shows_runs_of_another_tenant(client, queue, settings)
 
     await eventually(both_visible)
     for raw in raws:
-        regions.forget()
+        cached_read.forget()
         seen = await read_list(acme, Filter(raw=raw))
         assert f"{mark}-rival" not in [row.workflow_id for row in seen.value.rows], raw
 

@@ -13,8 +13,8 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 
 from dashboard import extend
 from dashboard.extend import Line, Money, Stage
-from dashboard.reads.payloads import Undecodable, shorten
-from dashboard.visibility.rows import attributes_of, read_rows, run_url
+from dashboard.temporal_api.payloads import Undecodable, shorten
+from dashboard.temporal_api.rows import attributes_of, read_rows, run_url
 
 
 def payload(value: object, kind: str = "Keyword") -> Payload:

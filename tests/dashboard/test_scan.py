@@ -13,7 +13,7 @@ from dashboard import extend
 from dashboard.access import Viewer
 from dashboard.conf import conf
 from dashboard.extend import Line, Money, Stage
-from dashboard.visibility import scan
+from dashboard.temporal_api import scan
 from tests.dashboard.sidings import stand
 from tests.support import eventually
 

@@ -16,7 +16,7 @@ from django.test import AsyncClient
 from django.urls import reverse
 from temporalio.client import Client
 
-from dashboard.live import regions
+from dashboard.live import cached_read
 from dashboard.models import AuditEntry
 from tests.support import eventually
 from workers.conf import conf
@@ -48,7 +48,7 @@ async def stranger(client):
 @pytest.fixture
 async def strange(stranger, strange_queue):
     """A run of the strange workflow, with secrets in its input and its memo."""
-    regions.forget()
+    cached_read.forget()
     dependency = f"weather-{uuid.uuid4().hex[:8]}"
     return await stranger.start_workflow(
         "Strange",
@@ -77,7 +77,7 @@ async def until(browser, url: str, *words: str) -> str:
     """The page, once it has these words: answers may come after the first paint."""
 
     async def has():
-        regions.forget()
+        cached_read.forget()
         response = await browser.get(url)
         assert response.status_code == 200, response.content.decode()
         text = unescape(response.content.decode())

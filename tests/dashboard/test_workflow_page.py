@@ -13,7 +13,7 @@ from django.test import AsyncClient
 from django.urls import reverse
 
 from dashboard.conf import conf as console_conf
-from dashboard.live import regions
+from dashboard.live import cached_read
 from tests.dashboard.shunting import Silent
 from tests.dashboard.sidings import Siding, stand
 from tests.support import eventually
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 async def browser(client, viewer_user):
-    regions.forget()
+    cached_read.forget()
     made = AsyncClient()
     await made.aforce_login(viewer_user)
     return made
@@ -38,7 +38,7 @@ def workflow_id() -> str:
 
 async def text_of(browser, handle, name: str = "run") -> str:
     """The page of a run as a person reads it."""
-    regions.forget()
+    cached_read.forget()
     response = await browser.get(reverse(name, args=[handle.id, handle.result_run_id]))
     assert response.status_code == 200, response.content.decode()
     return unescape(response.content.decode())
@@ -117,7 +117,7 @@ async def test_a_closed_run_shows_input_and_result_and_offers_no_act(
             "Silent", {"note": "<script>alert(1)</script>"}, id=workflow_id, task_queue=queue
         )
         await handle.result()
-        regions.forget()
+        cached_read.forget()
         response = await browser.get(reverse("run", args=[workflow_id, handle.result_run_id]))
 
     raw = response.content.decode()
@@ -171,7 +171,7 @@ async def test_a_run_of_another_tenant_does_not_exist(
     await viewer_user.groups.aadd(group)
     own = await stand(client, queue, f"{workflow_id}-own", tenant="acme")
     other = await stand(client, queue, f"{workflow_id}-other", tenant="rival")
-    regions.forget()
+    cached_read.forget()
 
     for name, args in (
         ("workflow", []),
@@ -189,7 +189,7 @@ async def test_temporal_away_keeps_the_last_state_with_its_age(client, queue, br
     await text_of(browser, handle)
     settings.WORKERS = conf().model_copy(update={"address": "127.0.0.1:1"})
     connection.set_client(None)
-    for slot in regions._slots.values():
+    for slot in cached_read._slots.values():
         slot.fresh_until = 0.0
     try:
         gone = await browser.get(reverse("run", args=[handle.id, handle.result_run_id]))
@@ -220,7 +220,7 @@ async def test_after_continue_as_new_both_runs_lead_on(client, queue, browser, w
 
         newest = await eventually(rolled)
         old = await text_of(browser, first)
-        regions.forget()
+        cached_read.forget()
         new = (await browser.get(reverse("run", args=[workflow_id, newest]))).content.decode()
 
     assert f'href="{reverse("workflow", args=[workflow_id])}">newest run' in old
@@ -232,7 +232,7 @@ async def test_a_signal_names_whoever_decided(client, queue, browser, workflow_i
     handle = await stand(client, queue, workflow_id)
     await handle.signal("approve", {"actor": "Mara Lind", "reason": "<b>known"})
 
-    regions.forget()
+    cached_read.forget()
     raw = (await browser.get(reverse("run", args=[handle.id, handle.result_run_id]))).content.decode()
 
     assert "approve by Mara Lind: &lt;b&gt;known" in raw

@@ -13,8 +13,8 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair
 
 from dashboard import extend
 from dashboard.extend import Column, Line, Money, Stage
-from dashboard.live import regions
-from dashboard.visibility import known
+from dashboard.live import cached_read
+from dashboard.temporal_api import known_attributes as known
 from tests.dashboard.sidings import stand
 from tests.support import eventually
 from workers.client import connection
@@ -27,7 +27,7 @@ URL = "/workflows/"
 
 @pytest.fixture
 async def browser(client, viewer_user):
-    regions.forget()
+    cached_read.forget()
     made = AsyncClient()
     await made.aforce_login(viewer_user)
     return made
@@ -47,7 +47,7 @@ def wagon(monkeypatch) -> str:
 
 async def page(browser, **params) -> str:
     """The page as text; everything that is remembered is forgotten first."""
-    regions.forget()
+    cached_read.forget()
     response = await browser.get(URL, params)
     assert response.status_code == 200, response.content.decode()
     return unescape(response.content.decode())
@@ -91,7 +91,7 @@ async def test_a_row_shows_what_the_app_registered(client, queue, browser, wagon
 async def test_the_region_is_the_same_list_without_its_frame(client, queue, browser, wagon):
     await some(client, queue, wagon)
 
-    regions.forget()
+    cached_read.forget()
     response = await browser.get(reverse("workflows-region"), {"type": wagon})
 
     text = response.content.decode()
@@ -121,7 +121,7 @@ async def test_pages_follow_each_other_to_an_end(client, queue, browser, wagon):
     ids = await some(client, queue, wagon, 41)
     url, seen = f"{URL}?type={wagon}&size=20", list[list[str]]()
     while url:
-        regions.forget()
+        cached_read.forget()
         text = unescape((await browser.get(url)).content.decode())
         seen.append(rows(text))
         found = re.search(r'href="([^"]*)" rel="next"', text)
@@ -192,7 +192,7 @@ async def test_temporal_away_shows_the_last_list_with_its_age(client, queue, bro
     before = await page(browser, type=wagon)
     settings.WORKERS = conf().model_copy(update={"address": "127.0.0.1:1"})
     connection.set_client(None)
-    for slot in regions._slots.values():
+    for slot in cached_read._slots.values():
         slot.fresh_until = 0.0
     try:
         gone = await browser.get(URL, {"type": wagon})
@@ -232,7 +232,7 @@ async def test_the_page_is_small_and_asks_for_little(client, queue, browser, wag
     extra = (SearchAttributePair(AMOUNT, 12480.0),)
     await some(client, queue, wagon, 100, stage="charging", memo=memo, extra=extra, waiting_for="approval")
 
-    regions.forget()
+    cached_read.forget()
     body = (await browser.get(URL, {"type": wagon})).content
 
     assert len(rows(body.decode())) == 100

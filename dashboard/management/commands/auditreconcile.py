@@ -11,7 +11,7 @@ from asgiref.sync import sync_to_async
 from django.core.management.base import CommandError
 
 from dashboard import temporal
-from dashboard.reads.lifecycle import audited
+from dashboard.audit.reconcile import audited
 from workers.client.connection import get_client
 from workers.client.errors import TemporalError
 from workers.management.base import TemporalCommand

@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from dashboard import audit
+from dashboard.audit import log as audit
 
 
 class Command(BaseCommand):

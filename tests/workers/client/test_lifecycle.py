@@ -13,7 +13,8 @@ from temporalio import activity
 from temporalio.client import WorkflowFailureError
 from temporalio.worker import Worker
 
-from dashboard import audit, temporal
+from dashboard import temporal
+from dashboard.audit import log as audit
 from dashboard.management.commands.auditreconcile import reconcile
 from dashboard.models import AuditEntry
 from tests.golden import replayer

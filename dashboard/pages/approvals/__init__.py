@@ -1,0 +1,3 @@
+"""The approvals page."""
+
+from __future__ import annotations

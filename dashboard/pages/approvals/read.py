@@ -1,0 +1,173 @@
+"""Approvals: all runs that wait for one, the soonest deadline first, and what is known of the chosen one."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from dashboard import extend
+from dashboard.access import Subject, Viewer
+from dashboard.actions.kinds import Choice, choices
+from dashboard.actions.objections import to_vote
+from dashboard.live.cached_read import PATIENCE, Seen, seen, set_badges
+from dashboard.pages.breakers import read as breakers
+from dashboard.pages.breakers.read import Breaker
+from dashboard.query.query import scoped
+from dashboard.temporal_api.answers import query
+from dashboard.temporal_api.listing import listed
+from dashboard.temporal_api.rows import Row
+from dashboard.temporal_api.scan import Total
+from workers.client.attributes import TENANT_ID, WAITING_FOR
+from workers.client.connection import get_client
+from workers.client.errors import BadQuery, NoAnswer, QueryFailed, RunNotFound
+from workers.client.visibility import both
+from workers.contracts import ApprovalStatus, Contract, Query, SagaStatus, StepState, StepStatus, WaitingFor
+
+C = TypeVar("C", bound=Contract)
+
+MOST = 2000
+SOON_SECONDS = 15 * 60
+FAR = datetime.max.replace(tzinfo=UTC)
+# These did, or may have done, something that a reject has to undo.
+DID = (StepState.DONE, StepState.RUNNING, StepState.UNKNOWN)
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """One that waits: its row, with how urgent it is."""
+
+    row: Row
+
+    @property
+    def s(self) -> str:
+        """Red in the last quarter of an hour and after it."""
+        if self.row.deadline is None:
+            return "rest"
+        return "stop" if (self.row.deadline - datetime.now(UTC)).total_seconds() < SOON_SECONDS else "wait"
+
+    @property
+    def left(self) -> float | None:
+        """How much of the time from the start to the deadline is left, in percent."""
+        if self.row.deadline is None or self.row.start_time is None:
+            return None
+        whole = (self.row.deadline - self.row.start_time).total_seconds()
+        left = (self.row.deadline - datetime.now(UTC)).total_seconds()
+        return max(0.0, min(100.0, 100 * left / whole)) if whole > 0 else 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Inbox:
+    """All that wait, or the first 2,000 of them (then it is not complete)."""
+
+    items: list[Item]
+    total: Total
+    complete: bool
+
+    def find(self, workflow_id: str) -> Item | None:
+        """The item of this workflow; the first one when none is named."""
+        if not workflow_id:
+            return self.items[0] if self.items else None
+        return next((item for item in self.items if item.row.workflow_id == workflow_id), None)
+
+    def after(self, item: Item | None) -> Item | None:
+        """The next one, for the key that goes on to it."""
+        at = self.items.index(item) + 1 if item in self.items else len(self.items)
+        return self.items[at] if at < len(self.items) else None
+
+
+@dataclass(frozen=True, slots=True)
+class Ahead:
+    """A stage that follows once it is approved, and the breaker before it when that does not pass calls."""
+
+    label: str
+    breaker: Breaker | None
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """What the workflow says about the question, and what each answer leads to."""
+
+    item: Item
+    approval: Seen[ApprovalStatus]
+    ahead: list[Ahead]
+    undone: list[StepStatus] | None
+
+
+async def _inbox(viewer: Viewer) -> Inbox:
+    client = await get_client()
+    clause = both("ExecutionStatus = 'Running'", f"{WAITING_FOR.name} = '{WaitingFor.APPROVAL}'")
+    try:
+        rows, complete = await listed(client, scoped(viewer, clause), MOST)
+    except BadQuery:  # a foreign server without the attribute: nothing there waits for an approval
+        rows, complete = [], True
+    total = Total("")
+    for row in rows:
+        total = total.plus(row)
+    ordered = sorted(rows, key=lambda row: (row.deadline or FAR, row.workflow_id))
+    set_badges(viewer, approvals=len(ordered))
+    return Inbox([Item(row) for row in ordered], total, complete)
+
+
+async def inbox(viewer: Viewer) -> Seen[Inbox]:
+    """What waits for anybody, as this viewer may see it."""
+    return await seen("approvals", viewer, lambda: _inbox(viewer))
+
+
+async def _ask(row: Row, name: Query, model: type[C]) -> C:
+    client = await get_client()
+    answer: Any = await query(client.get_workflow_handle(row.workflow_id, run_id=row.run_id), name)
+    try:
+        return model.model_validate(answer)
+    except ValidationError as error:
+        raise QueryFailed("The answer to this query cannot be read.") from error
+
+
+async def _undone(row: Row) -> list[StepStatus] | None:
+    """What a reject undoes, the last step first; None where the workflow does not say."""
+    try:
+        saga = await _ask(row, Query.SAGA, SagaStatus)
+    except (NoAnswer, QueryFailed, RunNotFound):
+        return None
+    return [step for step in reversed(saga.steps) if step.compensation and step.status in DID]
+
+
+def _ahead(row: Row, known: Iterable[Breaker]) -> list[Ahead]:
+    line = extend.lines().get(row.workflow_type)
+    place = line.place(row.stage) if line else None
+    if line is None or place is None:
+        return []
+    closed = {card.dependency: card for card in known if card.lamp != "done"}
+    return [
+        Ahead(stage.label, closed.get(line.guards.get(stage.name, ""))) for stage in line.stages[place + 1 :]
+    ]
+
+
+async def chosen(viewer: Viewer, item: Item) -> Chosen:
+    """The chosen item, asked by query; its row comes from the viewer's own inbox."""
+    row, key = item.row, (item.row.workflow_id, item.row.run_id)
+    approval, undone, known = await asyncio.gather(
+        seen(
+            "approval",
+            viewer,
+            lambda: _ask(row, Query.APPROVAL, ApprovalStatus),
+            detail=key,
+            patience=PATIENCE,
+        ),
+        seen("approval-saga", viewer, lambda: _undone(row), detail=key, patience=PATIENCE),
+        breakers.read(viewer),
+    )
+    cards = known.value.cards if known.value else []
+    return Chosen(item, approval, _ahead(row, cards), undone.value)
+
+
+def acts(viewer: Viewer, chosen: Chosen) -> list[Choice]:
+    """Approve and reject, disabled with the reason where they would be refused."""
+    row, status = chosen.item.row, chosen.approval.value
+    subject = Subject(row.workflow_id, row.run_id, row.attributes.get(TENANT_ID.name))
+    why = to_vote(viewer, status) if status else ""
+    return choices(viewer, subject, ("approve", "reject"), objections={"approve": why, "reject": why})

@@ -1,0 +1,3 @@
+"""The audit page."""
+
+from __future__ import annotations

@@ -1,0 +1,3 @@
+"""The breakers page."""
+
+from __future__ import annotations

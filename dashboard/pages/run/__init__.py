@@ -1,0 +1,3 @@
+"""The page of one run."""
+
+from __future__ import annotations

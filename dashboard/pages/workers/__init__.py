@@ -1,0 +1,3 @@
+"""The workers page."""
+
+from __future__ import annotations

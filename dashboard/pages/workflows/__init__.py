@@ -1,0 +1,3 @@
+"""The list of workflows."""
+
+from __future__ import annotations

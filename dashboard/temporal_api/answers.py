@@ -1,0 +1,223 @@
+"""What workflows answer: their queries, asked only where they declare them, within the time that a page
+has.
+
+A query needs a worker, so it may fail where everything else is well. Answers are kept by run; a page
+takes what has arrived when its time is up, and the last answer with its age for the rest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.client import Client, WorkflowHandle
+
+from dashboard.temporal_api.describe import describe
+from workers.client.connection import get_client, has_pollers
+from workers.client.errors import (
+    NoAnswer,
+    QueryFailed,
+    RunNotFound,
+    TemporalError,
+    TemporalUnavailable,
+    rpc_errors,
+)
+from workers.conf import conf
+from workers.contracts import Query, WaitingFor
+from workers.patterns.breaker.names import breaker_id
+from workers.payloads.redaction import redact, redact_text
+
+METADATA = "__temporal_workflow_metadata"
+DRAWN = (Query.STATUS, Query.SAGA, Query.APPROVAL, Query.CIRCUIT, Query.PROGRESS, Query.STATE)
+FRESH = 0.5  # seconds
+DECLARED_FOR = 300.0  # seconds; a deployment changes the build and so the key
+KEPT = 500
+BREAKER = "breaker"
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """The last answer to one query with when it came, and why there is no newer one. `value` is plain
+    JSON."""
+
+    value: Any = None
+    at: datetime | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Declared:
+    """Queries and signals that a workflow says it has."""
+
+    queries: frozenset[str] = frozenset()
+    signals: frozenset[str] = frozenset()
+
+
+@dataclass(slots=True)
+class Known:
+    """What is known of one run. `silent`: why nobody answers; empty when somebody does."""
+
+    answers: dict[str, Answer] = field(default_factory=dict)
+    declared: Declared | None = None
+    silent: str = ""
+    asked: float = 0.0
+    asking: asyncio.Task[None] | None = None
+    events: int = 0
+
+    def after(self, events: int) -> Known:
+        """The same answers for a history that went on; what is still on its way here is too old for it."""
+        return Known(dict(self.answers), self.declared, self.silent, events=events)
+
+    def put(self, name: str, value: Any) -> None:
+        """A fresh answer."""
+        self.answers[name] = Answer(value, datetime.now(UTC))
+
+    def fail(self, name: str, problem: str) -> None:
+        """The last answer stays, with why there is no newer one."""
+        old = self.answers.get(name, Answer())
+        self.answers[name] = Answer(old.value, old.at, redact_text(problem))
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Which run is asked: `kind` is what its declaration is shared by (its type and build, or the run
+    alone); `events` is the length of its history, of which its state is a function."""
+
+    workflow_id: str
+    run_id: str
+    queue: str
+    kind: str
+    waiting_for: str | None
+    events: int = 0
+
+
+_known: OrderedDict[tuple[str, str, str], Known] = OrderedDict()
+_declared: OrderedDict[str, tuple[float, Declared]] = OrderedDict()
+_queues: OrderedDict[tuple[str, str], str] = OrderedDict()
+
+
+def _bounded(items: OrderedDict[Any, Any]) -> None:
+    while len(items) > KEPT:
+        items.popitem(last=False)
+
+
+async def _queue_of(handle: WorkflowHandle[Any, Any]) -> str:
+    """The queue of a run, from describe; it never changes for a run."""
+    key = (handle.id, handle.run_id or "")
+    if handle.run_id is None or key not in _queues:
+        described = await describe(await get_client(), handle.id, handle.run_id or "")
+        _queues[key] = described.execution_config.task_queue.name
+        _bounded(_queues)
+    return _queues[key]
+
+
+async def query(
+    handle: WorkflowHandle[Any, Any],
+    name: str,
+    *,
+    args: Sequence[Any] = (),
+    queue: str = "",
+    hint: Any = None,
+) -> Any:
+    """Ask a workflow one thing; its answer as plain JSON, without what nobody but its owner should read.
+
+    Raises NoAnswer at once where no worker polls, or when none answered in time; QueryFailed for a
+    handler that raised, an unknown query or an answer that cannot be decoded; RunNotFound,
+    TemporalUnavailable.
+    """
+    if not await has_pollers(await get_client(), queue or await _queue_of(handle)):
+        raise NoAnswer("No worker answers: none polls the queue of this workflow.")
+    patience = timedelta(seconds=conf().rpc_timeout)
+    try:
+        with rpc_errors():
+            answer = await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=patience)
+    except TemporalUnavailable as error:
+        # With a server that answers describe, a query that runs out of time is a worker that is stuck.
+        raise NoAnswer("The worker did not answer in time.") from error
+    except TemporalError:
+        raise
+    except Exception as error:
+        if isinstance(error, (MemoryError, OSError)):
+            raise
+        raise QueryFailed("The answer cannot be decoded here.") from error
+    return redact(answer)
+
+
+async def declaration(handle: WorkflowHandle[Any, Any], asked: Asked) -> Declared:
+    """What a workflow declares, kept for five minutes. Raises NoAnswer, RunNotFound, TemporalUnavailable."""
+    at, declared = _declared.get(asked.kind, (0.0, None))
+    if declared is None or time.monotonic() - at > DECLARED_FOR:
+        try:
+            answer = await query(handle, METADATA, queue=asked.queue, hint=WorkflowMetadata)
+        except QueryFailed:  # an SDK that does not describe itself: there is nothing we may ask
+            answer = WorkflowMetadata()
+        found = answer.definition
+        queries = frozenset(item.name for item in found.query_definitions)
+        declared = Declared(queries, frozenset(item.name for item in found.signal_definitions))
+        _declared[asked.kind] = (time.monotonic(), declared)
+        _bounded(_declared)
+    return declared
+
+
+async def _one(
+    known: Known, handle: WorkflowHandle[Any, Any], name: str, label: str, queue: str = ""
+) -> None:
+    try:
+        known.put(label, await query(handle, name, queue=queue))
+    except NoAnswer as error:
+        known.fail(label, error.message)
+        known.silent = error.message if label != BREAKER else known.silent
+    except RunNotFound:
+        known.fail(label, "There is no such workflow.")
+    except TemporalError as error:
+        known.fail(label, error.message)
+
+
+async def _ask(client: Client, known: Known, asked: Asked) -> None:
+    """Everything about one run, side by side; each answer is kept as it arrives."""
+    handle = client.get_workflow_handle(asked.workflow_id, run_id=asked.run_id)
+    jobs = []
+    if (asked.waiting_for or "").startswith(WaitingFor.BREAKER):
+        dependency = (asked.waiting_for or "").removeprefix(WaitingFor.BREAKER)
+        breaker = client.get_workflow_handle(breaker_id(dependency))
+        jobs.append(_one(known, breaker, Query.CIRCUIT, BREAKER))
+    try:
+        known.declared = await declaration(handle, asked)
+        known.silent = ""
+    except (NoAnswer, TemporalUnavailable) as error:
+        known.silent = error.message
+    except RunNotFound:
+        known.silent = "This run is gone."
+    if known.declared and not known.silent:
+        names = [name for name in DRAWN if name in known.declared.queries]
+        jobs += [_one(known, handle, name, name, asked.queue) for name in names]
+    await asyncio.gather(*jobs)
+    known.asked = time.monotonic()
+
+
+async def ask(client: Client, asked: Asked, patience: float) -> Known:
+    """What a run answers, as far as it is known after `patience` seconds. Readers of one run share the
+    asking; what comes later is there for the next one who looks."""
+    key = (client.namespace, asked.workflow_id, asked.run_id)
+    known = _known.get(key, Known())
+    if known.events != asked.events:
+        known = known.after(asked.events)
+    _known[key] = known
+    _known.move_to_end(key)
+    _bounded(_known)
+    loop = asyncio.get_running_loop()
+    under_way = known.asking if known.asking and not known.asking.done() else None
+    if under_way is None or under_way.get_loop() is not loop:
+        if known.asked and time.monotonic() - known.asked < FRESH:
+            return known
+        under_way = known.asking = asyncio.create_task(_ask(client, known, asked))
+    done, _ = await asyncio.wait({under_way}, timeout=patience)
+    for task in done:
+        task.result()  # anything that _ask did not foresee is a bug and must be seen
+    return known

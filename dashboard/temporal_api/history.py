@@ -1,0 +1,204 @@
+"""The history of a run in plain sentences, and what its activities did, by activity id.
+
+Read from the newest event backwards, up to a limit: long histories show their end. Retries write no
+events, so attempts of a pending activity come from describe.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any
+
+from temporalio.api.common.v1 import Payload, WorkflowExecution
+from temporalio.api.history.v1 import HistoryEvent
+from temporalio.api.workflowservice.v1 import (
+    GetWorkflowExecutionHistoryRequest,
+    GetWorkflowExecutionHistoryReverseRequest,
+)
+from temporalio.client import Client
+
+from dashboard.temporal_api.events import (
+    CUTS,
+    DETAILS,
+    ENDS,
+    LONGEST,
+    NAMES,
+    QUIET,
+    STARTS,
+    attributes_of,
+    event_name,
+    reason,
+)
+from dashboard.temporal_api.failures import unseal_all
+from dashboard.temporal_api.payloads import decode, shorten
+from dashboard.temporal_api.rows import moment
+from workers.client.errors import rpc_errors
+from workers.conf import conf
+from workers.payloads.redaction import redact_text
+
+READ = 300  # events
+SHOWN = 100
+
+
+@dataclass(slots=True)
+class Span:
+    """Something that took time: an activity, a timer or a child. `end` is None while it goes on. `s` is
+    its colour. `attempt` is the one that was started last, as far as the history says."""
+
+    name: str
+    kind: str
+    start: datetime | None
+    end: datetime | None = None
+    s: str = "run"
+    attempt: int = 1
+    failure: str = ""
+    activity_id: str = ""
+
+    @property
+    def seconds(self) -> float | None:
+        """How long it took."""
+        return (self.end - self.start).total_seconds() if self.start and self.end else None
+
+
+@dataclass(frozen=True, slots=True)
+class Line:
+    """One event as a sentence."""
+
+    number: int
+    what: str
+    detail: str
+    at: datetime | None
+
+
+@dataclass(slots=True)
+class History:
+    """The newest events first, spans in order of their start, moments at which somebody interfered,
+    input and result as text. Not `complete`: there are older events."""
+
+    lines: list[Line] = field(default_factory=list)
+    spans: list[Span] = field(default_factory=list)
+    cuts: list[Line] = field(default_factory=list)
+    input: list[str] = field(default_factory=list)
+    result: list[str] = field(default_factory=list)
+    failure: str = ""
+    complete: bool = True
+
+    def activity(self, activity_id: str) -> Span | None:
+        """The last span of an activity id."""
+        matching = (span for span in reversed(self.spans) if span.activity_id == activity_id)
+        return next(matching, None) if activity_id else None
+
+
+def _end(span: Span, kind: str, attributes: Any, s: str, at: datetime | None) -> None:
+    span.end, span.s = at, s
+    if "timed_out" in kind:
+        span.failure = "timed out"
+    if "failure" in attributes.DESCRIPTOR.fields_by_name and attributes.HasField("failure"):
+        span.failure = reason(attributes.failure)
+
+
+class _Reader:
+    """Builds a History from events in their order."""
+
+    def __init__(self) -> None:
+        self.history = History()
+        self.open: dict[int, Span] = {}
+        self.payloads: tuple[list[Payload], list[Payload]] = ([], [])
+
+    def read(self, event: HistoryEvent) -> None:
+        """Take in one event."""
+        kind, attributes = attributes_of(event)
+        at = moment(event.event_time)
+        detail = ""
+        if kind in STARTS:
+            detail = self._start(event, kind, attributes, at)
+        elif kind == "activity_task_started" and attributes.scheduled_event_id in self.open:
+            span = self.open[attributes.scheduled_event_id]
+            span.attempt = attributes.attempt
+            detail = f"{span.name}, attempt {attributes.attempt}"
+        elif kind in ENDS:
+            detail = self._ended(kind, attributes, at)
+        else:
+            self._lifecycle(kind, attributes)
+        detail = DETAILS[kind](attributes) if kind in DETAILS and kind not in STARTS else detail
+        detail = redact_text(detail)
+        line = Line(event.event_id, NAMES.get(kind) or event_name(event), detail[:LONGEST], at)
+        if kind not in QUIET:
+            self.history.lines.append(line)
+        if kind in CUTS:
+            self.history.cuts.append(line)
+
+    def _start(self, event: HistoryEvent, kind: str, attributes: Any, at: datetime | None) -> str:
+        name, label = STARTS[kind]
+        activity_id = attributes.activity_id if name == "activity" else ""
+        span = Span(label(attributes), name, at, activity_id=activity_id)
+        self.open[event.event_id] = span
+        self.history.spans.append(span)
+        return DETAILS[kind](attributes) if kind in DETAILS else span.name
+
+    def _ended(self, kind: str, attributes: Any, at: datetime | None) -> str:
+        which, s = ENDS[kind]
+        span = self.open.get(getattr(attributes, which))
+        if span is None:
+            return ""
+        _end(span, kind, attributes, s, at)
+        took = f" after {span.seconds:.1f} s" if span.seconds is not None and span.kind != "timer" else ""
+        return f"{span.name}{took}{': ' + span.failure if span.failure else ''}"
+
+    def _lifecycle(self, kind: str, attributes: Any) -> None:
+        if kind == "workflow_execution_started":
+            self.payloads[0].extend(attributes.input.payloads)
+        elif kind == "workflow_execution_completed":
+            self.payloads[1].extend(attributes.result.payloads)
+        elif kind in ("workflow_execution_failed", "workflow_execution_timed_out"):
+            self.history.failure = (
+                reason(attributes.failure) if kind.endswith("_failed") else "It ran out of time."
+            )
+
+
+async def _first(client: Client, execution: WorkflowExecution, timeout: timedelta) -> Iterable[HistoryEvent]:
+    """The event with the input, where the history is too long to be read back to it."""
+    request = GetWorkflowExecutionHistoryRequest(
+        namespace=client.namespace, execution=execution, maximum_page_size=1
+    )
+    with rpc_errors():
+        answer = await client.workflow_service.get_workflow_execution_history(
+            request, retry=True, timeout=timeout
+        )
+    return answer.history.events[:1]
+
+
+async def read_history(client: Client, workflow_id: str, run_id: str) -> History:
+    """The newest events of a run, most recent first. Raises RunNotFound, TemporalUnavailable."""
+    execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
+    timeout = timedelta(seconds=conf().rpc_timeout)
+    events: list[HistoryEvent] = []
+    token = b""
+    while len(events) < READ:
+        request = GetWorkflowExecutionHistoryReverseRequest(
+            namespace=client.namespace, execution=execution, maximum_page_size=READ, next_page_token=token
+        )
+        with rpc_errors():
+            answer = await client.workflow_service.get_workflow_execution_history_reverse(
+                request, retry=True, timeout=timeout
+            )
+        events += answer.history.events
+        token = answer.next_page_token
+        if not token or not answer.history.events:
+            break
+    await unseal_all(client, events)
+    reader = _Reader()
+    complete = bool(events) and events[-1].event_id == 1
+    if not complete:
+        for event in await _first(client, execution, timeout):
+            reader.read(event)
+    for event in reversed(events):
+        reader.read(event)
+    history = reader.history
+    history.complete = complete
+    history.lines = history.lines[::-1][:SHOWN]
+    history.input = shorten(await decode(client, reader.payloads[0]))
+    history.result = shorten(await decode(client, reader.payloads[1]))
+    return history

@@ -1,0 +1,139 @@
+"""One run: described exactly, its history, its pending activities, and what it answers to the queries it
+declares."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from temporalio.api.enums.v1 import PendingActivityState
+from temporalio.api.workflow.v1 import PendingActivityInfo
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
+from temporalio.client import Client
+
+from dashboard.access import Subject, Verb, Viewer, authorise
+from dashboard.temporal_api.answers import Asked, Known, ask
+from dashboard.temporal_api.describe import describe
+from dashboard.temporal_api.events import reason
+from dashboard.temporal_api.failures import unseal
+from dashboard.temporal_api.history import History, read_history
+from dashboard.temporal_api.rows import Row, moment, read_rows
+from workers.client.attributes import TENANT_ID
+from workers.client.connection import get_client
+
+PATIENCE = 0.3  # seconds that the first paint waits for answers
+STATES = {
+    PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED: ("wait", "scheduled"),
+    PendingActivityState.PENDING_ACTIVITY_STATE_STARTED: ("run", "running"),
+    PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED: ("undo", "being cancelled"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Pending:
+    """An activity that is not finished. `maximum` 0 means that it is tried for ever; `next_at` is set
+    between tries."""
+
+    activity_id: str
+    name: str
+    s: str
+    state: str
+    attempt: int
+    maximum: int
+    started: datetime | None
+    heartbeat: datetime | None
+    next_at: datetime | None
+    failure: str
+    worker: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunPage:
+    """Everything that is known of a run. `known` holds its answers with their ages."""
+
+    row: Row
+    subject: Subject
+    queue: str
+    known: Known
+    pending: list[Pending]
+    history: History
+    events: int
+    size: int
+    cancel_requested: bool
+    task_attempt: int
+    parent: str
+    first_run_id: str
+
+    @property
+    def open(self) -> bool:
+        """Temporal says Running."""
+        return self.row.status == 1
+
+
+def _pending(info: PendingActivityInfo) -> Pending:
+    s, state = STATES.get(info.state, ("rest", f"state {int(info.state)}"))
+    retrying = info.attempt > 1 and state == "scheduled"
+    return Pending(
+        activity_id=info.activity_id,
+        name=info.activity_type.name,
+        s=s,
+        state="paused" if info.paused else "waits to be retried" if retrying else state,
+        attempt=info.attempt,
+        maximum=info.maximum_attempts,
+        started=moment(info.last_started_time),
+        heartbeat=moment(info.last_heartbeat_time),
+        next_at=moment(info.next_attempt_schedule_time) if retrying else None,
+        failure=reason(info.last_failure) if info.HasField("last_failure") else "",
+        worker=info.last_worker_identity,
+    )
+
+
+def _asked(row: Row, described: DescribeWorkflowExecutionResponse, queue: str) -> Asked:
+    """Runs of one type, queue and build declare the same; without a build only the run itself does."""
+    build = described.workflow_execution_info.most_recent_worker_version_stamp.build_id
+    kind = f"{row.workflow_type}\n{queue}\n{build}" if build else f"{row.workflow_id}\n{row.run_id}"
+    events = described.workflow_execution_info.history_length
+    return Asked(row.workflow_id, row.run_id, queue, kind, row.waiting_for, events)
+
+
+def subject_of(row: Row) -> Subject:
+    tenant: Any = row.attributes.get(TENANT_ID.name)
+    return Subject(row.workflow_id, row.run_id, tenant if isinstance(tenant, str) else None)
+
+
+async def describe_run(
+    client: Client, workflow_id: str, run_id: str
+) -> tuple[DescribeWorkflowExecutionResponse, Row]:
+    """A run as the server describes it, and its row. Raises RunNotFound, TemporalUnavailable."""
+    described = await describe(client, workflow_id, run_id)
+    return described, (await read_rows(client, [described.workflow_execution_info]))[0]
+
+
+async def fetch_run(viewer: Viewer, workflow_id: str, run_id: str) -> RunPage:
+    """A run, read now. Raises RunNotFound, TemporalUnavailable, and Hidden for a run of another tenant."""
+    client = await get_client()
+    described, row = await describe_run(client, workflow_id, run_id)
+    authorise(viewer, Verb.VIEW, subject_of(row))
+    queue = described.execution_config.task_queue.name
+    known, history = await asyncio.gather(
+        ask(client, _asked(row, described, queue), PATIENCE), read_history(client, workflow_id, run_id)
+    )
+    info = described.workflow_execution_info
+    for item in described.pending_activities:
+        await unseal(client, item.last_failure)
+    return RunPage(
+        row=row,
+        subject=subject_of(row),
+        queue=queue,
+        known=known,
+        pending=[_pending(item) for item in described.pending_activities],
+        history=history,
+        events=info.history_length,
+        size=info.history_size_bytes,
+        cancel_requested=described.workflow_extended_info.cancel_requested,
+        task_attempt=described.pending_workflow_task.attempt,
+        parent=info.parent_execution.workflow_id,
+        first_run_id=info.first_run_id,
+    )

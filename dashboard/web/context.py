@@ -1,0 +1,28 @@
+"""What every page needs: the environment with its band, the theme, and the badges of the navigation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.http import HttpRequest
+
+from dashboard.live import cached_read
+from workers.conf import conf
+
+THEMES = ("light", "dark")
+
+
+def page(request: HttpRequest) -> dict[str, Any]:
+    """Context of all templates. Badges come from what was last read for this viewer: a page never asks
+    Temporal for its navigation. The theme is a cookie, so that the first paint already has it."""
+    environment = conf().environment
+    theme = request.COOKIES.get("theme", "")
+    viewer = getattr(request, "viewer", None)
+    return {
+        "viewer": viewer,
+        "roles": ", ".join(sorted(viewer.roles)) if viewer else "",
+        "environment": environment,
+        "production": environment == "prod" or environment.startswith("production"),
+        "theme": theme if theme in THEMES else "",
+        "badges": cached_read.badges(viewer) if viewer else {},
+    }

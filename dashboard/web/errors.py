@@ -1,0 +1,97 @@
+"""Pages for what goes wrong: each says what happened in a sentence and offers a way on."""
+
+from __future__ import annotations
+
+import logging
+
+from django.db import DatabaseError
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import render
+from django.urls import reverse
+
+from dashboard.access import Verb, may
+from workers.client.errors import TemporalUnavailable
+
+logger = logging.getLogger(__name__)
+BARE = (
+    "<!doctype html><html lang=en><title>Signalbox</title><h1>Something broke on our side</h1>"
+    "<p>Nothing is lost: workflows go on without this page.</p><p><a href='/'>Overview</a></p>"
+)
+Links = tuple[tuple[str, str], ...]
+
+
+def page(
+    request: HttpRequest,
+    status: int,
+    title: str,
+    text: str,
+    *,
+    shape: str = "cut",
+    links: Links | None = None,
+) -> HttpResponse:
+    """An error page. For htmx nothing is swapped: the region that asked keeps what it shows."""
+    if links is None:
+        links = ((reverse("overview"), "Overview"), (reverse("workflows"), "All workflows"))
+    context = {"title": title, "text": text, "shape": shape, "links": links, "status": status}
+    response = render(request, "dashboard/web/error.html", context, status=status)
+    if request.headers.get("HX-Request"):
+        response.headers["HX-Reswap"] = "none"
+    return response
+
+
+def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Handler of 400."""
+    return page(request, 400, "This request makes no sense to us", "Go back and try it another way.")
+
+
+def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Handler of 403; the exception's own sentence says what is missing."""
+    text = str(exception) or "Your account may not do this. Ask an administrator."
+    viewer = getattr(request, "viewer", None)
+    links = ((reverse("overview"), "Overview"),) if viewer and not may(viewer, Verb.VIEW) else ()
+    return page(request, 403, "Not yours to do", text, shape="rest", links=links)
+
+
+def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
+    """Handler of 404. Says nothing about what exists for others."""
+    return page(request, 404, "The track ends here", "There is no such page, or it is not yours to see.")
+
+
+def server_error(request: HttpRequest) -> HttpResponse:
+    """Handler of 500. When even the page cannot be drawn, for example without a database, a bare one."""
+    try:
+        return page(
+            request,
+            500,
+            "Something broke on our side",
+            "It is logged. Nothing is lost: workflows go on without this page.",
+            shape="stop",
+        )
+    except Exception:
+        logger.exception("The page for an error failed too.")
+        return HttpResponse(BARE, status=500)
+
+
+def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
+    """A form without its token: an old page, or another site's doing."""
+    text = "Nothing was done. This form is too old, or is not from here: open the page again."
+    try:
+        return page(request, 403, "This form is not valid any more", text, shape="stop")
+    except DatabaseError:
+        return HttpResponse(BARE, status=403)
+
+
+def temporal_away(request: HttpRequest, error: TemporalUnavailable) -> HttpResponse:
+    """503 of a page that has nothing to show without Temporal."""
+    text = f"{error.message} Workflows are safe: they go on as soon as it is back. Reload this page then."
+    links = ((request.path, "Try again"), (reverse("overview"), "Overview"))
+    response = page(request, 503, "Temporal is away", text, shape="stop", links=links)
+    response.headers["Retry-After"] = "5"
+    return response
+
+
+def no_such_run(request: HttpRequest, workflow_id: str) -> HttpResponse:
+    """404 of a workflow or run that is not there."""
+    name = workflow_id or "of that name"
+    text = f"There is no workflow {name}. Its retention may be over, or another tenant has it."
+    return page(request, 404, "The track ends here", text)

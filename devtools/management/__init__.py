@@ -1,0 +1,3 @@
+"""Management commands for development."""
+
+from __future__ import annotations
