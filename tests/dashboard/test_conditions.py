@@ -32,12 +32,12 @@ def line(monkeypatch):
 CASES: list[tuple[str, str, dict[str, str]]] = [
     ("moving", "wait", {"SagaState": "running", "Stage": "a"}),
     ("moving", "wait", {}),
-    ("waiting", "wait", {"WaitingFor": "approval", "SagaState": "running"}),
-    ("waiting", "wait", {"WaitingFor": "operator"}),
-    ("held", "wait", {"WaitingFor": "breaker:payments", "SagaState": "running"}),
-    ("stuck", "wait", {"WaitingFor": "operator", "SagaState": "stuck"}),
+    ("waiting", "wait", {"WaitingFor": ["approval"], "SagaState": "running"}),
+    ("waiting", "wait", {"WaitingFor": ["operator"]}),
+    ("held", "wait", {"WaitingFor": ["breaker", "breaker:payments"], "SagaState": "running"}),
+    ("stuck", "wait", {"WaitingFor": ["operator"], "SagaState": "stuck"}),
     ("compensating", "wait", {"SagaState": "compensating"}),
-    ("compensating", "wait", {"SagaState": "compensating", "WaitingFor": "breaker:payments"}),
+    ("compensating", "wait", {"SagaState": "compensating", "WaitingFor": ["breaker", "breaker:payments"]}),
     ("completed", "end", {"SagaState": "completed", "Stage": "delivered"}),
     ("completed", "end", {}),
     ("compensated", "end", {"SagaState": "compensated", "Stage": "declined"}),
@@ -46,7 +46,7 @@ CASES: list[tuple[str, str, dict[str, str]]] = [
     ("cancelled", "end", {"SagaState": "compensated", "Stage": "cancelled"}),
     ("cancelled", "cancel", {"SagaState": "running"}),
     ("failed", "fail", {"Stage": "a"}),
-    ("terminated", "terminate", {"WaitingFor": "approval"}),
+    ("terminated", "terminate", {"WaitingFor": ["approval"]}),
     ("timed_out", "time out", {"SagaState": "stuck"}),
 ]
 
@@ -91,7 +91,7 @@ async def test_clauses_and_rows_agree_and_exclude_each_other(client, queue, work
 
 
 def test_types_without_a_line_and_unknown_statuses_have_no_condition(line):
-    assert conditions.derive("Foreign", 1, {"WaitingFor": "approval"}) is None
+    assert conditions.derive("Foreign", 1, {"WaitingFor": ["approval"]}) is None
     assert conditions.derive("Shunted", 8, {}) is None
     assert conditions.derive("Shunted", 6, {}) is None
     assert conditions.shown(None, 8) == ("rest", "Status 8")
