@@ -7,7 +7,7 @@ from temporalio import activity
 from dashboard import audit
 from dashboard.models import AuditEntry
 from workers.conf import conf
-from workers.interceptors.lifecycle import RECORD, Lifecycle
+from workers.contracts.lifecycle import RECORD, Lifecycle
 from workers.registry.registry import registry
 
 ACTOR = "signalbox"

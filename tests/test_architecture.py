@@ -13,6 +13,21 @@ ROOT = Path(__file__).resolve().parent.parent
 FLOORS = ("workers", "dashboard", "orders")
 MAY_IMPORT_DASHBOARD = {"console.py", "admin.py", "api.py"}
 FOLDERS = (*FLOORS, "tests", "bench", "deploy")
+# Folders of an app in the order in which they build on each other: each may import those before it, and none
+# after it. Modules that stand beside the folders (`access`, `conf`, `extend` ...) stand below them all, but
+# for those that have a place in the order, and those that put an app together.
+ARROWS = {
+    "workers": [
+        *("contracts", "payloads", "registry", "client", "devserver", "interceptors", "process"),
+        *("patterns", "testing"),
+    ],
+    "workers.patterns": [
+        *("alerts", "cache", "dynamic", "transactions", "breaker", "guarded_calls", "http"),
+        *("approval", "saga", "recovery", "events", "batches"),
+    ],
+}
+COMPOSE = {"admin.py", "apps.py", "asgi.py", "settings.py", "temporal.py", "urls.py"}
+COMPOSING_FOLDERS = {"management", "migrations"}
 
 
 def sources(*folders: str) -> list[Path]:
@@ -57,6 +72,37 @@ def test_only_three_files_of_orders_import_the_console(path):
     if path.parent == ROOT / "orders" and path.name in MAY_IMPORT_DASHBOARD:
         return
     assert "dashboard" not in floors_of(path)
+
+
+def folder_of(name: str, package: str) -> str:
+    """The folder of `package` that a dotted name is in; empty for what stands beside the folders."""
+    inside = name.removeprefix(f"{package}.") if name.startswith(f"{package}.") else ""
+    return inside.split(".")[0] if inside.split(".")[0] in ARROWS[package] else ""
+
+
+def arrows() -> list[tuple[str, Path]]:
+    """Each source file with the package whose order of folders it has to keep."""
+    return [(package, path) for package in ARROWS for path in sources(package.replace(".", "/"))]
+
+
+@pytest.mark.parametrize(
+    ("package", "path"), arrows(), ids=lambda item: relative(item) if isinstance(item, Path) else item
+)
+def test_folders_import_only_what_stands_before_them(package, path):
+    inside = path.relative_to(ROOT / package.replace(".", "/")).parts
+    if inside[0] in COMPOSING_FOLDERS or (len(inside) == 1 and inside[0] in COMPOSE):
+        return
+    own = inside[0].removesuffix(".py")
+    allowed = {"", *ARROWS[package][: ARROWS[package].index(own) + 1]} if own in ARROWS[package] else {""}
+    assert {folder_of(name, package) for name in imported(path)} <= allowed
+
+
+@pytest.mark.parametrize("package", ARROWS)
+def test_every_folder_has_its_place_in_the_order(package):
+    root = ROOT / package.replace(".", "/")
+    folders = {path.parent.name for path in root.glob("*/__init__.py")}
+    known = {name for name in ARROWS[package] if not (root / f"{name}.py").exists()}
+    assert folders - COMPOSING_FOLDERS - {"templatetags"} == known
 
 
 WORKFLOW_FILES = [

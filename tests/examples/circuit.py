@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from workers.client.launch import launch
     from workers.patterns.breaker.names import UNAVAILABLE, guarded
+    from workers.patterns.breaker.plugin import breakers
     from workers.patterns.breaker.single_operation import CircuitBreakerWorkflow, CircuitOperation
     from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.guarded_calls import GuardedCalls
@@ -20,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
 AWAY: set[str] = set()
 
 
-registry.breaker(
+breakers.register(
     "rates",
     threshold=5,
     open_seconds=60,

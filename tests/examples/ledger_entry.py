@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from temporalio import activity, workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workers.interceptors.tenancy import current_tenant
+    from workers.client.tenancy import current_tenant
 
 
 class Entry(BaseModel):

@@ -9,7 +9,7 @@ from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from workers.interceptors.tenancy import current_environment, current_tenant
+    from workers.client.tenancy import current_environment, current_tenant
 
 MINUTE = timedelta(seconds=60)
 SHORT = timedelta(seconds=10)

@@ -21,9 +21,8 @@ from tests.support import eventually
 from tests.workers.interceptors import lifecycle_workflows as lives
 from workers.client.launch import launch
 from workers.conf import conf
-from workers.interceptors import worker_interceptors
-from workers.interceptors.lifecycle import LIFECYCLE_HEADER, RECORD, Lifecycle
-from workers.process.sandbox import workflow_runner
+from workers.contracts.lifecycle import LIFECYCLE_HEADER, RECORD, Lifecycle
+from workers.process.plugins import worker_plugins
 from workers.registry.registry import Queue, registry
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -145,8 +144,7 @@ async def test_an_eviction_records_nothing(audited, client, registered, name, dj
             activities=[temporal.record],
             activity_executor=lives.EXECUTOR,
             max_cached_workflows=0,
-            interceptors=worker_interceptors(client),
-            workflow_runner=workflow_runner(),
+            plugins=worker_plugins(),
         ):
             for _ in range(3):
                 assert await handle.query("asked") == 0

@@ -14,8 +14,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from tests.support import eventually
 from tests.workers import sample_workflows
+from workers.client.tenancy import current_tenant, tenant_context
 from workers.interceptors import database
-from workers.interceptors.tenancy import current_tenant, tenant_context
 
 
 @pytest.fixture

@@ -20,7 +20,8 @@ MORE = """
 from temporalio.common import SearchAttributeKey
 for name in {modules}:
     registry.module(f"tests.workers.process.planted.{{name}}", queue="planted-queue")
-registry.breaker("payments", threshold=5, open_seconds=60)
+from workers.patterns.breaker.plugin import breakers
+breakers.register("payments", threshold=5, open_seconds=60)
 registry.add("planted-queue", attributes=[SearchAttributeKey.for_int("Stage")])
 registry.add("planted-queue", attributes=[SearchAttributeKey.for_int("NeverRegistered")])
 """

@@ -12,13 +12,13 @@ from typing import Any, TypeVar
 
 from temporalio.exceptions import ApplicationError
 
+from workers.contracts import CIRCUIT_OPEN
 from workers.patterns.breaker.config import BreakerConfig, Report
 from workers.patterns.breaker.machine import Machine
 
 QUEUE = "breaker-queue"
 WORKFLOW_TYPE = "BreakerWorkflow"
 LEASE_HEADER = "signalbox-lease"
-CIRCUIT_OPEN = "CircuitOpen"
 UNAVAILABLE = "DependencyUnavailable"
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -21,7 +21,7 @@ from temporalio.exceptions import ApplicationError
 from workers.client.digest import digest
 from workers.patterns.transactions.calls import LONGEST_NAME, RUN_TRANSACTION, Call, Transaction
 from workers.patterns.transactions.operations import Operation, find, names
-from workers.process.validation import explained, invalid_input
+from workers.payloads.validation import explained, invalid_input
 
 logger = logging.getLogger(__name__)
 

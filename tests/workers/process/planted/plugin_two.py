@@ -10,5 +10,5 @@ plugin = Plugin("twin")
 
 
 @plugin.activity("planted-queue")
-@activity.defn
+@activity.defn(name="twin.greet")
 def greet() -> None: ...
