@@ -16,8 +16,8 @@ from workers.registry.registry import registry
 
 
 @pytest.fixture
-def halted(queue: str, worker: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
-    """A world whose activities are registered on this test's queue, which is the platform's as well."""
+def halted(queue: str, worker: Any) -> Iterator[Yard]:
+    """A world whose activities are registered on this test's queue."""
     own = (made := Yard(queue)).activities()
     made.running = lambda: worker(
         queue,

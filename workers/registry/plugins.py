@@ -13,6 +13,7 @@ import copy
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Self
 
 from temporalio.client import Client
@@ -95,14 +96,13 @@ def name_problems(plugin: Plugin) -> Iterator[Problem]:
         yield Problem(plugin.where, f"{name!r} cannot be the name of a plugin.", fix)
         return
     for brought in plugin.brought:
-        for item, kind, name_of in (
-            *((cls, "workflow", workflow_name) for cls in (*brought.workflows, *brought.entities)),
-            *((fn, "activity", activity_name) for fn in (*brought.activities, *brought.everywhere)),
-        ):
-            try:
-                known = name_of(item)  # type: ignore[operator]
-            except RegistryError:
-                continue  # undecorated: the registry tells
-            if known != ANY and not known.startswith(f"{name}."):
-                what = f"{kind.capitalize()} {known} of plugin {name} has no name of its own."
-                yield Problem(place(item), what, f'Name it @{kind}.defn(name="{name}.{known}").')
+        named: list[tuple[str, Any, Callable[[Any], str]]] = [
+            *(("workflow", cls, workflow_name) for cls in (*brought.workflows, *brought.entities)),
+            *(("activity", fn, activity_name) for fn in (*brought.activities, *brought.everywhere)),
+        ]
+        for kind, item, name_of in named:
+            with suppress(RegistryError):  # undecorated: the registry tells
+                known = name_of(item)
+                if known != ANY and not known.startswith(f"{name}."):
+                    what = f"{kind.capitalize()} {known} of plugin {name} has no name of its own."
+                    yield Problem(place(item), what, f'Name it @{kind}.defn(name="{name}.{known}").')

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
+from typing import Any
 
 import pytest
 from temporalio import activity
@@ -173,12 +174,11 @@ async def test_a_plugin_serves_workers_and_replayers_with_interceptors_of_their_
     monkeypatch.setitem(registry.plugins, "marking", Plugin("marking", interceptors=lambda: [Marker()]))
 
     def marker(made: Worker | Replayer) -> list[int]:
-        names = [type(item).__name__ for item in made.config(active_config=True)["interceptors"]]
+        found: Any = made.config(active_config=True)["interceptors"]
+        names = [type(item).__name__ for item in found]
         assert names[0] == "MetricsInterceptor"
         assert names[-2:] == ["Marker", "PayloadInterceptor"]
-        return [
-            id(item) for item in made.config(active_config=True)["interceptors"] if isinstance(item, Marker)
-        ]
+        return [id(item) for item in found if isinstance(item, Marker)]
 
     one = marker(Worker(client, task_queue=queue, workflows=[mailer.Mailing], plugins=worker_plugins()))
     other = marker(Replayer(workflows=[mailer.Mailing], plugins=worker_plugins()))
