@@ -31,7 +31,7 @@ registry.breaker(
 )
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 @guarded("rates")
 def fetch_rate(currency: str) -> str:
     if "rates" in AWAY:
@@ -55,7 +55,7 @@ class QuoteWorkflow:
         self.holds.resume(raw)
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def fetch_statement(account: str) -> str:
     if "bank" in AWAY:
         raise ApplicationError("The bank is closed.", type=UNAVAILABLE)

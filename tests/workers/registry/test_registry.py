@@ -23,7 +23,7 @@ class RegisteredWorkflow:
         return
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def act() -> None:
     return
 

@@ -30,7 +30,7 @@ class Resolved(BaseModel):
     takes_input: bool = True
 
 
-@activity.defn(name="resolve_activities")
+@activity.defn(name="resolve_activities", no_thread_cancel_exception=True)
 def resolve_activities(wanted: Names) -> dict[str, Resolved]:
     """Asked name -> what to call for the run's tenant.
 
@@ -54,7 +54,7 @@ def resolve_activities(wanted: Names) -> dict[str, Resolved]:
     return {name: _resolved(switched.get(name, name), queues, functions) for name in wanted.names}
 
 
-@activity.defn(name="resolve_workflows")
+@activity.defn(name="resolve_workflows", no_thread_cancel_exception=True)
 def resolve_workflows(wanted: Names) -> dict[str, str]:
     """Workflow type -> its queue. Raises the non-retryable UnknownWorkflow, with the types that are known: a
     child of a type that nobody has would wait for ever."""
