@@ -13,7 +13,7 @@ from workers.registry.registry import registry
 ACTOR = "signalbox"
 
 
-@activity.defn(name=RECORD)
+@activity.defn(name=RECORD, no_thread_cancel_exception=True)
 def record(event: Lifecycle) -> bool:
     """Add an event of a run to the audit; False when it is there already. Raises DatabaseError."""
     key = f"{event.run_id}:{event.event}"

@@ -32,7 +32,7 @@ breakers.register(
 )
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 @guarded("rates")
 def fetch_rate(currency: str) -> str:
     if "rates" in AWAY:
@@ -56,7 +56,7 @@ class QuoteWorkflow:
         self.holds.resume(raw)
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def fetch_statement(account: str) -> str:
     if "bank" in AWAY:
         raise ApplicationError("The bank is closed.", type=UNAVAILABLE)

@@ -16,7 +16,7 @@ class Entry(BaseModel):
     minor: int = Field(ge=1)
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def write_entry(entry: Entry) -> str:
     activity.logger.info("Writing to account %s.", entry.account)
     return f"{current_tenant()}/{entry.account}: {entry.minor}"

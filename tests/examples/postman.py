@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
 plugin = Plugin("postman")
 
 
-@activity.defn(name="postman.send")
+@activity.defn(name="postman.send", no_thread_cancel_exception=True)
 def send(letter: Letter) -> str:
     return f"carried to {letter.to}"
 

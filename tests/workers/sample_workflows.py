@@ -53,7 +53,7 @@ def told() -> str:
     return f"{current_tenant()}/{current_environment()}"
 
 
-@activity.defn(name="tell_sync")
+@activity.defn(name="tell_sync", no_thread_cancel_exception=True)
 def tell_sync() -> str:
     return told()
 
@@ -88,7 +88,7 @@ class TellingWorkflow:
         ]
 
 
-@activity.defn(name="nap")
+@activity.defn(name="nap", no_thread_cancel_exception=True)
 def nap(seconds: float) -> str:
     time.sleep(seconds)
     return "rested"

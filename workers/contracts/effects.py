@@ -1,33 +1,28 @@
-"""What a failure of an activity says of its effect on the outside: did it happen?
-
-An ordinary failure leaves that open, whatever its type and its attempt number: the answer may have been lost,
-and an operator can reset attempts. It did not happen only where the gateway says so: it raises an
-EffectRefused, because the service holds nothing under this idempotency key and will not do it.
-"""
+"""How a gateway says that an effect did not happen, so that nothing has to be undone."""
 
 from __future__ import annotations
 
-from typing import Any
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
+NO_EFFECT = "no_effect"
+"""The first detail of an error by which a gateway says that nothing is under the idempotency key, and that
+nothing will be: whatever arrives later under this key is refused."""
 
-EFFECT_REFUSED = "EffectRefused"
-"""The type of a failure after which nothing has happened and nothing is to be undone."""
 
+def effect_refused(
+    message: str,
+    *,
+    type: str = "EffectRefused",  # noqa: A002 (as ApplicationError has it)
+    category: ApplicationErrorCategory = ApplicationErrorCategory.UNSPECIFIED,
+) -> ApplicationError:
+    """For gateways alone: the effect was refused for good, and did not and will not happen.
 
-def effect_refused(message: str, *details: Any, type: str = EFFECT_REFUSED) -> ApplicationError:  # noqa: A002
-    """The non-retryable failure of a gateway that knows: nothing is done under this idempotency key.
-
-    `type`: the failure's type, for workflow code that tells refusals apart (PaymentDeclined). The marker is
-    the first of the details, `details` follow it.
+    Any other error leaves the outcome unknown, so a saga undoes the step; also a non-retryable one, as it may
+    come from the second attempt while the first one had its effect, or from after the effect.
     """
-    return ApplicationError(message, EFFECT_REFUSED, *details, type=type, non_retryable=True)
+    return ApplicationError(message, NO_EFFECT, type=type, non_retryable=True, category=category)
 
 
-def refuses_effect(error: BaseException | None) -> bool:
-    """Does this failure of an activity or a child say that the effect did not happen?"""
-    while isinstance(error, ActivityError | ChildWorkflowError):
-        error = error.cause
-    return isinstance(error, ApplicationError) and (
-        error.type == EFFECT_REFUSED or EFFECT_REFUSED in error.details[:1]
-    )
+def says_no_effect(error: BaseException | None) -> bool:
+    """Did a gateway say that nothing happened?"""
+    return isinstance(error, ApplicationError) and tuple(error.details[:1]) == (NO_EFFECT,)

@@ -96,7 +96,7 @@ async def test_an_audit_that_is_away_stops_nobody_and_is_reconciled(
 ):
     tries = []
 
-    @activity.defn(name=RECORD)
+    @activity.defn(name=RECORD, no_thread_cancel_exception=True)
     def away(event: Lifecycle) -> bool:
         tries.append(event.event.value)
         raise DatabaseError("away")

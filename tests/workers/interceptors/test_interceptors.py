@@ -158,7 +158,7 @@ async def test_connections_are_closed_before_and_after_even_on_failure(monkeypat
 SEEN: list[bool] = []
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def ask_database() -> int:
     SEEN.append(connection.connection is not None)
     with connection.cursor() as cursor:

@@ -24,7 +24,7 @@ class RegisteredWorkflow:
         return
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def act() -> None:
     return
 

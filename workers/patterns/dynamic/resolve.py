@@ -33,7 +33,7 @@ class Resolved(BaseModel):
     takes_input: bool = True
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def resolve_activities(wanted: Names) -> dict[str, Resolved]:
     """Asked name -> what to call for the run's tenant.
 
@@ -57,7 +57,7 @@ def resolve_activities(wanted: Names) -> dict[str, Resolved]:
     return {name: _resolved(switched.get(name, name), queues, functions) for name in wanted.names}
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def resolve_workflows(wanted: Names) -> dict[str, str]:
     """Workflow type -> its queue. Raises the non-retryable UnknownWorkflow, with the types that are known: a
     child of a type that nobody has would wait for ever."""
@@ -70,7 +70,7 @@ def resolve_workflows(wanted: Names) -> dict[str, str]:
     return {name: types[name] for name in wanted.names}
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def resolve_flags(wanted: Names) -> dict[str, bool]:
     """Flag -> is it on for the run's tenant. An unknown flag is off."""
     from workers.patterns.dynamic.flags import flags  # models exist only once Django is set up

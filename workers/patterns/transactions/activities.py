@@ -37,7 +37,7 @@ class _Applied(Exception):
     """Somebody has applied it, so what was begun here must be rolled back."""
 
 
-@activity.defn(name=RUN_TRANSACTION)
+@activity.defn(name=RUN_TRANSACTION, no_thread_cancel_exception=True)
 def run_transaction(asked: Transaction) -> list[Any]:
     """What each operation answered, as JSON; the same answers when it was applied before.
 

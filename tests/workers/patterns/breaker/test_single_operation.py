@@ -45,7 +45,7 @@ class Bank:
         self.refuses = False
 
     def activity(self) -> Any:
-        @activity.defn(name="fetch_statement")
+        @activity.defn(name="fetch_statement", no_thread_cancel_exception=True)
         def fetch_statement(account: str) -> str:
             self.calls += 1
             if self.refuses:
