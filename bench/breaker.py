@@ -56,7 +56,8 @@ async def admission(client: Client, dependency: str) -> float:
     @guarded(dependency)
     def behind() -> None: ...
 
-    breakers = BreakerInterceptor(client)
+    breakers = BreakerInterceptor()
+    breakers.client = client
 
     async def measured() -> float:
         bare, ours = _Nothing(), breakers.intercept_activity(_Nothing())

@@ -26,9 +26,8 @@ from orders.sandbox.app import create
 from orders.sandbox.ledger import Ledger
 from orders.workflows.order import OrderWorkflow
 from workers.client.launch import launch
-from workers.interceptors import worker_interceptors
-from workers.process.sandbox import workflow_runner
-from workers.process.worker_process import start_breakers
+from workers.patterns.breaker.plugin import breakers
+from workers.process.plugins import worker_plugins
 from workers.registry.registry import registry
 
 _THREADS = 16
@@ -78,10 +77,8 @@ async def measure(client: Client, folder: Path, rounds: int) -> list[Row]:
     async with AsyncExitStack() as stack:
         stack.enter_context(sandbox(folder))
         threads = stack.enter_context(ThreadPoolExecutor(_THREADS))
-        ways = [
-            (q.name, q.workflows, q.activities, worker_interceptors(client)) for q in registry.queues.values()
-        ]
-        for queue, workflows, activities, interceptors in [*ways, (BARE, (BareOrder,), ALL, [])]:
+        ways = [(q.name, q.workflows, q.activities, worker_plugins()) for q in registry.queues.values()]
+        for queue, workflows, activities, plugins in [*ways, (BARE, (BareOrder,), ALL, [])]:
             worker = Worker(
                 client,
                 task_queue=queue,
@@ -89,11 +86,10 @@ async def measure(client: Client, folder: Path, rounds: int) -> list[Row]:
                 activities=activities,
                 activity_executor=threads,
                 max_concurrent_activities=_THREADS,
-                interceptors=interceptors,
-                workflow_runner=workflow_runner(),
+                plugins=plugins,
             )
             await stack.enter_async_context(worker)
-        await start_breakers(client)
+        await breakers.prepare(client)
         ours, bare = list[float](), list[float]()
         for number in range(rounds + 3):  # the first three fill the caches
             pair = (await _ours(client), await _bare(client))

@@ -30,11 +30,10 @@ from orders.activities import ALL
 from workers.client.connection import connect
 from workers.client.launch import launch
 from workers.conf import WorkersConf, conf
-from workers.interceptors import worker_interceptors
+from workers.patterns.breaker.plugin import breakers
 from workers.process import metrics
 from workers.process.build_worker import build
-from workers.process.worker_process import start_breakers
-from workers.registry.queues import BREAKERS
+from workers.process.plugins import worker_plugins
 from workers.registry.registry import registry
 
 _THREADS = 16
@@ -71,14 +70,14 @@ async def _ours(settings: WorkersConf, name: str, workflow: type) -> AsyncIterat
     runtime = metrics.runtime("127.0.0.1", settings.metrics_port)
     client = await connect(settings, patient=True, runtime=runtime)
     registry.add(name, workflows=[workflow], activities=ALL)
-    queues, interceptors = [registry.queues[name]], worker_interceptors(client)
+    queues, plugins = [registry.queues[name]], worker_plugins()
     if settings.lifecycle_audit:  # one of them is enough
-        queues.append(registry.queues[BREAKERS])
+        queues.append(registry.queues["breaker-queue"])
     async with AsyncExitStack() as stack:
         for queue in queues:
-            worker = build(client, queue, settings, interceptors, f"bench/{queue.name}")
+            worker = build(client, queue, settings, plugins, f"bench/{queue.name}")
             await stack.enter_async_context(worker)
-        await start_breakers(client)
+        await breakers.prepare(client)
 
         async def one() -> None:
             handle = await launch(workflow, new_order(), id=f"order-{uuid.uuid4().hex}", client=client)

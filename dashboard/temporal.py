@@ -7,13 +7,13 @@ from temporalio import activity
 from dashboard.audit import log as audit
 from dashboard.models import AuditEntry
 from workers.conf import conf
-from workers.interceptors.lifecycle import RECORD, Lifecycle
+from workers.contracts.lifecycle import RECORD, Lifecycle
 from workers.registry.registry import registry
 
 ACTOR = "signalbox"
 
 
-@activity.defn(name=RECORD)
+@activity.defn(name=RECORD, no_thread_cancel_exception=True)
 def record(event: Lifecycle) -> bool:
     """Add an event of a run to the audit; False when it is there already. Raises DatabaseError."""
     key = f"{event.run_id}:{event.event}"

@@ -22,7 +22,7 @@ from orders.models import Order
 from orders.services import OrderConflict, place_order
 from orders.validation import NewOrder
 from workers.client.errors import TemporalError
-from workers.process.validation import fields_of
+from workers.payloads.validation import fields_of
 
 
 class Problem(Schema):

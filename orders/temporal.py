@@ -9,6 +9,7 @@ from orders.launching import attributes_of, identity_of, memo_of, workflow_id
 from orders.messages import QUEUE
 from orders.workflows.order import OrderWorkflow
 from workers.client.launchable import launchable
+from workers.patterns.breaker.plugin import breakers
 from workers.registry.registry import registry
 
 launchable(
@@ -20,4 +21,6 @@ launchable(
 )(OrderWorkflow)
 registry.add(QUEUE, workflows=[OrderWorkflow], activities=ALL, attributes=ORDERS)
 for dependency in ("payments", "freight"):
-    registry.breaker(dependency, threshold=conf().breaker_threshold, open_seconds=conf().breaker_open_seconds)
+    breakers.register(
+        dependency, threshold=conf().breaker_threshold, open_seconds=conf().breaker_open_seconds
+    )

@@ -16,7 +16,7 @@ from pydantic import (
 from pydantic_core import PydanticCustomError
 
 from orders.messages import OrderInput, Strategy
-from workers.process.validation import fields_of
+from workers.payloads.validation import fields_of
 
 MOST_LINES = 500
 LARGEST_MINOR = 10**12

@@ -82,15 +82,17 @@ def worker(client: Client, tables: None, django_db_blocker: Any) -> WorkerFactor
     Without workflows and activities: what the registry has for that queue. Activities may be replaced, see
     workers/testing/swap.py.
     """
-    from workers.interceptors import worker_interceptors
-    from workers.process.sandbox import workflow_runner
+    from temporalio.plugin import SimplePlugin
+
+    from workers.process.plugins import worker_plugins
     from workers.testing.swap import SwapInterceptor
 
     @asynccontextmanager
     async def running(
         *queues: str, workflows: Iterable[type] = (), activities: Iterable[Callable[..., Any]] = ()
     ) -> AsyncIterator[None]:
-        interceptors = [*worker_interceptors(client), SwapInterceptor()]  # shared, as in a worker process
+        swap = SimplePlugin("swap", interceptors=[SwapInterceptor()])
+        plugins = [*worker_plugins(), swap]  # shared, as in a worker process
         async with AsyncExitStack() as stack:
             # Activities tidy up connections that earlier tests left open, also in tests without a database.
             stack.enter_context(django_db_blocker.unblock())
@@ -106,8 +108,7 @@ def worker(client: Client, tables: None, django_db_blocker: Any) -> WorkerFactor
                         activities=[*dict.fromkeys([*acts, *registry.shared])],
                         activity_executor=executor,
                         max_concurrent_activities=16,
-                        interceptors=interceptors,
-                        workflow_runner=workflow_runner(),
+                        plugins=plugins,
                     )
                 )
             yield

@@ -18,8 +18,7 @@ from typing import Any
 from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from temporalio.worker import Replayer
 
-from workers.interceptors import worker_interceptors
-from workers.process.sandbox import workflow_runner
+from workers.process.plugins import worker_plugins
 
 FOLDER = Path(__file__).parent / "histories" / "patterns"
 PRIVATE = {"identity", "stackTrace", "workerVersion", "binaryChecksum"}  # of the machine that recorded
@@ -44,8 +43,7 @@ def replayer(client: Client, workflows: Iterable[type]) -> Replayer:
     """Replays as a worker of ours would run."""
     return Replayer(
         workflows=[*workflows],
-        workflow_runner=workflow_runner(),
-        interceptors=worker_interceptors(client),
+        plugins=worker_plugins(),
         data_converter=client.data_converter,
     )
 

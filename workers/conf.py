@@ -7,7 +7,10 @@ the value, which is how orchestrators hand over secrets.
 
 from __future__ import annotations
 
+import base64
+import binascii
 import os
+import re
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any, Literal, Self, cast
@@ -21,8 +24,6 @@ from pydantic_settings import (
     SettingsConfigDict,
     SettingsError,
 )
-
-from workers.payloads.encryption import KeyRing
 
 
 class ConfigurationError(Exception):
@@ -88,6 +89,40 @@ def compose(classes: Iterable[type[Conf]]) -> list[Conf]:
     if problems:
         raise ConfigurationError(problems)
     return confs
+
+
+_KEY_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
+
+
+def parse_keys(text: str) -> tuple[dict[str, bytes], str]:
+    """PAYLOAD_KEYS as keys of 32 bytes by id, and the id of the one that encrypts ("": none does).
+
+    Raises ValueError with a sentence that holds no key.
+    """
+    keys: dict[str, bytes] = {}
+    current = ""
+    for number, item in enumerate(filter(None, map(str.strip, text.split(","))), 1):
+        name, colon, value = item.partition(":")
+        only_decrypts, key_id = name.startswith("-"), name.removeprefix("-").strip()
+        if not colon or not _KEY_ID.fullmatch(key_id):
+            raise ValueError(
+                f"PAYLOAD_KEYS: key {number} must be id:base64, with an id of letters and digits"
+            )
+        if key_id in keys:
+            raise ValueError(f"PAYLOAD_KEYS: key {key_id} is there twice")
+        keys[key_id] = _key_bytes(key_id, value)
+        current = current or ("" if only_decrypts else key_id)
+    return keys, current
+
+
+def _key_bytes(key_id: str, text: str) -> bytes:
+    try:
+        key = base64.b64decode(text.strip(), validate=True)
+    except binascii.Error:
+        key = b""
+    if len(key) != 32:
+        raise ValueError(f"PAYLOAD_KEYS: key {key_id} must be the base64 of 32 bytes")
+    return key
 
 
 class WorkersConf(Conf):
@@ -173,7 +208,7 @@ class WorkersConf(Conf):
         if self.claim_check_bytes > self.payload_limit_bytes:
             raise ValueError("CLAIM_CHECK_BYTES must not be larger than PAYLOAD_LIMIT_BYTES")
         if self.payload_keys:
-            KeyRing.parse(self.payload_keys.get_secret_value())
+            parse_keys(self.payload_keys.get_secret_value())
         return self
 
 

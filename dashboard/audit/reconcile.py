@@ -11,7 +11,7 @@ from temporalio.client import Client, WorkflowExecution
 from workers.client.attributes import TENANT_ID
 from workers.client.errors import rpc_errors
 from workers.client.launch import AUDIT_MEMO
-from workers.interceptors.lifecycle import Event, Lifecycle
+from workers.contracts.lifecycle import Event, Lifecycle
 
 # A run that continued as new has not ended; its chain has.
 ENDS = {

@@ -9,7 +9,7 @@ from orders.messages import OrderInput, Refusal, Validated
 from orders.validation import problems
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def validate_order(order: OrderInput) -> Validated:
     """Raises a non-retryable InvalidOrder with a sentence for each field in its details."""
     found = problems(order)

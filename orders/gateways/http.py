@@ -1,7 +1,7 @@
 """One pooled HTTP client a process, and what an answer means for the workflow.
 
-A gateway call has a timeout below its activity's start-to-close, so that a lost answer is seen here, as
-DependencyUnavailable, and not by a killed attempt whose outcome nobody told.
+A gateway call as a whole ends before its attempt does, so that a lost answer is seen here, as
+DependencyUnavailable, and not by an attempt that timed out and reported nothing.
 """
 
 from __future__ import annotations
@@ -14,7 +14,9 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from orders.conf import conf
 from orders.messages import EffectResult, Refusal
+from workers.deadlines import time_left
 from workers.patterns.breaker.names import UNAVAILABLE
+from workers.patterns.http.transport import TotalTimeoutTransport, total_timeout
 
 UNDO_REFUSED = "UndoRefused"
 LONGEST_ANSWER = 64 * 1024
@@ -30,23 +32,20 @@ REFUSALS = {
 }
 
 _lock = threading.Lock()
-_clients: dict[tuple[str, float], httpx.Client] = {}
+_clients: dict[str, httpx.Client] = {}
 
 
 def client() -> httpx.Client:
-    """The client of this process for the settings in force; safe in threads, its connections are shared."""
-    settings = conf()
-    key = (settings.sandbox_url, settings.gateway_timeout)
+    """The client of this process for the URL in force; safe in threads, its connections are shared."""
+    url = conf().sandbox_url
     with _lock:
-        if key not in _clients:
-            _clients[key] = httpx.Client(
-                base_url=settings.sandbox_url,
-                timeout=httpx.Timeout(settings.gateway_timeout, connect=min(1.0, settings.gateway_timeout)),
-                # more than the activity threads of a worker, so that none waits for a connection
-                limits=httpx.Limits(max_connections=1100, max_keepalive_connections=64),
-                trust_env=False,  # a proxy of the environment is not for services beside us
+        if url not in _clients:
+            # more than the activity threads of a worker, so that none waits for a connection
+            limits = httpx.Limits(max_connections=1100, max_keepalive_connections=64)
+            _clients[url] = httpx.Client(
+                base_url=url, transport=TotalTimeoutTransport(limits), trust_env=False
             )
-        return _clients[key]
+        return _clients[url]
 
 
 def post(dependency: str, what: str, body: dict[str, Any]) -> EffectResult:
@@ -56,8 +55,11 @@ def post(dependency: str, what: str, body: dict[str, Any]) -> EffectResult:
     (non-retryable) for what will not.
     """
     headers = {"Idempotency-Key": body.get("undo_key") or body["key"]}
+    seconds = time_left(conf().gateway_timeout)
+    timeout = httpx.Timeout(seconds, connect=min(1.0, seconds))
     try:
-        response = client().post(f"/{dependency}/{what}", json=body, headers=headers)
+        with total_timeout(seconds):
+            response = client().post(f"/{dependency}/{what}", json=body, headers=headers, timeout=timeout)
     except httpx.TimeoutException as error:
         raise _unavailable(
             f"{dependency} did not answer in time; whether it happened is not known"

@@ -25,7 +25,7 @@ class Account(BaseModel):
     limits: dict[str, Any]
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def open_account(account: Account) -> dict[str, Any]:
     password = reveal(account.password)
     return {"name": account.name, "strong": len(password) > 12, **account.limits}

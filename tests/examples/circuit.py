@@ -11,6 +11,7 @@ from temporalio.exceptions import ApplicationError
 with workflow.unsafe.imports_passed_through():
     from workers.client.launch import launch
     from workers.patterns.breaker.names import UNAVAILABLE, guarded
+    from workers.patterns.breaker.plugin import breakers
     from workers.patterns.breaker.single_operation import CircuitBreakerWorkflow, CircuitOperation
     from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.guarded_calls import GuardedCalls
@@ -20,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
 AWAY: set[str] = set()
 
 
-registry.breaker(
+breakers.register(
     "rates",
     threshold=5,
     open_seconds=60,
@@ -31,7 +32,7 @@ registry.breaker(
 )
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 @guarded("rates")
 def fetch_rate(currency: str) -> str:
     if "rates" in AWAY:
@@ -55,7 +56,7 @@ class QuoteWorkflow:
         self.holds.resume(raw)
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def fetch_statement(account: str) -> str:
     if "bank" in AWAY:
         raise ApplicationError("The bank is closed.", type=UNAVAILABLE)

@@ -19,7 +19,7 @@ class Delivery(BaseModel):
     note: str = ""
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def weigh_delivery(delivery: Delivery) -> int:
     return delivery.grams
 

@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field
 from temporalio import activity, workflow
 
 with workflow.unsafe.imports_passed_through():
-    from workers.interceptors.tenancy import current_tenant
+    from workers.client.tenancy import current_tenant
 
 
 class Entry(BaseModel):
@@ -16,7 +16,7 @@ class Entry(BaseModel):
     minor: int = Field(ge=1)
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def write_entry(entry: Entry) -> str:
     activity.logger.info("Writing to account %s.", entry.account)
     return f"{current_tenant()}/{entry.account}: {entry.minor}"

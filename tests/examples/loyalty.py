@@ -47,7 +47,7 @@ def spend(card: Card, event: Spend) -> Card:
     return Card(points=card.points - event.points)
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def send_gift(effect: Effect) -> None:
     SENT.setdefault(effect.idempotency_key, effect.payload["gift"])
 

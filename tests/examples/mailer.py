@@ -19,13 +19,13 @@ class Letter(BaseModel):
 
 
 @plugin.activity("mail-queue")
-@activity.defn
+@activity.defn(name="mailer.send")
 async def send(letter: Letter) -> str:
     return f"sent to {letter.to}"
 
 
 @plugin.workflow("mail-queue")
-@workflow.defn
+@workflow.defn(name="mailer.Mailing")
 class Mailing:
     @workflow.run
     async def run(self, letter: Letter) -> str:

@@ -10,7 +10,7 @@ from workers.patterns.events.event_driven_workflow import EventDrivenInput
 TOLD: dict[str, str] = {}
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def tell_customer(effect: Effect) -> None:
     TOLD.setdefault(effect.idempotency_key, f"Your parcel is in {effect.payload['payload']['town']}.")
 

@@ -13,12 +13,12 @@ with workflow.unsafe.imports_passed_through():
 plugin = Plugin("postman")
 
 
-@activity.defn
+@activity.defn(name="postman.send", no_thread_cancel_exception=True)
 def send(letter: Letter) -> str:
     return f"carried to {letter.to}"
 
 
-@workflow.defn
+@workflow.defn(name="postman.Errand")
 class Errand:
     """By name, as a local activity, and in a child of the same plugin."""
 
@@ -26,17 +26,17 @@ class Errand:
     async def run(self, letter: Letter) -> list[str]:
         limit = timedelta(seconds=30)
         return [
-            await workflow.execute_activity("send", letter, start_to_close_timeout=limit, result_type=str),
-            await workflow.execute_local_activity(
+            await workflow.execute_activity(
                 "postman.send", letter, start_to_close_timeout=limit, result_type=str
             ),
+            await workflow.execute_local_activity(send, letter, start_to_close_timeout=limit),
             await workflow.execute_child_workflow(
                 Mailing.run, letter, id=f"{workflow.info().workflow_id}-child"
             ),
         ]
 
 
-@workflow.defn
+@workflow.defn(name="postman.Mailing")
 class Mailing:
     @workflow.run
     async def run(self, letter: Letter) -> str:

@@ -19,7 +19,7 @@ class CustomerWork(BaseModel):
     name: str = Field("", max_length=80)
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def tell_others(record: dict[str, Any]) -> None:
     activity.logger.info("Customer %s has changed.", record["number"])
 

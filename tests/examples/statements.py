@@ -18,7 +18,7 @@ class Account(BaseModel):
     address: str
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def read_accounts(query: PageQuery) -> Page:
     return Page(items=ACCOUNTS[query.first : query.first + query.limit])
 
@@ -30,7 +30,7 @@ def send_statement(account: Account, key: str) -> None:
     SENT.setdefault(key, account.address)
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def tell_finance(notice: Notice) -> None:
     TOLD.append(notice)
 

@@ -25,8 +25,7 @@ from workers.client.launch import launch
 from workers.contracts import Decision, Signal
 from workers.patterns.breaker.names import QUEUE as BREAKER_QUEUE
 from workers.patterns.breaker.names import BreakerConfig, breaker_id, dependency_of
-from workers.process.worker_process import start_breakers
-from workers.registry.registry import registry
+from workers.patterns.breaker.plugin import breakers
 
 
 def test_the_activities_have_their_names_and_breakers():
@@ -124,12 +123,12 @@ async def test_broken_payments_hold_orders_until_they_are_healed(
     client: Client, worker: Any, sandbox: Sandbox, monkeypatch: Any
 ):
     quick = BreakerConfig(dependency="payments", threshold=2, open_seconds=1)
-    monkeypatch.setitem(registry.breakers, "payments", quick)
+    monkeypatch.setitem(breakers.configs, "payments", quick)
     sandbox.fault("payments", "outage")
     # Other tests leave runs that look held and have no worker: each would cost a probe's time.
     await end(client, "ExecutionStatus = 'Running' AND WaitingFor = 'breaker:payments'")
     await end(client, "ExecutionStatus = 'Running' AND WorkflowType = 'BreakerWorkflow'")
-    await start_breakers(client)
+    await breakers.prepare(client)
     orders = [new_order() for _ in range(3)]
     held = "ExecutionStatus = 'Running' AND WaitingFor = 'breaker:payments' AND WorkflowId = 'order-{}'"
 
@@ -144,7 +143,7 @@ async def test_broken_payments_hold_orders_until_they_are_healed(
         results = await asyncio.wait_for(asyncio.gather(*(handle.result() for handle in handles)), 60)
     assert {result["stage"] for result in results} == {Stage.DELIVERED}
     assert all(sandbox.ledger(new.order_id)["balanced"] for new in orders)
-    for dependency in registry.breakers:
+    for dependency in breakers.configs:
         await client.get_workflow_handle(breaker_id(dependency)).terminate()
 
 

@@ -6,6 +6,7 @@ from dashboard import extend
 from orders import messages
 from orders.attributes import ORDERS
 from orders.console import GUARDS
+from workers.patterns.breaker.plugin import breakers
 from workers.registry.registry import registry
 
 
@@ -18,7 +19,7 @@ def test_the_line_has_the_stages_of_the_workflow_in_order():
 
 def test_each_guard_is_a_breaker_that_workers_run():
     registry.load()
-    assert set(GUARDS.values()) <= set(registry.breakers)
+    assert set(GUARDS.values()) <= set(breakers.configs)
 
 
 def test_columns_and_money_name_attributes_that_are_registered():

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import threading
+import time
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from typing import Any
 
 import pytest
 from temporalio.exceptions import ApplicationError
+from temporalio.testing import ActivityEnvironment
 
 from orders.gateways import services
 from orders.messages import UndoInput
 from tests.orders.conftest import Sandbox
 from tests.orders.samples import step
+from workers.patterns.breaker.names import UNAVAILABLE
 
 
 def undo_of(key: str, order_id: str = "o1") -> UndoInput:
@@ -60,6 +65,21 @@ def test_what_may_pass_is_tried_again(sandbox: Sandbox, mode: str):
     sandbox.fault("payments", mode)
     error = failure(services.charge, step())
     assert (error.type, error.non_retryable) == ("DependencyUnavailable", False)
+
+
+def test_a_call_ends_before_its_attempt_whatever_its_own_timeout_is(sandbox: Sandbox, settings: Any):
+    settings.ORDERS = settings.ORDERS.model_copy(update={"gateway_timeout": 30})
+    sandbox.fault("payments", "accept_then_timeout")
+    attempt = ActivityEnvironment()
+    attempt.info = replace(
+        attempt.info,
+        started_time=datetime.now(UTC),
+        start_to_close_timeout=timedelta(seconds=1),
+        schedule_to_close_timeout=None,
+    )
+    began = time.monotonic()
+    assert failure(attempt.run, services.charge, step()).type == UNAVAILABLE
+    assert time.monotonic() - began < 1
 
 
 def test_nobody_there_is_unavailable(settings: Any):

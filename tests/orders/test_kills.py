@@ -31,7 +31,7 @@ from workers.contracts import ApprovalPolicy, CircuitState, CircuitStatus, Decis
 from workers.patterns.approval.messages import ApprovalRequest, ApprovalResult
 from workers.patterns.approval.workflow import ApprovalWorkflow
 from workers.patterns.breaker.names import breaker_id
-from workers.registry.registry import registry
+from workers.patterns.breaker.plugin import breakers
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
 
@@ -84,7 +84,7 @@ async def workers(client: Client, sandbox: Sandbox, tmp_path: Path) -> AsyncIter
     )
     yield made
     await made.stop()
-    for dependency in registry.breakers:
+    for dependency in breakers.configs:
         try:
             await client.get_workflow_handle(breaker_id(dependency)).terminate()
         except RPCError:  # it never began

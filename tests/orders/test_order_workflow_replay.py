@@ -23,7 +23,6 @@ from tests.orders.worlds import World, an_order
 from tests.support import eventually
 from workers.client.attributes import SAGA_STATE, WAITING_FOR
 from workers.contracts import ApprovalPolicy, Decision
-from workers.patterns.alerts import calls as alerts
 from workers.patterns.alerts.activities import raise_alert
 from workers.patterns.breaker import names as breaker
 from workers.patterns.breaker.activities import find_held, offer_probe, release_held
@@ -100,7 +99,6 @@ async def replays(client: Client, history: WorkflowHistory, name: str) -> None:
 async def test_fresh_histories_replay(
     client: Client, queue: str, worker: Any, name: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(alerts, "PLATFORM", queue)
     act, rules = PLAYS[name]
     dependency = f"payments-{uuid.uuid4().hex[:8]}"
     world = World(lambda _: dependency)

@@ -16,7 +16,7 @@ from orders.models import Order
 from tests.orders.conftest import Sandbox
 from tests.support import end, eventually
 from workers.patterns.breaker.names import QUEUE as BREAKER_QUEUE
-from workers.process.worker_process import start_breakers
+from workers.patterns.breaker.plugin import breakers
 
 pytestmark = pytest.mark.django_db(transaction=True)
 WANTED = {
@@ -42,7 +42,7 @@ async def test_the_demo_has_every_condition_and_is_made_once(
         """Other tests leave workflows of other types on the same server."""
 
     monkeypatch.setattr(demo, "_refuse_foreign", no_check)
-    await start_breakers(client)
+    await breakers.prepare(client)
     async with worker(QUEUE, BREAKER_QUEUE):
         said = await demo.seed()
         assert said.startswith("Placed 39 demo orders")

@@ -75,7 +75,7 @@ class World:
                 pass
 
     def _validate(self) -> Callable[..., Any]:
-        @activity.defn(name="validate_order")
+        @activity.defn(name="validate_order", no_thread_cancel_exception=True)
         def validate(order: OrderInput) -> Validated:
             self._enter("validate_order")
             return Validated(total_minor=order.total_minor)
@@ -91,10 +91,11 @@ class World:
             return EffectResult(reference=f"{name}-1")
 
         dependency = {"charge_payment": "payments", "book_freight": "freight"}.get(name)
-        return activity.defn(name=name)(guarded(self._guard(dependency))(effect) if dependency else effect)
+        made = guarded(self._guard(dependency))(effect) if dependency else effect
+        return activity.defn(name=name, no_thread_cancel_exception=True)(made)
 
     def _undo(self, name: str) -> Callable[..., Any]:
-        @activity.defn(name=name)
+        @activity.defn(name=name, no_thread_cancel_exception=True)
         def undo(given: UndoInput) -> EffectResult:
             self.undos.append(given)
             self._enter(name)

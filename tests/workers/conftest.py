@@ -8,9 +8,7 @@ from typing import Any
 import pytest
 
 from tests.workers.patterns.saga.fake_services import Yard
-from workers.patterns.alerts import calls as alerts
 from workers.patterns.alerts.activities import raise_alert
-from workers.patterns.dynamic import switches
 from workers.patterns.dynamic.resolve import resolve_activities, resolve_workflows
 from workers.patterns.recovery.workflow import RecoveryWorkflow
 from workers.patterns.saga.workflow import SagaWorkflow
@@ -18,10 +16,8 @@ from workers.registry.registry import registry
 
 
 @pytest.fixture
-def halted(queue: str, worker: Any, monkeypatch: pytest.MonkeyPatch) -> Iterator[Yard]:
-    """A world whose activities are registered on this test's queue, which is the platform's as well."""
-    monkeypatch.setattr(switches, "PLATFORM", queue)
-    monkeypatch.setattr(alerts, "PLATFORM", queue)
+def halted(queue: str, worker: Any) -> Iterator[Yard]:
+    """A world whose activities are registered on this test's queue."""
     own = (made := Yard(queue)).activities()
     made.running = lambda: worker(
         queue,

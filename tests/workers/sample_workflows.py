@@ -9,7 +9,7 @@ from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
-    from workers.interceptors.tenancy import current_environment, current_tenant
+    from workers.client.tenancy import current_environment, current_tenant
 
 MINUTE = timedelta(seconds=60)
 SHORT = timedelta(seconds=10)
@@ -53,7 +53,7 @@ def told() -> str:
     return f"{current_tenant()}/{current_environment()}"
 
 
-@activity.defn(name="tell_sync")
+@activity.defn(name="tell_sync", no_thread_cancel_exception=True)
 def tell_sync() -> str:
     return told()
 
@@ -88,7 +88,7 @@ class TellingWorkflow:
         ]
 
 
-@activity.defn(name="nap")
+@activity.defn(name="nap", no_thread_cancel_exception=True)
 def nap(seconds: float) -> str:
     time.sleep(seconds)
     return "rested"

@@ -19,9 +19,9 @@ from temporalio.runtime import Runtime
 from temporalio.service import RetryConfig, TLSConfig
 
 from workers.client.errors import TemporalUnavailable, rpc_errors
+from workers.client.tenancy import TenancyClientInterceptor
 from workers.conf import ConfigurationError, WorkersConf
 from workers.conf import conf as current_conf
-from workers.interceptors.tenancy import TenancyClientInterceptor
 from workers.payloads.assembly import data_converter
 
 # A page would rather say that Temporal is away than wait; a worker would rather wait.

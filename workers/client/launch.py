@@ -24,10 +24,10 @@ from workers.client.digest import digest
 from workers.client.errors import TemporalError, rpc_errors
 from workers.client.launchable import declared
 from workers.client.lifecycle import record_start
+from workers.client.tenancy import tenant_context
 from workers.client.tenants import full_id
 from workers.conf import conf
-from workers.interceptors.lifecycle import ON
-from workers.interceptors.tenancy import tenant_context
+from workers.contracts.lifecycle import LIFECYCLE_HEADER
 from workers.registry.registry import registry, workflow_name
 
 INPUT_MEMO = "signalbox_input"
@@ -167,7 +167,7 @@ async def _demand_attributes(client: Client, keys: Iterable[platform.Key]) -> No
 async def _start(client: Client, plan: _Plan) -> WorkflowHandle[Any, Any]:
     """The server decides who comes first: WorkflowAlreadyStartedError for all others."""
     settings = conf()
-    headers = ON if plan.audited else None
+    headers = {LIFECYCLE_HEADER: "1"} if plan.audited else None
     with rpc_errors(), tenant_context(plan.tenant, settings.environment, headers):
         return await client.start_workflow(
             plan.type,

@@ -28,6 +28,7 @@ from workers.contracts.statuses import (
     Transition,
 )
 from workers.contracts.words import (
+    CIRCUIT_OPEN,
     DECIMALS,
     VERSION,
     ApprovalState,
@@ -41,6 +42,7 @@ from workers.contracts.words import (
 )
 
 __all__ = [
+    "CIRCUIT_OPEN",
     "DECIMALS",
     "VERSION",
     "ApprovalBand",

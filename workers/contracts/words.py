@@ -7,6 +7,9 @@ from enum import StrEnum
 
 VERSION = "1"
 
+CIRCUIT_OPEN = "CircuitOpen"
+"""The type of the failure by which a breaker refuses a call."""
+
 # ISO 4217: currencies that have not two decimals.
 DECIMALS = {
     **dict.fromkeys(("BIF", "CLP", "DJF", "GNF", "ISK", "JPY", "KMF", "KRW", "PYG", "RWF", "UGX", "UYI"), 0),

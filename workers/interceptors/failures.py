@@ -22,7 +22,7 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
-from workers.process.validation import invalid_input, miscounted
+from workers.payloads.validation import invalid_input, miscounted
 
 
 class FailureInterceptor(Interceptor):

@@ -10,11 +10,9 @@ it has not ended.
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
-from enum import StrEnum
+from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import FailureError
@@ -25,39 +23,15 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
+from workers import counters
+from workers.client.tenancy import TENANT_HEADER, header_text
+from workers.contracts.lifecycle import LIFECYCLE_HEADER, RECORD, Event, Lifecycle
 from workers.interceptors.failures import end_of
-from workers.interceptors.tenancy import RUN_HEADERS, TENANT_HEADER, header_text
-from workers.patterns.saga.saga import run_shielded
-from workers.process import metrics
+from workers.interceptors.shielding import run_shielded
 
-RECORD = "audit.record"
-"""The activity that keeps a Lifecycle; writing the same event of the same run again changes nothing."""
-LIFECYCLE_HEADER = f"{RUN_HEADERS}audit"
-ON = {LIFECYCLE_HEADER: "1"}
 _TRIES = RetryPolicy(
     initial_interval=timedelta(seconds=0.2), maximum_interval=timedelta(seconds=1), maximum_attempts=3
 )
-
-
-class Event(StrEnum):
-    STARTED = "started"
-    COMPLETED = "completed"
-    FAILED = "failed"
-    CANCELLED = "cancelled"
-    TERMINATED = "terminated"
-    TIMED_OUT = "timed_out"
-
-
-class Lifecycle(BaseModel):
-    """One event of a chain of runs, which `run_id`, that of the first, stands for. `detail`: why it ended."""
-
-    event: Event
-    workflow_id: str
-    run_id: str
-    workflow_type: str = ""
-    tenant: str = ""
-    detail: str = ""
-    at: datetime | None = None
 
 
 class LifecycleInterceptor(Interceptor):
@@ -101,4 +75,4 @@ async def _record(event: Event, detail: str = "") -> None:
     except (FailureError, ValueError) as error:  # ValueError: this worker does not have the activity
         workflow.logger.warning("The end of this run is not in the audit: %s", error)
         if not workflow.unsafe.is_replaying():
-            metrics.count("audit_failures")
+            counters.count("audit_failures")

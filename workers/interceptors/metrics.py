@@ -17,11 +17,11 @@ from temporalio.worker import (
     WorkflowInterceptorClassInput,
 )
 
+from workers import counters
 from workers.client.tenants import REFUSED
+from workers.contracts import CIRCUIT_OPEN
 from workers.interceptors.failures import end_of
 from workers.interceptors.limits import RATE_LIMITED
-from workers.patterns.breaker.names import CIRCUIT_OPEN
-from workers.process import metrics
 
 _REFUSALS = {CIRCUIT_OPEN, RATE_LIMITED, REFUSED}
 
@@ -39,7 +39,7 @@ class MetricsInterceptor(Interceptor):
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
     ) -> type[WorkflowInboundInterceptor] | None:
-        return _Inbound if metrics.enabled() else None
+        return _Inbound if counters.enabled() else None
 
 
 class _Activity(ActivityInboundInterceptor):
@@ -53,7 +53,7 @@ class _Activity(ActivityInboundInterceptor):
             raise
         finally:
             running[info.task_queue] -= 1
-            metrics.count("activities", activity_type=info.activity_type, outcome=outcome)
+            counters.count("activities", activity_type=info.activity_type, outcome=outcome)
 
 
 def _outcome(error: BaseException) -> str:
@@ -61,9 +61,9 @@ def _outcome(error: BaseException) -> str:
         return "cancelled"
     kind = error.type if isinstance(error, ApplicationError) else None
     if kind == CIRCUIT_OPEN and isinstance(error, ApplicationError) and error.details:
-        metrics.count("breaker_refusals", dependency=str(error.details[0]))
+        counters.count("breaker_refusals", dependency=str(error.details[0]))
     if kind == REFUSED:
-        metrics.count("tenant_refusals", kind="activity")
+        counters.count("tenant_refusals", kind="activity")
     return "refused" if kind in _REFUSALS else "failed"
 
 
@@ -81,4 +81,4 @@ class _Inbound(WorkflowInboundInterceptor):
         finally:
             # What is evicted counts as replaying, so nothing is counted twice.
             if outcome and not workflow.unsafe.is_replaying():
-                metrics.count("workflow_ends", workflow_type=workflow.info().workflow_type, outcome=outcome)
+                counters.count("workflow_ends", workflow_type=workflow.info().workflow_type, outcome=outcome)

@@ -8,19 +8,10 @@ agree, before any code of the run works on it. Runs that others started name non
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from contextvars import ContextVar
-from functools import lru_cache
 from typing import Any, NoReturn
 
 from temporalio import activity, workflow
-from temporalio.api.common.v1 import Payload
-from temporalio.client import Interceptor as ClientInterceptor
-from temporalio.client import OutboundInterceptor, StartWorkflowInput, WorkflowHandle
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
-from temporalio.converter import PayloadConverter
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ContinueAsNewInput,
@@ -38,77 +29,18 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
+from workers import counters
 from workers.client.attributes import ENVIRONMENT_ID, TENANT_ID
+from workers.client.tenancy import (
+    ENVIRONMENT_HEADER,
+    RUN_HEADERS,
+    TENANT_HEADER,
+    Headers,
+    encoded,
+    header_text,
+    tenant_context,
+)
 from workers.client.tenants import PLATFORM_TENANT, disagreement, refused, tenant_of
-from workers.process import metrics
-
-TENANT_HEADER = "signalbox-tenant"
-ENVIRONMENT_HEADER = "signalbox-environment"
-RUN_HEADERS = "signalbox-run-"
-"""Headers of this prefix belong to a run and the runs that continue it, not to what it starts."""
-
-Headers = Mapping[str, Payload]
-
-_tenant: ContextVar[str | None] = ContextVar("signalbox_tenant", default=None)
-_environment: ContextVar[str | None] = ContextVar("signalbox_environment", default=None)
-_more: ContextVar[Mapping[str, str]] = ContextVar("signalbox_headers", default={})  # noqa: B039 (never changed)
-
-
-def current_tenant() -> str | None:
-    """The tenant that this activity (or this launch) works for; None when the run was started without one."""
-    return _tenant.get()
-
-
-def current_environment() -> str | None:
-    """The environment the run was launched in; None when the run was started without one."""
-    return _environment.get()
-
-
-@contextmanager
-def tenant_context(
-    tenant: str | None, environment: str | None, headers: Mapping[str, str] | None = None
-) -> Iterator[None]:
-    """Whatever is started inside the block carries these in its headers."""
-    tokens = _tenant.set(tenant), _environment.set(environment), _more.set(headers or {})
-    try:
-        yield
-    finally:
-        _tenant.reset(tokens[0])
-        _environment.reset(tokens[1])
-        _more.reset(tokens[2])
-
-
-def _encoded(values: Mapping[str, str | None]) -> dict[str, Payload]:
-    convert = PayloadConverter.default.to_payload
-    return {name: convert(value) for name, value in values.items() if value is not None}
-
-
-@lru_cache(maxsize=256)
-def _text(data: bytes) -> str | None:
-    try:
-        return str(json.loads(data))
-    except ValueError:
-        return None
-
-
-def header_text(headers: Headers, name: str) -> str | None:
-    """The text of a header; None without it, or when it holds something else."""
-    payload = headers.get(name)
-    return _text(payload.data) if payload is not None else None
-
-
-class TenancyClientInterceptor(ClientInterceptor):
-    """Adds the headers to what this process starts; every client of ours has it."""
-
-    def intercept_client(self, next: OutboundInterceptor) -> OutboundInterceptor:
-        return _Starts(next)
-
-
-class _Starts(OutboundInterceptor):
-    async def start_workflow(self, input: StartWorkflowInput) -> WorkflowHandle[Any, Any]:
-        current = {TENANT_HEADER: _tenant.get(), ENVIRONMENT_HEADER: _environment.get(), **_more.get()}
-        input.headers = {**input.headers, **_encoded(current)}
-        return await super().start_workflow(input)
 
 
 class TenancyInterceptor(Interceptor):
@@ -157,7 +89,7 @@ class _Run:
         self.attribute = attributes.get(TENANT_ID)
         self.tenant = tenant_of(self.header, self.attribute, self.id)
         self.environment = header_text(info.headers, ENVIRONMENT_HEADER) or attributes.get(ENVIRONMENT_ID)
-        self.headers = _encoded({TENANT_HEADER: self.tenant, ENVIRONMENT_HEADER: self.environment})
+        self.headers = encoded({TENANT_HEADER: self.tenant, ENVIRONMENT_HEADER: self.environment})
         self.attributes = {
             key: value
             for key, value in ((TENANT_ID, self.attribute), (ENVIRONMENT_ID, attributes.get(ENVIRONMENT_ID)))
@@ -193,7 +125,7 @@ class _Inbound(WorkflowInboundInterceptor):
         allowed = frozenset[str]() if workflow.unsafe.is_replaying() else self.allowed
         if problem := disagreement(run.header, run.attribute, run.id, allowed):
             if not workflow.unsafe.is_replaying():
-                metrics.count("tenant_refusals", kind="workflow")
+                counters.count("tenant_refusals", kind="workflow")
             raise refused(problem)
         return await super().execute_workflow(input)
 
@@ -202,7 +134,7 @@ class _Inbound(WorkflowInboundInterceptor):
         theirs, ours = header_text(input.headers, TENANT_HEADER), self.run().tenant
         if theirs and ours and theirs != ours and PLATFORM_TENANT not in (theirs, ours):
             if not workflow.unsafe.is_replaying():
-                metrics.count("tenant_refusals", kind="signal")
+                counters.count("tenant_refusals", kind="signal")
             workflow.logger.warning("Refused the signal %s: it comes from tenant %s.", input.signal, theirs)
             return
         await super().handle_signal(input)

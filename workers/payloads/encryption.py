@@ -12,10 +12,7 @@ before.
 
 from __future__ import annotations
 
-import base64
-import binascii
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -24,6 +21,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 
+from workers.conf import parse_keys
 from workers.payloads.errors import KeyMissing, PayloadTampered
 
 ENCODING = b"binary/encrypted"
@@ -31,7 +29,6 @@ KEY_ID = "encryption-key-id"
 CIPHER = "encryption-cipher"
 _NAMES = {CIPHER: b"AES-256-GCM"}
 _NONCE = 12  # bytes
-_ID = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 
 
 def _bound(key_id: str) -> bytes:
@@ -48,20 +45,8 @@ class KeyRing:
     @classmethod
     def parse(cls, text: str) -> KeyRing:
         """From the setting. Raises ValueError with a sentence that holds no key."""
-        keys: dict[str, AESGCM] = {}
-        current = ""
-        for number, item in enumerate(filter(None, map(str.strip, text.split(","))), 1):
-            name, colon, value = item.partition(":")
-            only_decrypts, key_id = name.startswith("-"), name.removeprefix("-").strip()
-            if not colon or not _ID.fullmatch(key_id):
-                raise ValueError(
-                    f"PAYLOAD_KEYS: key {number} must be id:base64, with an id of letters and digits"
-                )
-            if key_id in keys:
-                raise ValueError(f"PAYLOAD_KEYS: key {key_id} is there twice")
-            keys[key_id] = AESGCM(_key_bytes(key_id, value))
-            current = current or ("" if only_decrypts else key_id)
-        return cls(keys, current)
+        keys, current = parse_keys(text)
+        return cls({key_id: AESGCM(key) for key_id, key in keys.items()}, current)
 
     def encrypted(self, payload: Payload) -> Payload:
         """`payload` itself when no key encrypts."""
@@ -85,13 +70,3 @@ class KeyRing:
             raise PayloadTampered(
                 f"A payload encrypted with key {key_id!r} was changed or cut off."
             ) from error
-
-
-def _key_bytes(key_id: str, text: str) -> bytes:
-    try:
-        key = base64.b64decode(text.strip(), validate=True)
-    except binascii.Error:
-        key = b""
-    if len(key) != 32:
-        raise ValueError(f"PAYLOAD_KEYS: key {key_id} must be the base64 of 32 bytes")
-    return key

@@ -14,12 +14,15 @@ from temporalio.exceptions import ApplicationError
 
 from workers.payloads.errors import PayloadRefused, PayloadUnreadable, SensitiveField
 from workers.payloads.redaction import redact
-from workers.process.validation import ExplainingFailures, verdict_of
+from workers.payloads.validation import explained, verdict_of
+
+_UNDECODED = "Failed decoding "  # how the SDK's failure begins, which has neither a type nor a class
 
 
-class PayloadFailures(ExplainingFailures):
-    """An activity's input that cannot be read becomes a failure of that type, which the SDK does not retry:
-    the attempts are the business's. The workflow schedules it again (`workers/interceptors/payloads.py`)."""
+class PayloadFailures(DefaultFailureConverter):
+    """An activity's input that its type refuses becomes an InvalidInput. One that this worker cannot read
+    becomes a failure of that type, which the SDK does not retry, as attempts are the business's: the workflow
+    schedules the activity again (workers/interceptors/payloads.py)."""
 
     def to_failure(
         self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
@@ -38,11 +41,14 @@ class EncryptedFailures(PayloadFailures):
 
 
 def _told(exception: BaseException) -> BaseException:
-    """The SDK wraps what decoding raised into an untyped ApplicationError, which would use up an attempt."""
+    """What to say instead of the SDK's untyped failure of decoding, which would use up an attempt."""
     cause = exception.__cause__
-    decoding = isinstance(exception, ApplicationError) and exception.message.startswith("Failed decoding ")
-    if not decoding or cause is None or verdict_of(cause):
+    if cause is None or not isinstance(exception, ApplicationError):
         return exception
+    if exception.type is not None or not exception.message.startswith(_UNDECODED):
+        return exception
+    if verdict := verdict_of(cause):
+        return explained(verdict, "The activity")
     kind = type(cause) if isinstance(cause, PayloadUnreadable) else PayloadUnreadable
     return ApplicationError(str(cause), type=kind.__name__, non_retryable=True)
 

@@ -8,11 +8,10 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.worker import Interceptor, ResourceBasedSlotConfig, Worker, WorkerTuner
+from temporalio.worker import Plugin, ResourceBasedSlotConfig, Worker, WorkerTuner
 
 from workers.conf import WorkersConf
-from workers.process.sandbox import workflow_runner
-from workers.process.versions import deployment_config, upgrading
+from workers.process.versions import deployment_config
 from workers.registry.registry import Queue
 
 # Of the machine (or its cgroup): beyond these no more work is taken, with WORKER_TUNING=resources.
@@ -43,9 +42,9 @@ def _slots(settings: WorkersConf, queue: Queue) -> dict[str, Any]:
 
 
 def build(
-    client: Client, queue: Queue, settings: WorkersConf, interceptors: Sequence[Interceptor], identity: str
+    client: Client, queue: Queue, settings: WorkersConf, plugins: Sequence[Plugin], identity: str
 ) -> Worker:
-    """Raises whatever a workflow or activity does on import, or a definition gets wrong."""
+    """`plugins`: worker_plugins(). Raises what the SDK refuses of a workflow or an activity."""
     threads = activity_slots(settings, queue)
     return Worker(
         client,
@@ -54,9 +53,8 @@ def build(
         activities=queue.activities,
         activity_executor=ThreadPoolExecutor(threads, thread_name_prefix=queue.name),
         max_task_queue_activities_per_second=queue.max_activities_per_second,
-        workflow_runner=workflow_runner(upgrading(settings, queue)),
         deployment_config=deployment_config(settings),
-        interceptors=interceptors,
+        plugins=plugins,
         identity=identity,
         graceful_shutdown_timeout=timedelta(seconds=settings.drain_seconds),
         **_slots(settings, queue),

@@ -15,7 +15,7 @@ from typing import Any
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 
-from workers.interceptors.tenancy import (
+from workers.client.tenancy import (
     ENVIRONMENT_HEADER,
     TENANT_HEADER,
     current_environment,

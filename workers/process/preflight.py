@@ -9,15 +9,13 @@ from temporalio.client import Client
 from workers.client import attributes
 from workers.client.connection import process_name
 from workers.conf import WorkersConf, conf
-from workers.process.versions import build_id, make_current
-from workers.process.worker_process import Exit, Stop, connected, settled
-from workers.registry.inspection import (
-    breaker_problems,
+from workers.process.inspection import (
     secret_problems,
     setting_problems,
     workflow_file_problems,
 )
-from workers.registry.queues import BREAKERS
+from workers.process.versions import build_id, make_current
+from workers.process.worker_process import Exit, Stop, connected, settled
 from workers.registry.registry import Queue, RegistryError, registry
 
 Found = list[tuple[Exit, str]]
@@ -33,14 +31,14 @@ def load() -> None:
 
 
 def choose(names: Sequence[str]) -> list[Queue]:
-    """The registered queues called `names`, or all; with the breakers' queue when there are breakers."""
+    """The registered queues called `names`, or all; with those that plugins need in every process."""
     unknown = sorted(set(names) - registry.queues.keys())
     if unknown:
         known = ", ".join(sorted(registry.queues)) or "none"
         raise Stop(Exit.USAGE, f"No such queue: {', '.join(unknown)}. Registered queues: {known}.")
     wanted = set(names or registry.queues)
-    if registry.breakers:
-        wanted.add(BREAKERS)
+    for plugin in registry.plugins.values():
+        wanted.update(plugin.companions())
     if not wanted:
         raise Stop(Exit.USAGE, "No app has registered a queue.")
     return [registry.queues[name] for name in sorted(wanted)]
@@ -59,7 +57,8 @@ async def check(names: Sequence[str]) -> str:
     queues = _chosen(names, found)
     workflows = [cls for queue in queues for cls in queue.workflows]
     found += [(Exit.WORKFLOW, str(problem)) for problem in workflow_file_problems(workflows)]
-    found += [(Exit.WORKFLOW, str(problem)) for problem in breaker_problems(registry)]
+    for plugin in registry.plugins.values():
+        found += [(Exit.WORKFLOW, str(problem)) for problem in plugin.check(registry)]
     found += [(Exit.WORKFLOW, str(problem)) for problem in secret_problems(settings, registry)]
     found += [(Exit.USAGE, str(problem)) for problem in setting_problems(settings, registry)]
     found += await _server(settings)
@@ -81,7 +80,7 @@ def _chosen(names: Sequence[str], found: Found) -> list[Queue]:
 
 
 def _count(number: int) -> str:
-    return "A worker would not run well here:" if number == 1 else f"{number} mistakes:"
+    return "1 problem found:" if number == 1 else f"{number} problems found:"
 
 
 def _keys() -> list[attributes.Key]:

@@ -24,7 +24,7 @@ from temporalio.worker import WorkflowInstance, WorkflowInstanceDetails
 from temporalio.worker.workflow_sandbox import SandboxedWorkflowRunner, SandboxRestrictions
 from temporalio.workflow import Info
 
-from workers.process.validation import explained, invalid_input, miscounted, verdict_of
+from workers.payloads.validation import explained, invalid_input, miscounted, verdict_of
 
 _NO_STORE_CONTEXT = StorageDriverStoreContext(target=None)
 

@@ -47,8 +47,8 @@ def build_id(settings: WorkersConf, of: Registry = registry) -> str:
     digest = hashlib.sha256()
     for name, content in sorted(_sources(of)):
         digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
-    for plugin in sorted(of.plugins.values(), key=lambda plugin: plugin.name):
-        digest.update(f"{plugin.name}\0{plugin.distribution}\n".encode())
+    for name, plugin in sorted(of.plugins.items()):
+        digest.update(f"{name}\0{plugin.distribution}\n".encode())
     return digest.hexdigest()[:12]
 
 

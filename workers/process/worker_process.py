@@ -12,22 +12,17 @@ from enum import IntEnum
 from typing import TypeVar
 
 from temporalio.client import Client
-from temporalio.common import WorkflowIDReusePolicy
 from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from workers.client import attributes
 from workers.client.connection import connect, process_name, set_client
-from workers.client.errors import TemporalError, rpc_errors
-from workers.client.launch import launch
-from workers.client.tenants import PLATFORM_TENANT
+from workers.client.errors import TemporalError
 from workers.conf import WorkersConf, conf
-from workers.interceptors import worker_interceptors
-from workers.patterns.breaker.names import WORKFLOW_TYPE as BREAKER_TYPE
-from workers.patterns.breaker.names import breaker_id
 from workers.process import metrics
 from workers.process.build_worker import activity_slots, build
 from workers.process.health import Health, Watched
+from workers.process.plugins import worker_plugins
 from workers.registry.registry import Queue, registry
 
 logger = logging.getLogger(__name__)
@@ -66,7 +61,7 @@ async def connected(settings: WorkersConf, identity: str, runtime: Runtime | Non
 
 
 async def settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
-    """The result of a call about attributes or breakers; its errors as a Stop."""
+    """The result of a call about attributes or plugins; its errors as a Stop."""
     try:
         return await awaitable
     except attributes.AttributeMismatch as error:
@@ -75,21 +70,10 @@ async def settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
         raise Stop(Exit.UNAVAILABLE, f"Temporal at {settings.address}: {error.message}") from error
 
 
-async def start_breakers(client: Client) -> None:
-    """See to it that every registered breaker runs. A breaker that somebody ended starts afresh."""
-    for dependency, config in registry.breakers.items():
-        handle = await launch(
-            BREAKER_TYPE,
-            config,
-            id=breaker_id(dependency),
-            summary=f"Breaker of {dependency}",
-            tenant=PLATFORM_TENANT,
-            any_input=True,  # the settings of whoever starts last are signalled below
-            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            client=client,
-        )
-        with rpc_errors():
-            await handle.signal("configure", config)
+async def prepare_plugins(client: Client) -> None:
+    """What plugins need before workers poll, such as the workflows of registered breakers."""
+    for plugin in registry.plugins.values():
+        await plugin.prepare(client)
 
 
 class WorkerProcess:
@@ -162,15 +146,15 @@ class WorkerProcess:
             raise Stop(Exit.USAGE, f"The metrics port {port} cannot be opened: {error}.") from error
         client = await connected(self.conf, self._name("worker"), runtime)
         await settled(attributes.ensure(client, [*attributes.PLATFORM, *registry.attributes]), self.conf)
-        await settled(start_breakers(client), self.conf)
+        await settled(prepare_plugins(client), self.conf)
         set_client(client)
         return client
 
     async def _serve(self, client: Client) -> None:
-        interceptors = worker_interceptors(client)
+        plugins = worker_plugins()
         try:
             workers = [
-                build(client, queue, self.conf, interceptors, self._name(queue.name)) for queue in self.queues
+                build(client, queue, self.conf, plugins, self._name(queue.name)) for queue in self.queues
             ]
         except Exception as error:
             raise Stop(Exit.WORKFLOW, f"A worker cannot be built: {error}") from error

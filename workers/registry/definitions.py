@@ -108,16 +108,20 @@ def import_problem(path: str, error: Exception) -> Problem:
 def activity_problems(fn: Callable[..., Any]) -> Iterator[Problem]:
     """What is wrong with a decorated activity."""
     definition = activity._Definition.must_from_callable(fn)
-    if definition.name is None:
-        return
-    name = f"Activity {definition.name}"
+    name = f"Activity {definition.name or ANY}"
     if isinstance(fn, type):
         yield Problem(place(fn), f"{name} is a class.", "Register an instance of it.")
         return
     if not definition.is_async and inspect.iscoroutinefunction(inspect.unwrap(fn)):
         fix = "Make the decorator's own function `async def`, or put @activity.defn under it."
         yield Problem(place(fn), f"{name} is async, but a decorator hides that, so nobody awaits it.", fix)
-    yield from _signature_problems(name, fn, definition.arg_types, definition.ret_type)
+    elif not definition.is_async and not definition.no_thread_cancel_exception:
+        # The SDK raises it at any line, also where the thread holds a lock of httpx, logging or a database.
+        what = f"{name} is sync, and a cancellation raised into its thread can leave locks taken for ever."
+        fix = "Write @activity.defn(no_thread_cancel_exception=True); a loop asks activity.is_cancelled()."
+        yield Problem(place(fn), what, fix)
+    if definition.name is not None:  # a dynamic one takes raw values
+        yield from _signature_problems(name, fn, definition.arg_types, definition.ret_type)
 
 
 def workflow_problems(cls: type) -> Iterator[Problem]:

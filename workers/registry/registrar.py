@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from importlib import import_module
 from types import ModuleType
 from typing import Any, TypeVar
@@ -16,8 +17,21 @@ C = TypeVar("C", bound=type)
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+@dataclass(frozen=True)
+class Brought:
+    """What one call of `add`, `everywhere` or a decorator registers."""
+
+    queue: str = ""
+    workflows: tuple[type, ...] = ()
+    activities: tuple[Callable[..., Any], ...] = ()
+    attributes: tuple[SearchAttributeKey[Any], ...] = ()
+    entities: tuple[type, ...] = ()
+    everywhere: tuple[Callable[..., Any], ...] = ()
+
+
 class Registrar:
-    """What the registry and every plugin can do; they say what becomes of it in `add` and `report`."""
+    """The ways to register, of the registry and of every plugin. A plugin keeps what it is given until it is
+    installed in the registry."""
 
     def add(
         self,
@@ -33,6 +47,14 @@ class Registrar:
         `entities`: workflows that live for months. With worker deployments their runs move to the newest
         build, while those of other workflows end on the build that they began on.
         """
+        self._add(Brought(queue, (*workflows,), (*activities,), (*attributes,), (*entities,)))
+
+    def everywhere(self, fn: F) -> F:
+        """Let the workers of every queue run this activity: any workflow may call it, also as a local one."""
+        self._add(Brought(everywhere=(fn,)))
+        return fn
+
+    def _add(self, brought: Brought) -> None:
         raise NotImplementedError
 
     def report(self, problem: Problem) -> None:
@@ -85,18 +107,3 @@ class Registrar:
 
 def _written_in(path: str, item: Any) -> bool:
     return f"{getattr(item, '__module__', '')}.".startswith(f"{path}.")
-
-
-class PluginRegistrar(Registrar):
-    """What the registry knows of a plugin. `name` stands before the names of all that it registers.
-
-    `workflows` and `activities`: short name to full name. `distribution`: name and version of the installed
-    package that it came with, or "".
-    """
-
-    name: str
-    declared_in: str
-    where: str
-    distribution: str
-    workflows: dict[str, str]
-    activities: dict[str, str]

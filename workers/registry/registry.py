@@ -17,7 +17,6 @@ from temporalio import workflow
 from temporalio.common import SearchAttributeKey
 
 from workers.conf import conf
-from workers.patterns.breaker.names import BreakerConfig
 from workers.registry.definitions import (
     ANY,
     Problem,
@@ -28,8 +27,9 @@ from workers.registry.definitions import (
     workflow_name,
     workflow_problems,
 )
+from workers.registry.plugins import Plugin, name_problems
 from workers.registry.queues import DYNAMIC
-from workers.registry.registrar import PluginRegistrar, Registrar
+from workers.registry.registrar import Brought, Registrar
 
 __all__ = ["Queue", "Registry", "RegistryError", "activity_name", "registry", "workflow_name"]
 
@@ -61,43 +61,53 @@ def _joined(first: tuple[T, ...], more: Iterable[T]) -> tuple[T, ...]:
 
 
 class Registry(Registrar):
-    """Queues, search attributes and breakers of all apps. Adding the same thing twice changes nothing."""
+    """Queues, search attributes and plugins of all apps. Adding the same thing twice changes nothing."""
 
     def __init__(self) -> None:
         self.queues: dict[str, Queue] = {}
         self.attributes: tuple[SearchAttributeKey[Any], ...] = ()
-        self.breakers: dict[str, BreakerConfig] = {}
         self.shared: tuple[Callable[..., Any], ...] = ()
-        self.plugins: dict[str, PluginRegistrar] = {}
-        self.declared: list[PluginRegistrar] = []  # those too whose name another one has
+        self.plugins: dict[str, Plugin] = {}
         self._reported: list[Problem] = []
         self._loading = threading.RLock()
         self._loaded = False
         self._wrong: tuple[Problem, ...] = ()
 
-    def add(
-        self,
-        queue: str,
-        *,
-        workflows: Iterable[type] = (),
-        activities: Iterable[Callable[..., Any]] = (),
-        attributes: Iterable[SearchAttributeKey[Any]] = (),
-        entities: Iterable[type] = (),
-    ) -> None:
-        """See Registrar. What cannot be registered is reported and left out."""
+    def _add(self, brought: Brought) -> None:
+        """What cannot be registered is reported and left out."""
         if workflow.unsafe.in_sandbox():
             return  # the sandbox imports a workflow's file again, with its decorators
+        for fn in brought.everywhere:
+            if self._fits("every queue", fn, "activity", activity_name):
+                self.shared = _joined(self.shared, [fn])
+                for name in list(self.queues):
+                    self.add(name)
+        if brought.queue:
+            self._add_to(brought.queue, brought)
+
+    def _add_to(self, queue: str, brought: Brought) -> None:
         old = self.queues.setdefault(queue, Queue(queue))
-        entities = [*entities]
-        good = [cls for cls in [*workflows, *entities] if self._fits(queue, cls, "workflow", workflow_name)]
-        acts = [fn for fn in activities if self._fits(queue, fn, "activity", activity_name)]
+        both = [*brought.workflows, *brought.entities]
+        good = [cls for cls in both if self._fits(queue, cls, "workflow", workflow_name)]
+        acts = [fn for fn in brought.activities if self._fits(queue, fn, "activity", activity_name)]
         self.queues[queue] = replace(
             old,
             workflows=_joined(old.workflows, good),
             activities=_joined(old.activities, [*acts, *self.shared]),
-            entities=_joined(old.entities, [cls for cls in entities if cls in good]),
+            entities=_joined(old.entities, [cls for cls in brought.entities if cls in good]),
         )
-        self.attributes = _joined(self.attributes, attributes)
+        self.attributes = _joined(self.attributes, brought.attributes)
+
+    def install(self, *plugins: Plugin) -> None:
+        """Let workers run what these plugins bring. A second plugin of a name is reported and left out."""
+        for plugin in plugins:
+            other = self.plugins.setdefault(plugin.name(), plugin)
+            if other is not plugin:
+                what = f"Plugin {plugin.name()} shadows the one of the same name, declared in {other.where}."
+                self.report(Problem(plugin.where, what, "Rename one of them, or install only one."))
+                continue
+            for brought in plugin.brought:
+                self._add(brought)
 
     def _fits(self, queue: str, item: Any, kind: str, name_of: Callable[[Any], str]) -> bool:
         """Is it decorated, and is its name free? If not, that is reported and the item left out."""
@@ -121,13 +131,6 @@ class Registry(Registrar):
                     return False
         return True
 
-    def everywhere(self, fn: Callable[..., Any]) -> None:
-        """Let the workers of every queue run this activity, as any workflow may call it as a local one."""
-        if not workflow.unsafe.in_sandbox() and self._fits("every queue", fn, "activity", activity_name):
-            self.shared = _joined(self.shared, [fn])
-            for name in list(self.queues):
-                self.add(name)
-
     def queue(
         self,
         name: str,
@@ -146,17 +149,6 @@ class Registry(Registrar):
         limits: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         self.queues[name] = replace(self.queues[name], **limits)
 
-    def breaker(self, dependency: str, *, threshold: int, open_seconds: float, **more: Any) -> None:
-        """Guard `dependency` by a shared breaker, which every `runworker` keeps running.
-
-        `more`: further settings of BreakerConfig.
-        """
-        given = {"threshold": threshold, "open_seconds": open_seconds, **more}
-        config = BreakerConfig(dependency=dependency, **given)
-        if self.breakers.setdefault(dependency, config) != config:
-            what = f"The breaker of {dependency} is registered twice, with different settings."
-            self.report(Problem("registry.breaker", what, "Register it in one place."))
-
     def report(self, problem: Problem) -> None:
         if problem not in self._reported:
             self._reported.append(problem)
@@ -164,6 +156,8 @@ class Registry(Registrar):
     def problems(self) -> list[Problem]:
         """All mistakes so far: what could not be registered, and what is wrong with what was."""
         found = list(self._reported)
+        for plugin in self.plugins.values():
+            found += plugin.problems
         for queue in self.queues.values():
             for cls in queue.workflows:
                 found += workflow_problems(cls)
@@ -190,23 +184,28 @@ class Registry(Registrar):
                 self._wrong = tuple(problem for problem in self.problems() if not problem.warning)
                 self._loaded = True
         if self._wrong:
-            raise RegistryError("What is registered cannot run as it is:", self._wrong)
+            raise RegistryError("Invalid registrations:", self._wrong)
 
     def load_plugins(self) -> None:
-        """Import all plugins that are installed or set. Their mistakes are reported."""
+        """Install all plugins of packages and of WORKER_PLUGINS. Their mistakes are reported."""
         for point in entry_points(group=GROUP):
             self._load_plugin(point.module, point)
         for path in conf().plugins:
             self._load_plugin(path, None)
 
     def _load_plugin(self, path: str, point: EntryPoint | None) -> None:
-        if self.imported(path) is None:
+        module = self.imported(path)
+        if module is None:
             return
-        found = [plugin for plugin in self.declared if f"{plugin.declared_in}.".startswith(f"{path}.")]
-        if point is not None and point.dist is not None:
-            for plugin in found:
+        found = [item for item in vars(module).values() if isinstance(item, Plugin)]
+        own = [plugin for plugin in found if f"{plugin.declared_in}.".startswith(f"{path}.")]
+        for plugin in own:
+            if point is not None and point.dist is not None:
                 plugin.distribution = f"{point.dist.name} {point.dist.version}"
-        if not found:
+            for problem in name_problems(plugin):
+                self.report(problem)
+            self.install(plugin)
+        if not own:
             fix = 'Write `plugin = Plugin("name")` there, and register through it.'
             self.report(Problem(path, f"Module {path} is named as a plugin but declares none.", fix))
 

@@ -23,6 +23,7 @@ from workers.client.connection import get_client
 from workers.client.errors import BadQuery, TemporalUnavailable
 from workers.client.visibility import both
 from workers.contracts import CircuitState, CircuitStatus, Query, Signal, Transition, WaitingFor
+from workers.patterns.breaker.plugin import breakers
 from workers.registry.registry import registry
 
 BREAKER_TYPE = "BreakerWorkflow"
@@ -168,7 +169,7 @@ async def _read(viewer: Viewer) -> Breakers:
     held = scan.held()
     cards = await asyncio.gather(*(_breaker(client, viewer, row, scan, held) for row in rows))
     registry.load()
-    silent = registry.breakers.keys() - {card.dependency for card in cards}
+    silent = breakers.configs.keys() - {card.dependency for card in cards}
     set_badges(viewer, open=sum(card.open for card in cards))
     return Breakers(sorted(cards, key=_worst_first), sorted(silent), held, scan.complete)
 

@@ -23,7 +23,6 @@ from dashboard.temporal_api.rows import moment
 from workers.client.connection import POLLER_ALIVE, get_client
 from workers.client.errors import rpc_errors
 from workers.conf import conf
-from workers.registry.queues import BREAKERS, PLATFORM
 from workers.registry.registry import registry
 
 FRESH = 3.0  # seconds
@@ -210,7 +209,7 @@ def _side(client: Client, queue: str, kind: str, answer: DescribeTaskQueueRespon
 async def _read() -> Queues:
     client, gate = await get_client(), asyncio.Semaphore(AT_ONCE)
     registry.load()
-    names = list(dict.fromkeys([*registry.queues, BREAKERS, PLATFORM]))
+    names = list(registry.queues)
 
     async def side(name: str, kind: str) -> Side:
         known = registry.queues.get(name)

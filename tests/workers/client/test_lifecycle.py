@@ -22,9 +22,8 @@ from tests.support import eventually
 from tests.workers.interceptors import lifecycle_workflows as lives
 from workers.client.launch import launch
 from workers.conf import conf
-from workers.interceptors import worker_interceptors
-from workers.interceptors.lifecycle import LIFECYCLE_HEADER, RECORD, Lifecycle
-from workers.process.sandbox import workflow_runner
+from workers.contracts.lifecycle import LIFECYCLE_HEADER, RECORD, Lifecycle
+from workers.process.plugins import worker_plugins
 from workers.registry.registry import Queue, registry
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -98,7 +97,7 @@ async def test_an_audit_that_is_away_stops_nobody_and_is_reconciled(
 ):
     tries = []
 
-    @activity.defn(name=RECORD)
+    @activity.defn(name=RECORD, no_thread_cancel_exception=True)
     def away(event: Lifecycle) -> bool:
         tries.append(event.event.value)
         raise DatabaseError("away")
@@ -146,8 +145,7 @@ async def test_an_eviction_records_nothing(audited, client, registered, name, dj
             activities=[temporal.record],
             activity_executor=lives.EXECUTOR,
             max_cached_workflows=0,
-            interceptors=worker_interceptors(client),
-            workflow_runner=workflow_runner(),
+            plugins=worker_plugins(),
         ):
             for _ in range(3):
                 assert await handle.query("asked") == 0

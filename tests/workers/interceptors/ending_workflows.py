@@ -8,7 +8,7 @@ from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 
 
-@activity.defn(name="end")
+@activity.defn(name="end", no_thread_cancel_exception=True)
 def end(how: str) -> str:
     if how == "completed":
         return how

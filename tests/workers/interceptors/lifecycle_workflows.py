@@ -37,5 +37,5 @@ class LivingWorkflow:
         return 0
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def unused() -> None: ...

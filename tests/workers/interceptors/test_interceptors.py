@@ -14,8 +14,8 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput
 
 from tests.support import eventually
 from tests.workers import sample_workflows
+from workers.client.tenancy import current_tenant, tenant_context
 from workers.interceptors import database
-from workers.interceptors.tenancy import current_tenant, tenant_context
 
 
 @pytest.fixture
@@ -158,7 +158,7 @@ async def test_connections_are_closed_before_and_after_even_on_failure(monkeypat
 SEEN: list[bool] = []
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def ask_database() -> int:
     SEEN.append(connection.connection is not None)
     with connection.cursor() as cursor:

@@ -15,7 +15,7 @@ from temporalio.testing import ActivityEnvironment
 from temporalio.worker import ExecuteActivityInput
 
 from tests.workers.interceptors.test_interceptors import Innermost
-from workers.interceptors import tenancy
+from workers.client import tenancy
 from workers.interceptors.limits import MOST_WAITING, RATE_LIMITED, Bucket, LimitInterceptor
 
 RATES = st.floats(0.1, 1000)
@@ -83,7 +83,7 @@ def environment(attempts: int = 0, *, seconds: float = 60, name: str = "unknown"
 
 
 def attempt(limits: LimitInterceptor, env: ActivityEnvironment, tenant: str = "acme") -> asyncio.Task[object]:
-    headers = tenancy._encoded({tenancy.TENANT_HEADER: tenant})
+    headers = tenancy.encoded({tenancy.TENANT_HEADER: tenant})
 
     async def call() -> object:
         made = limits.intercept_activity(Innermost())

@@ -16,11 +16,12 @@ from temporalio.worker import ExecuteActivityInput
 
 from tests.workers import sample_workflows
 from tests.workers.interceptors.test_interceptors import Innermost
+from workers.client import tenancy
 from workers.client.attributes import ENVIRONMENT_ID, TENANT_ID
+from workers.client.tenancy import tenant_context
 from workers.client.tenants import PLATFORM_TENANT, REFUSED, disagreement, prefix_of, tenant_of
 from workers.conf import conf
-from workers.interceptors import tenancy
-from workers.interceptors.tenancy import TenancyInterceptor, tenant_context
+from workers.interceptors.tenancy import TenancyInterceptor
 
 SHORT = timedelta(seconds=10)
 NAMES = st.none() | st.sampled_from(["acme", "globex", PLATFORM_TENANT])
@@ -106,7 +107,7 @@ async def test_a_worker_takes_only_the_tenants_it_is_for(client, queue, worker, 
 async def test_an_activity_checks_for_itself(header, let_in):
     environment = ActivityEnvironment()
     environment.info = type(environment.info)(**{**vars(environment.info), "workflow_id": "acme~order-1"})
-    headers = tenancy._encoded({tenancy.TENANT_HEADER: header})
+    headers = tenancy.encoded({tenancy.TENANT_HEADER: header})
     made = TenancyInterceptor().intercept_activity(Innermost())
 
     async def attempt() -> object:

@@ -21,9 +21,8 @@ from tests.workers.interceptors.typed_inputs import (
     WeighingWorkflow,
     weigh,
 )
-from workers.interceptors import worker_interceptors
-from workers.process.sandbox import workflow_runner
-from workers.process.validation import INVALID_INPUT, MOST_ERRORS, fields_of, miscounted
+from workers.payloads.validation import INVALID_INPUT, MOST_ERRORS, fields_of, miscounted
+from workers.process.plugins import worker_plugins
 
 
 @pytest.fixture
@@ -107,8 +106,7 @@ async def test_the_runner_replays_like_any_other(client, queue, worker, name):
         await handle.result()
     replayer = Replayer(
         workflows=[PlainWorkflow],
-        workflow_runner=workflow_runner(),
-        interceptors=worker_interceptors(client),
+        plugins=worker_plugins(),
         data_converter=client.data_converter,
     )
     await replayer.replay_workflow(await handle.fetch_history())

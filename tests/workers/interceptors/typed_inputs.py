@@ -39,7 +39,7 @@ class PlainWorkflow:
         return parcel.label
 
 
-@activity.defn(name="weigh")
+@activity.defn(name="weigh", no_thread_cancel_exception=True)
 def weigh(parcel: Parcel) -> int:
     return parcel.weight
 

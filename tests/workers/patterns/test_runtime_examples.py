@@ -12,7 +12,7 @@ from tests.examples.delivery import Delivery, DeliveryWorkflow, weigh_delivery
 from tests.examples.ledger_entry import LedgerWorkflow, write_entry
 from workers.client.attributes import STAGE
 from workers.client.launch import LaunchConflict, launch
-from workers.interceptors.tenancy import tenant_context
+from workers.client.tenancy import tenant_context
 from workers.registry.registry import Queue, registry
 
 

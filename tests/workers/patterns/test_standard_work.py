@@ -16,8 +16,8 @@ from tests.examples.models import Customer
 from tests.examples.standard_work import CustomerChanged, CustomerWork, CustomerWorkflow, tell_others
 from tests.golden import replayer
 from workers.client.launch import LaunchConflict, launch
+from workers.client.tenancy import current_tenant, tenant_context
 from workers.conf import conf
-from workers.interceptors.tenancy import current_tenant, tenant_context
 from workers.patterns.transactions.activities import run_transaction
 from workers.registry.queues import PLATFORM
 from workers.registry.registry import registry

@@ -27,13 +27,13 @@ class Transfer(BaseModel):
     note: str = ""
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def move(transfer: Transfer) -> Transfer:
     calls.append(transfer.id)
     return transfer
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def undo(transfer: Transfer) -> None:
     calls.append(f"undo {transfer.id}")
 
@@ -54,12 +54,12 @@ class MovingWorkflow:
             raise
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def produce(result: str, size: int) -> dict[str, str]:
     return {result: "x" * size}
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def take(value: dict[str, Any]) -> dict[str, Any]:
     """What arrived, and how many letters the password that only an activity may see has."""
     calls.append(str(value))

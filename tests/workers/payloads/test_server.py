@@ -42,8 +42,8 @@ from tests.workers.payloads.secret_workflows import (
 )
 from workers.client.connection import connect
 from workers.conf import conf
-from workers.interceptors import worker_interceptors
 from workers.payloads.errors import PayloadTooLarge, SensitiveField
+from workers.process.plugins import worker_plugins
 from workers.process.sandbox import workflow_runner
 
 OLD, NEW = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
@@ -81,8 +81,7 @@ async def worker_of(
             workflows=[] if only_activities else WORKFLOWS,
             activities=ACTIVITIES,
             activity_executor=executor,
-            interceptors=worker_interceptors(client),
-            workflow_runner=workflow_runner(),
+            plugins=worker_plugins(),
             max_cached_workflows=cached,  # 0: another worker takes over without waiting for this one's
         ):
             yield

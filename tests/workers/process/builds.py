@@ -47,7 +47,7 @@ class Gate:
         self.inside = self.most = 0
         self._lock = threading.Lock()
 
-    @activity.defn(name="enter")
+    @activity.defn(name="enter", no_thread_cancel_exception=True)
     def enter(self) -> None:
         with self._lock:
             self.inside += 1

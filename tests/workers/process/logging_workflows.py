@@ -11,7 +11,7 @@ logger = logging.getLogger(__name__)
 SHORT = timedelta(seconds=10)
 
 
-@activity.defn(name="talk_sync")
+@activity.defn(name="talk_sync", no_thread_cancel_exception=True)
 def talk_sync() -> None:
     logger.info("talk: sync")
 

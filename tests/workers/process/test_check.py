@@ -20,7 +20,8 @@ MORE = """
 from temporalio.common import SearchAttributeKey
 for name in {modules}:
     registry.module(f"tests.workers.process.planted.{{name}}", queue="planted-queue")
-registry.breaker("payments", threshold=5, open_seconds=60)
+from workers.patterns.breaker.plugin import breakers
+breakers.register("payments", threshold=5, open_seconds=60)
 registry.add("planted-queue", attributes=[SearchAttributeKey.for_int("Stage")])
 registry.add("planted-queue", attributes=[SearchAttributeKey.for_int("NeverRegistered")])
 """
@@ -44,6 +45,10 @@ MISTAKES = {
     "a workflow without run": ("without_run.py:8: Module", "Missing @workflow.run method"),
     "a run that is not async": ("sync_run.py:10: Module", "must be an async function"),
     "an async activity that is hidden": ("hidden_async.py:20: Activity fetch is async", "async def"),
+    "a thread that may be interrupted": (
+        "interruptible.py:8: Activity ask_bank is sync",
+        "no_thread_cancel_exception=True",
+    ),
     "a type that has no JSON": ("unwritable.py:10: Activity borrow: its result", "Use a pydantic model"),
     "a breaker that nobody runs": (
         "guarded_by_nobody.py:10: Activity pay is guarded for",

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ValidationError
 from temporalio.exceptions import ApplicationError
 
 from tests.workers.process import logging_workflows as talkers
-from workers.interceptors.tenancy import tenant_context
+from workers.client.tenancy import tenant_context
 from workers.process.logs import Context, Json, OnPurpose, Plain
 
 

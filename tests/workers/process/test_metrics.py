@@ -15,11 +15,11 @@ from temporalio.worker import Worker
 from tests.support import eventually
 from tests.workers.interceptors import ending_workflows as endings
 from tests.workers.process.test_runworker import free_port
+from workers import counters
 from workers.client.connection import connect
-from workers.interceptors import worker_interceptors
-from workers.interceptors.tenancy import tenant_context
+from workers.client.tenancy import tenant_context
 from workers.process import metrics
-from workers.process.sandbox import workflow_runner
+from workers.process.plugins import worker_plugins
 
 LINE = re.compile(r"^signalbox_(\w+?)_total\{(.*)\} (\d+)$", re.MULTILINE)
 SDK = {"service_name"}
@@ -27,7 +27,7 @@ SDK = {"service_name"}
 
 @pytest.fixture
 def port(monkeypatch) -> int:
-    monkeypatch.setattr(metrics, "_counters", {})
+    monkeypatch.setattr(counters, "_counters", {})
     return free_port()
 
 
@@ -55,8 +55,7 @@ async def test_every_way_to_end_is_counted_once(server, queue, port, django_db_b
             workflows=[endings.EndingWorkflow],
             activities=[endings.end],
             activity_executor=threads,
-            interceptors=worker_interceptors(watched),
-            workflow_runner=workflow_runner(),
+            plugins=worker_plugins(),
             max_cached_workflows=0,  # each task replays, which must not count again
         ):
 
@@ -91,7 +90,7 @@ async def test_every_way_to_end_is_counted_once(server, queue, port, django_db_b
 
 
 def test_without_a_port_nothing_is_counted(monkeypatch):
-    monkeypatch.setattr(metrics, "_counters", {})
+    monkeypatch.setattr(counters, "_counters", {})
     metrics.runtime("127.0.0.1", 0)
-    assert not metrics.enabled()
-    metrics.count("activities", outcome="completed")
+    assert not counters.enabled()
+    counters.count("activities", outcome="completed")

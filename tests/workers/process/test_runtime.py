@@ -15,12 +15,13 @@ from tests.support import eventually
 from tests.workers import sample_workflows
 from tests.workers.process import builds
 from tests.workers.process.test_runworker import app, free_port, napping, running  # noqa: F401 (fixtures)
+from workers import counters
 from workers.client.connection import connect
 from workers.conf import conf
-from workers.interceptors import worker_interceptors
 from workers.process import metrics
 from workers.process.build_worker import activity_slots, build
 from workers.process.health import Health, Watched
+from workers.process.plugins import worker_plugins
 from workers.process.worker_process import Exit
 from workers.registry.registry import Queue
 
@@ -44,7 +45,7 @@ async def test_a_queue_does_no_more_at_once_than_its_limit(client, queue, name, 
     settings = conf().model_copy(update={"tuning": tuning})
     health = Health(("127.0.0.1", free_port()))
     with django_db_blocker.unblock():
-        async with build(client, limited, settings, worker_interceptors(client), "me"):
+        async with build(client, limited, settings, worker_plugins(), "me"):
             health.watch(client, [Watched(limited, "me", activity_slots(settings, limited))])
             handle = await client.start_workflow(builds.CrowdWorkflow.run, 4, id=name, task_queue=queue)
             await eventually(lambda: gate.inside == 2)
@@ -63,13 +64,13 @@ async def test_a_deploy_that_does_not_replay_leaves_open_runs_open_and_raises_an
     client, queue, worker, name, monkeypatch, caplog
 ):
     port = free_port()
-    monkeypatch.setattr(metrics, "_counters", {})
+    monkeypatch.setattr(counters, "_counters", {})
     watched = await connect(patient=True, runtime=metrics.runtime("127.0.0.1", port))
     async with worker(queue, workflows=[builds.FirstBuild], activities=[sample_workflows.tell_sync]):
         handle = await client.start_workflow("Built", id=name, task_queue=queue)
         await eventually(lambda: asked(handle))
     second = Queue(queue, (builds.SecondBuild,), (sample_workflows.tell_sync,))
-    async with build(watched, second, conf(), worker_interceptors(watched), "second"):
+    async with build(watched, second, conf(), worker_plugins(), "second"):
         await handle.signal("go")
 
         async def alarmed() -> bool:

@@ -299,7 +299,10 @@ async def test_a_worker_registers_what_is_missing_and_calls_itself_as_told(app, 
 
 async def test_a_breaker_that_is_registered_runs(app, client, running):
     dependency = f"dep{uuid.uuid4().hex[:8]}"
-    app.write(f"registry.breaker('{dependency}', threshold=7, open_seconds=60)")
+    app.write(
+        "from workers.patterns.breaker.plugin import breakers\n"
+        f"breakers.register('{dependency}', threshold=7, open_seconds=60)"
+    )
     await running(app.queue)
     answer = await client.get_workflow_handle(f"breaker-{dependency}").query("get_circuit_status")
     assert (answer["state"], answer["threshold"]) == ("CLOSED", 7)

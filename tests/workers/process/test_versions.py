@@ -17,10 +17,10 @@ from tests.examples import mailer
 from tests.examples.versioned import EntityWorkflow, ShortWorkflow, register
 from tests.support import eventually
 from workers.conf import WorkersConf, conf
+from workers.patterns.breaker.names import QUEUE as BREAKERS
 from workers.process.sandbox import workflow_runner
 from workers.process.versions import NotDeployed, build_id, deployment_config, make_current, upgrading
 from workers.registry.registry import Queue, Registry
-from workers.temporal import BREAKERS
 
 Handle = WorkflowHandle[Any, Any]
 

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import inspect
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
+from typing import Any
 
 import pytest
 from temporalio import activity
-from temporalio.testing import ActivityEnvironment
+from temporalio.worker import Interceptor, Replayer, Worker
 
 from tests.examples import mailer, postman
 from workers.client.launch import launch
 from workers.conf import conf
 from workers.patterns.dynamic.activities import refuse_unknown
-from workers.registry.definitions import activity_name, workflow_name
-from workers.registry.plugins import Plugin
+from workers.process.plugins import worker_plugins
+from workers.registry.definitions import activity_name
+from workers.registry.plugins import Plugin, name_problems
 from workers.registry.registry import GROUP, Registry, registry
 
 
@@ -24,16 +25,13 @@ def own() -> Registry:
     return Registry()
 
 
-def test_two_plugins_may_have_the_same_short_names():
+def test_two_plugins_may_have_functions_of_the_same_name():
+    registry.load()
     known = registry.activities()
-    assert activity_name(postman.send) == activity_name(mailer.send) == "send"
-    assert known["mailer.send"] is not known["postman.send"]
-    assert registry.queue_of("mailer.Mailing") == registry.queue_of("postman.Mailing") == "mail-queue"
-
-
-def test_the_definitions_of_a_plugin_stay_as_they_are():
-    assert activity_name(mailer.send) == "send"
-    assert workflow_name(mailer.Mailing) == "Mailing"
+    assert mailer.send.__name__ == postman.send.__name__
+    assert known["mailer.send"] is mailer.send
+    assert known["postman.send"] is postman.send
+    assert registry.queue_of(mailer.Mailing) == registry.queue_of("postman.Mailing") == "mail-queue"
 
 
 async def test_plain_code_of_a_plugin_calls_its_own(client, worker):
@@ -79,23 +77,41 @@ def test_a_module_that_declares_no_plugin_is_told(own, settings):
     assert "declares none" in told
 
 
-def test_a_plugin_is_found_by_its_entry_point(settings, monkeypatch):
+def test_a_plugin_is_found_by_its_entry_point(own, settings, monkeypatch):
     point = EntryPoint("mailer", "tests.examples.mailer", GROUP)
     monkeypatch.setattr(
         "workers.registry.registry.entry_points", lambda *, group: EntryPoints([point]).select(group=group)
     )
-    assert load(registry, settings) == [str(problem) for problem in registry.problems()]
-    assert not [p for p in registry.problems() if "mailer" in str(p)]
+    assert load(own, settings) == []
+    assert own.activities() == {"mailer.send": mailer.send}
+    assert own.plugins == {"mailer": mailer.plugin}
+
+
+NAMED_LIKE_ALL_OTHERS = """
+from temporalio import activity
+from workers.registry.plugins import Plugin
+plugin = Plugin("mailer")
+
+@plugin.activity("mail-queue")
+@activity.defn
+async def send() -> None: ...
+"""
+
+
+def test_a_definition_without_the_name_of_its_plugin_is_told_with_the_name_to_give(
+    own, settings, tmp_path, monkeypatch
+):
+    path = written(tmp_path, monkeypatch, "nameless_plugin", NAMED_LIKE_ALL_OTHERS)
+    [told] = load(own, settings, path)
+    assert "nameless_plugin.py:6" in told
+    assert '@activity.defn(name="mailer.send")' in told
 
 
 def test_two_plugins_of_one_name_are_told_with_both_places(own):
-    Plugin("mailer", into=own)
-    exec(
-        "from workers.registry.plugins import Plugin\nPlugin('mailer', into=own)",
-        {"own": own, "__name__": "other"},
-    )
+    own.install(Plugin("mailer"), mailer.plugin)
     [problem] = own.problems()
     assert "shadows" in problem.what
+    assert "mailer.py" in problem.where
     assert "test_plugins.py" in problem.what
 
 
@@ -103,20 +119,16 @@ def test_a_plugin_that_shadows_a_name_of_the_core_is_told(own):
     @activity.defn(name="mailer.send")
     async def first() -> None: ...
 
-    @activity.defn
-    async def send() -> None: ...
-
-    own.add("q", activities=[first])
-    Plugin("mailer", into=own).add("q", activities=[send])
+    own.add("mail-queue", activities=[first])
+    own.install(mailer.plugin)
     [problem] = own.problems()
     assert "mailer.send is registered already" in problem.what
-    assert own.queues["q"].activities == (first,)
+    assert own.queues["mail-queue"].activities == (first,)
 
 
 @pytest.mark.parametrize("name", ["", "Mailer", "mailer.core", "x" * 41])
-def test_a_name_that_cannot_stand_before_others_is_told(own, name):
-    Plugin(name, into=own)
-    assert ["cannot be the name" in problem.what for problem in own.problems()] == [True]
+def test_a_name_that_cannot_stand_before_others_is_told(name):
+    assert ["cannot be the name" in problem.what for problem in name_problems(Plugin(name))] == [True]
 
 
 class Counter:
@@ -126,22 +138,49 @@ class Counter:
         return 1
 
 
-async def test_an_object_may_be_an_activity_of_a_plugin(own):
-    Plugin("mailer", into=own).add("q", activities=[activity.defn(name="count")(Counter())])
+def test_an_object_may_be_an_activity_of_a_plugin(own):
+    plugin = Plugin("mailer")
+    plugin.add("q", activities=[activity.defn(name="mailer.count")(Counter())])
+    own.install(plugin)
     [made] = own.queues["q"].activities
     assert activity_name(made) == "mailer.count"
-    assert inspect.iscoroutinefunction(made)
-    assert await ActivityEnvironment().run(made) == 1
+    assert [*name_problems(plugin), *own.problems()] == []
 
 
 def test_a_plugin_has_no_dynamic_definitions(own):
-    Plugin("mailer", into=own).add("q", activities=[refuse_unknown])
-    [problem] = own.problems()
+    plugin = Plugin("mailer")
+    plugin.add("q", activities=[refuse_unknown])
+    own.install(plugin)
+    [problem] = [*name_problems(plugin), *own.problems()]
     assert "dynamic definition" in problem.what
 
 
 def test_an_undecorated_function_of_a_plugin_is_told(own):
     def loose() -> None: ...
 
-    Plugin("mailer", into=own).add("q", activities=[loose])
-    assert ["is not decorated" in problem.what for problem in own.problems()] == [True]
+    plugin = Plugin("mailer")
+    plugin.add("q", activities=[loose])
+    own.install(plugin)
+    assert ["is not decorated" in p.what for p in [*name_problems(plugin), *own.problems()]] == [True]
+
+
+class Marker(Interceptor):
+    """Does nothing, but is there."""
+
+
+async def test_a_plugin_serves_workers_and_replayers_with_interceptors_of_their_own(
+    client, queue, monkeypatch
+):
+    monkeypatch.setitem(registry.plugins, "marking", Plugin("marking", interceptors=lambda: [Marker()]))
+
+    def marker(made: Worker | Replayer) -> list[int]:
+        found: Any = made.config(active_config=True)["interceptors"]
+        names = [type(item).__name__ for item in found]
+        assert names[0] == "MetricsInterceptor"
+        assert names[-2:] == ["Marker", "PayloadInterceptor"]
+        return [id(item) for item in found if isinstance(item, Marker)]
+
+    one = marker(Worker(client, task_queue=queue, workflows=[mailer.Mailing], plugins=worker_plugins()))
+    other = marker(Replayer(workflows=[mailer.Mailing], plugins=worker_plugins()))
+    assert len(one) == len(other) == 1
+    assert one != other

@@ -8,6 +8,7 @@ from temporalio.common import RawValue
 
 from tests.workers import sample_workflows
 from workers.client.attributes import STAGE, TENANT_ID
+from workers.patterns.breaker.plugin import BreakerPlugin
 from workers.patterns.decisions import NO_BODY
 from workers.patterns.dynamic.activities import refuse_unknown
 from workers.patterns.dynamic.workflow import NamedByTypeWorkflow
@@ -23,7 +24,7 @@ class RegisteredWorkflow:
         return
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def act() -> None:
     return
 
@@ -62,14 +63,15 @@ def test_unknown_and_foreign_things_are_refused():
 
 
 def test_a_breaker_has_one_set_of_settings():
-    own = Registry()
-    own.breaker("payments", threshold=5, open_seconds=300)
-    own.breaker("payments", threshold=5, open_seconds=300)
+    own, plugin = Registry(), BreakerPlugin()
+    own.install(plugin)
+    plugin.register("payments", threshold=5, open_seconds=300)
+    plugin.register("payments", threshold=5, open_seconds=300)
     assert own.problems() == []
-    own.breaker("payments", threshold=6, open_seconds=300)
+    plugin.register("payments", threshold=6, open_seconds=300)
     [problem] = own.problems()
     assert "payments" in problem.what
-    assert own.breakers["payments"].threshold == 5
+    assert plugin.configs["payments"].threshold == 5
 
 
 def test_loading_finds_the_apps():

@@ -11,9 +11,9 @@ from django.core.management.base import CommandError
 from workers.conf import conf
 from workers.management.base import TemporalCommand
 from workers.process import preflight
+from workers.process.listing import listing
 from workers.process.reload import reloading
 from workers.process.worker_process import Stop, WorkerProcess
-from workers.registry.listing import listing
 from workers.registry.registry import registry
 
 

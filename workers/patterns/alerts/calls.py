@@ -1,7 +1,7 @@
 """Alerts: how a workflow calls for a person, without ever waiting for the call.
 
-The activity `raise_alert` (activities.py) runs on the platform queue. An alert that cannot be raised is
-only logged: what called for it goes on waiting for a person all the same.
+The activity `raise_alert` (activities.py) runs on every queue, so on the workflow's own, and is tried until
+the receiver takes the alert: what called for it goes on waiting for a person all the same.
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
-from workers.registry.queues import PLATFORM
-
 RAISE_ALERT = "raise_alert"
 _ONE_TRY = timedelta(seconds=15)
-_ALL_TRIES = timedelta(minutes=10)
 
 
 class Alert(BaseModel):
@@ -65,10 +62,8 @@ async def _raised(alert: Alert) -> None:
         await workflow.execute_activity(
             RAISE_ALERT,
             alert,
-            task_queue=PLATFORM,
             summary=alert.title[:200],
             start_to_close_timeout=_ONE_TRY,
-            schedule_to_close_timeout=_ALL_TRIES,
             retry_policy=RetryPolicy(maximum_interval=timedelta(minutes=1)),
         )
     except ActivityError as error:

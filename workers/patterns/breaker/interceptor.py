@@ -36,15 +36,16 @@ from workers.patterns.breaker.names import (
 
 
 class BreakerInterceptor(Interceptor):
-    """One for a worker process; `client` asks and tells the breaker workflows."""
+    """One for a worker process. `client`, set by its plugin, asks and tells the breaker workflows."""
 
-    def __init__(self, client: Client) -> None:
-        self._client = client
+    client: Client
+
+    def __init__(self) -> None:
         self._gates: dict[str, Gate] = {}
 
     def gate(self, dependency: str) -> Gate:
         if dependency not in self._gates:
-            self._gates[dependency] = Gate(self._client, dependency)
+            self._gates[dependency] = Gate(self.client, dependency)
         return self._gates[dependency]
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:

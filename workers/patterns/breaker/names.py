@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from temporalio.exceptions import ApplicationError
 
+from workers.contracts import CIRCUIT_OPEN
 from workers.patterns.breaker.config import BreakerConfig, Report
 from workers.patterns.breaker.machine import Machine
 
@@ -19,7 +20,6 @@ QUEUE = "breaker-queue"
 WORKFLOW_TYPE = "BreakerWorkflow"
 LEASE_HEADER = "signalbox-lease"
 KEY_HEADER = "signalbox-idempotency-key"
-CIRCUIT_OPEN = "CircuitOpen"
 UNAVAILABLE = "DependencyUnavailable"
 
 F = TypeVar("F", bound=Callable[..., Any])

@@ -19,7 +19,7 @@ from django.core.cache import caches
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from temporalio.exceptions import ApplicationError
 
-from workers.interceptors.tenancy import current_tenant
+from workers.client.tenancy import current_tenant
 from workers.patterns.cache.keys import cache_key
 
 P = ParamSpec("P")

@@ -1,4 +1,7 @@
-"""Which activity a name means: asked once a run, as reading it in workflow code would break replay."""
+"""The activities that a run asks once: what a name means, which flags are on.
+
+Reading either in workflow code would break its replay.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +33,14 @@ class Resolved(BaseModel):
     takes_input: bool = True
 
 
-@activity.defn(name="resolve_activities")
+@activity.defn(no_thread_cancel_exception=True)
 def resolve_activities(wanted: Names) -> dict[str, Resolved]:
     """Asked name -> what to call for the run's tenant.
 
     Raises the non-retryable UnknownActivity, with the names that are known: an activity that no worker has
     registered would otherwise be retried for ever.
     """
-    from workers.registry.flags import implementations  # models exist only once Django is set up
+    from workers.patterns.dynamic.flags import implementations  # models exist only once Django is set up
 
     switched = implementations(wanted.names)
     queues, functions = registry.activity_queues(), registry.activities()
@@ -54,7 +57,7 @@ def resolve_activities(wanted: Names) -> dict[str, Resolved]:
     return {name: _resolved(switched.get(name, name), queues, functions) for name in wanted.names}
 
 
-@activity.defn(name="resolve_workflows")
+@activity.defn(no_thread_cancel_exception=True)
 def resolve_workflows(wanted: Names) -> dict[str, str]:
     """Workflow type -> its queue. Raises the non-retryable UnknownWorkflow, with the types that are known: a
     child of a type that nobody has would wait for ever."""
@@ -65,6 +68,14 @@ def resolve_workflows(wanted: Names) -> dict[str, str]:
         message = f"No such workflow: {', '.join(unknown)}. Registered: {', '.join(sorted(types))}."
         raise ApplicationError(message, type=UNKNOWN_WORKFLOW, non_retryable=True)
     return {name: types[name] for name in wanted.names}
+
+
+@activity.defn(no_thread_cancel_exception=True)
+def resolve_flags(wanted: Names) -> dict[str, bool]:
+    """Flag -> is it on for the run's tenant. An unknown flag is off."""
+    from workers.patterns.dynamic.flags import flags  # models exist only once Django is set up
+
+    return flags(wanted.names)
 
 
 def _resolved(name: str, queues: dict[str, str], functions: dict[str, Callable[..., Any]]) -> Resolved:

@@ -10,9 +10,13 @@ from datetime import timedelta
 
 from temporalio import workflow
 
-from workers.patterns.dynamic.flags import resolve_flags
-from workers.patterns.dynamic.resolve import Names, Resolved, resolve_activities, resolve_workflows
-from workers.registry.queues import PLATFORM
+from workers.patterns.dynamic.resolve import (
+    Names,
+    Resolved,
+    resolve_activities,
+    resolve_flags,
+    resolve_workflows,
+)
 
 _LIMIT = timedelta(seconds=10)  # an attempt; a database that is away is asked again until it is back
 
@@ -20,7 +24,7 @@ _LIMIT = timedelta(seconds=10)  # an attempt; a database that is away is asked a
 async def flags_of_run(*names: str) -> dict[str, bool]:
     """Flag -> is it on for the tenant of this run. An unknown flag is off."""
     return await workflow.execute_activity(
-        resolve_flags, Names(names=[*names]), task_queue=PLATFORM, start_to_close_timeout=_LIMIT
+        resolve_flags, Names(names=[*names]), start_to_close_timeout=_LIMIT
     )
 
 
@@ -30,13 +34,13 @@ async def activities_of_run(*names: str) -> dict[str, Resolved]:
     Raises ActivityError, caused by the non-retryable UnknownActivity, when nobody has registered one of them.
     """
     return await workflow.execute_activity(
-        resolve_activities, Names(names=[*names]), task_queue=PLATFORM, start_to_close_timeout=_LIMIT
+        resolve_activities, Names(names=[*names]), start_to_close_timeout=_LIMIT
     )
 
 
 async def queue_of_run(workflow_type: str) -> str:
     """The queue of a registered workflow, for a child. Raises ActivityError, caused by UnknownWorkflow."""
     found = await workflow.execute_activity(
-        resolve_workflows, Names(names=[workflow_type]), task_queue=PLATFORM, start_to_close_timeout=_LIMIT
+        resolve_workflows, Names(names=[workflow_type]), start_to_close_timeout=_LIMIT
     )
     return found[workflow_type]

@@ -39,7 +39,7 @@ _lock = threading.Lock()
 _clients: list[httpx.Client] = []
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 @guarded(lambda call: str(call.dependency))
 def call_http(call: HttpCall) -> HttpAnswer:
     """The answer of status 2xx.

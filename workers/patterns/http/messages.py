@@ -9,6 +9,7 @@ import httpx
 from pydantic import BaseModel, Field, field_validator
 from temporalio.exceptions import ApplicationError
 
+QUEUE = "http-queue"
 REFUSED = "HttpRefused"
 NOT_ALLOWED = "HttpNotAllowed"
 TOO_LARGE = "HttpTooLarge"

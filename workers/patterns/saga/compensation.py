@@ -6,10 +6,9 @@ order of undo is part of the promise.
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from datetime import timedelta
-from typing import Any, TypeVar
+from typing import Any
 
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -21,22 +20,8 @@ from workers.patterns.guarded_calls import GuardedCalls, refused_at
 from workers.patterns.saga.ledger import Entry, Ledger
 from workers.patterns.saga.messages import Retry, UndoCall
 
-R = TypeVar("R")
-
 MakeUndo = Callable[[str, str, str, dict[str, Any] | None], Any]
 """Step key, undo key, reason, input that an operator edited -> the undo's argument."""
-
-
-async def run_shielded(work: Coroutine[Any, Any, R]) -> R:
-    """Await `work` in a task of its own, again after every cancellation, of which each is delivered once."""
-    task = asyncio.create_task(work)
-    while not task.done():
-        try:
-            await asyncio.shield(task)
-        except asyncio.CancelledError:
-            if task.cancelled():
-                raise
-    return task.result()
 
 
 class Operator:

@@ -16,9 +16,10 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from workers.contracts import Decision, Money, SagaState, SagaStatus, StepState, StepStatus
+from workers.interceptors.shielding import run_shielded
 from workers.patterns.decisions import DecisionResult
 from workers.patterns.guarded_calls import GuardedCalls
-from workers.patterns.saga.compensation import Compensator, MakeUndo, Operator, run_shielded, settled
+from workers.patterns.saga.compensation import Compensator, MakeUndo, Operator, settled
 from workers.patterns.saga.ledger import Entry, Ledger
 from workers.patterns.saga.messages import Compensation, Retry, SagaResult, StepCall, UndoCall
 from workers.patterns.saga.steps import (

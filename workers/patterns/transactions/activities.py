@@ -21,7 +21,7 @@ from temporalio.exceptions import ApplicationError
 from workers.client.digest import digest
 from workers.patterns.transactions.calls import LONGEST_NAME, RUN_TRANSACTION, Call, Transaction
 from workers.patterns.transactions.operations import Operation, find, names
-from workers.process.validation import explained, invalid_input
+from workers.payloads.validation import explained, invalid_input
 
 logger = logging.getLogger(__name__)
 
@@ -37,7 +37,7 @@ class _Applied(Exception):
     """Somebody has applied it, so what was begun here must be rolled back."""
 
 
-@activity.defn(name=RUN_TRANSACTION)
+@activity.defn(name=RUN_TRANSACTION, no_thread_cancel_exception=True)
 def run_transaction(asked: Transaction) -> list[Any]:
     """What each operation answered, as JSON; the same answers when it was applied before.
 

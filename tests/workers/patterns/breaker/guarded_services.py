@@ -85,7 +85,7 @@ class Service:
         self._name = f"call-{suffix}"
 
     def running(self) -> Any:
-        @activity.defn(name=self._name)
+        @activity.defn(name=self._name, no_thread_cancel_exception=True)
         @guarded(self.dependency)
         def call(caller: str) -> str:
             self.calls[caller] += 1

@@ -20,7 +20,9 @@ from tests.workers.patterns.breaker.guarded_services import act, circuit, fails,
 from workers.client.attributes import CIRCUIT_STATE
 from workers.client.launch import launch
 from workers.contracts import Status
+from workers.patterns.breaker.names import QUEUE as BREAKERS
 from workers.patterns.breaker.names import UNAVAILABLE, WORKFLOW_TYPE, breaker_id
+from workers.patterns.breaker.plugin import breakers
 from workers.patterns.breaker.single_operation import (
     CANCELLED,
     OPENED_TOO_OFTEN,
@@ -28,8 +30,7 @@ from workers.patterns.breaker.single_operation import (
     CircuitOperation,
 )
 from workers.patterns.dynamic.resolve import UNKNOWN_ACTIVITY
-from workers.registry.queues import BREAKERS, PLATFORM
-from workers.registry.registry import registry
+from workers.registry.queues import PLATFORM
 from workers.testing.swap import swapped
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -44,7 +45,7 @@ class Bank:
         self.refuses = False
 
     def activity(self) -> Any:
-        @activity.defn(name="fetch_statement")
+        @activity.defn(name="fetch_statement", no_thread_cancel_exception=True)
         def fetch_statement(account: str) -> str:
             self.calls += 1
             if self.refuses:
@@ -175,7 +176,7 @@ async def test_a_native_cancellation_ends_it_as_cancelled(client: Client, bank: 
 async def test_the_examples_of_the_page(client: Client, worker: Any) -> None:
     """A quote is held while the rates are away, and a statement needs one line."""
     example.AWAY.add("rates")
-    config = registry.breakers["rates"]
+    config = breakers.configs["rates"]
     async with worker(PLATFORM, BREAKERS):
         shared = await client.start_workflow(
             WORKFLOW_TYPE,

@@ -19,9 +19,8 @@ from workers.contracts import CircuitState, CircuitStatus, Decision, SagaStatus,
 from workers.patterns.breaker import names as breaker
 from workers.patterns.breaker.activities import find_held, offer_probe, release_held
 from workers.patterns.breaker.names import BreakerConfig, Report, breaker_id
+from workers.patterns.breaker.plugin import breakers
 from workers.patterns.breaker.workflow import BreakerState, BreakerWorkflow
-from workers.process.worker_process import start_breakers
-from workers.registry.registry import registry
 
 
 class Bench:
@@ -252,10 +251,10 @@ async def test_an_idle_breaker_writes_no_events(bench: Bench) -> None:
 
 
 async def test_a_starting_worker_keeps_the_registered_breakers_running(client: Client, worker: Any) -> None:
-    await start_breakers(client)
-    await start_breakers(client)
+    await breakers.prepare(client)
+    await breakers.prepare(client)
     async with worker(breaker.QUEUE):
-        for dependency, config in registry.breakers.items():
+        for dependency, config in breakers.configs.items():
             status = await circuit(client.get_workflow_handle(breaker_id(dependency)))
             known = (status.dependency, status.threshold, status.open_seconds)
             assert known == (dependency, config.threshold, config.open_seconds)

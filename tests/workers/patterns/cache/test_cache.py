@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 from temporalio.exceptions import ApplicationError
 
-from workers.interceptors.tenancy import tenant_context
+from workers.client.tenancy import tenant_context
 from workers.patterns.cache.activities import PlainText, cached, forget
 from workers.patterns.cache.keys import cache_key, canonical
 

@@ -27,7 +27,7 @@ def fresh(name: str) -> str:
 
 @pytest.fixture
 async def running(worker):
-    assert mailer.plugin.name in registry.plugins
+    assert mailer.plugin.name() in registry.plugins
     async with worker(PLATFORM, DYNAMIC, "mail-queue"):
         yield
 

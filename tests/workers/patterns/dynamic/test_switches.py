@@ -19,11 +19,10 @@ from tests.examples.mailer import Letter
 from tests.examples.switches import Greeting
 from tests.golden import replayer
 from tests.support import eventually
-from workers.interceptors.tenancy import tenant_context
+from workers.client.tenancy import tenant_context
 from workers.models import FeatureFlag, TenantActivity
-from workers.patterns.dynamic.flags import resolve_flags
-from workers.patterns.dynamic.resolve import UNKNOWN_ACTIVITY, Names, resolve_activities
-from workers.registry.flags import flag
+from workers.patterns.dynamic.flags import flag
+from workers.patterns.dynamic.resolve import UNKNOWN_ACTIVITY, Names, resolve_activities, resolve_flags
 from workers.registry.queues import PLATFORM
 from workers.registry.registry import registry
 
@@ -33,7 +32,7 @@ FLAG = "signed-letters"
 @pytest.fixture(autouse=True)
 def _registered() -> None:
     registry.load()
-    assert postman.plugin.name in registry.plugins
+    assert postman.plugin.name() in registry.plugins
 
 
 @pytest.fixture

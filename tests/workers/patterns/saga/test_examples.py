@@ -11,9 +11,7 @@ from temporalio.client import Client
 
 from tests.examples import distributed_transaction, payout_recovery, trip
 from workers.contracts import Money, SagaState, SagaStatus
-from workers.patterns.alerts import calls as alerts
 from workers.patterns.alerts.activities import raise_alert
-from workers.patterns.dynamic import switches
 from workers.patterns.dynamic.resolve import resolve_activities, resolve_workflows
 from workers.patterns.recovery.recovery import RecoveryResult
 from workers.patterns.recovery.workflow import RecoveryWorkflow
@@ -28,10 +26,8 @@ FEE = Money(minor=500, currency="EUR")
 
 
 @pytest.fixture
-async def here(queue: str, worker: Any, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[str]:
+async def here(queue: str, worker: Any) -> AsyncIterator[str]:
     """The queue of all examples. The platform's is kept for the child of one: others have left work there."""
-    for module in (alerts, switches):
-        monkeypatch.setattr(module, "PLATFORM", queue)
     own: list[Any] = [
         *distributed_transaction.ACTIVITIES,
         *payout_recovery.ACTIVITIES,

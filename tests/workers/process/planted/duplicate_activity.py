@@ -5,5 +5,5 @@ from __future__ import annotations
 from temporalio import activity
 
 
-@activity.defn(name="nap")
+@activity.defn(name="nap", no_thread_cancel_exception=True)
 def another_nap() -> None: ...

@@ -7,6 +7,6 @@ from temporalio import activity
 from workers.patterns.breaker.names import guarded
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 @guarded("paymnets")
 def pay() -> None: ...

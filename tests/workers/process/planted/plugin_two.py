@@ -10,5 +10,5 @@ plugin = Plugin("twin")
 
 
 @plugin.activity("planted-queue")
-@activity.defn
+@activity.defn(name="twin.greet", no_thread_cancel_exception=True)
 def greet() -> None: ...

@@ -15,5 +15,5 @@ class Accounts(BaseModel):
     items: list[Account] = []
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def import_accounts(accounts: Accounts) -> None: ...

@@ -5,10 +5,10 @@ from __future__ import annotations
 from temporalio import activity
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def add(first: int, second: int) -> int:
     return first + second
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def guess(something) -> None: ...

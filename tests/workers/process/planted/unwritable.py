@@ -7,6 +7,6 @@ import threading
 from temporalio import activity
 
 
-@activity.defn
+@activity.defn(no_thread_cancel_exception=True)
 def borrow() -> threading.Thread:
     return threading.current_thread()

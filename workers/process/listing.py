@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from workers.conf import WorkersConf
-from workers.patterns.breaker.names import declared_dependency
 from workers.process.build_worker import activity_slots
 from workers.process.versions import build_id
 from workers.registry.definitions import activity_name, workflow_name
@@ -20,18 +19,16 @@ def listing(registry: Registry, settings: WorkersConf) -> Iterator[str]:
         for cls in sorted(queue.workflows, key=workflow_name):
             yield f"  workflow {workflow_name(cls)}, {'upgrades' if cls in queue.entities else 'pinned'}"
         for fn in sorted(queue.activities, key=activity_name):
-            yield f"  activity {activity_name(fn)}{_guard(fn)}"
+            yield f"  activity {activity_name(fn)}{_described(fn, registry)}"
     for name, plugin in sorted(registry.plugins.items()):
         yield f"plugin {name}: {plugin.distribution or plugin.declared_in}"
     yield f"deployment {settings.deployment or 'none: nothing is pinned and nothing upgrades'}"
     yield f"build {build_id(settings, registry)}"
 
 
-def _guard(fn: Callable[..., Any]) -> str:
-    dependency = declared_dependency(fn)
-    if dependency is None:
-        return ", behind the breaker that a call names"
-    return f", behind the breaker of {dependency}" if dependency else ""
+def _described(fn: Callable[..., Any], registry: Registry) -> str:
+    said = (plugin.describe(fn) for plugin in registry.plugins.values())
+    return "".join(f", {words}" for words in said if words)
 
 
 def _limits(queue: Queue, settings: WorkersConf) -> str:

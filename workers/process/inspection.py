@@ -12,7 +12,6 @@ from pydantic.errors import PydanticInvalidForJsonSchema, PydanticSchemaGenerati
 from temporalio import activity, workflow
 
 from workers.conf import WorkersConf
-from workers.patterns.breaker.names import declared_dependency
 from workers.payloads.redaction import SENSITIVE, normal, normals
 from workers.process.sandbox import workflow_runner
 from workers.registry.definitions import Problem, place, short_path, workflow_name
@@ -57,20 +56,6 @@ def _foreign_imports(path: str) -> Iterator[Problem]:
                 what = f"A workflow's file imports {name}, and workflow code must not touch the world."
                 fix = "Move what uses it into an activity, in a file of its own."
                 yield Problem(f"{short_path(path)}:{node.lineno}", what, fix)
-
-
-def breaker_problems(registry: Registry) -> Iterator[Problem]:
-    """Activities behind a breaker that nobody keeps running: their calls would all be admitted."""
-    for name, fn in registry.activities().items():
-        dependency = declared_dependency(fn)
-        if dependency and dependency not in registry.breakers:
-            known = ", ".join(sorted(registry.breakers)) or "none"
-            what = (
-                f"Activity {name} is guarded for {dependency!r}, which has no breaker. Registered: {known}."
-            )
-            yield Problem(
-                place(fn), what, f'Call registry.breaker("{dependency}", ...), or correct the name.'
-            )
 
 
 def secret_problems(settings: WorkersConf, registry: Registry) -> Iterator[Problem]:

@@ -15,13 +15,10 @@ from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
-from temporalio.api.failure.v1 import Failure
-from temporalio.converter import DefaultFailureConverter, PayloadConverter
 from temporalio.exceptions import ApplicationError
 
 INVALID_INPUT = "InvalidInput"
 MOST_ERRORS = 50
-_UNDECODED = "Failed decoding arguments"  # what the SDK says, of workflows and of activities
 
 
 def fields_of(errors: Sequence[Any]) -> dict[str, str]:
@@ -74,16 +71,3 @@ def miscounted(fn: Callable[..., Any], given: int, *, skip: int = 0) -> dict[str
         return {}
     wanted = str(least) if least == most else f"{least} to {most:g}"
     return {"": f"{given} arguments were given, {wanted} are taken"}
-
-
-class ExplainingFailures(DefaultFailureConverter):
-    """A failure converter to which an activity's input that its type refuses is an InvalidInput."""
-
-    def to_failure(
-        self, exception: BaseException, payload_converter: PayloadConverter, failure: Failure
-    ) -> None:
-        if isinstance(exception, ApplicationError) and exception.message == _UNDECODED:
-            verdict = verdict_of(exception)
-            if verdict is not None:
-                exception = explained(verdict, "The activity")
-        super().to_failure(exception, payload_converter, failure)
