@@ -1,3 +1,2 @@
-"""For tests: stand-ins for activities."""
-
-from __future__ import annotations
+"""For tests of workflows: `swap` puts another function in an activity's place in a real worker, and `explore`
+simulates what can happen to a workflow, without a server. See docs/simulator.md."""

@@ -1,0 +1,355 @@
+"""What a simulated run waits for, and what can become of it: activities, timers, children, signals to others.
+
+Each kind knows its `happenings`. A happening changes the model and the world, and returns the jobs that the
+next workflow task brings; none when only the server or the outside sees it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from temporalio.api.enums.v1 import RetryState, TimeoutType
+from temporalio.api.failure.v1 import Failure
+from temporalio.bridge.proto.child_workflow import StartChildWorkflowExecutionFailedCause as StartFailed
+from temporalio.bridge.proto.workflow_activation import WorkflowActivationJob
+from temporalio.bridge.proto.workflow_commands import ActivityCancellationType as Cancel
+from temporalio.bridge.proto.workflow_commands import ScheduleActivity, ScheduleLocalActivity
+from temporalio.exceptions import ApplicationError
+
+from workers.contracts.effects import effect_refused
+from workers.patterns.breaker.names import CIRCUIT_OPEN
+from workers.testing.world import Activity as Model
+from workers.testing.world import Call
+from workers.testing.world import Child as ChildModel
+
+if TYPE_CHECKING:
+    from workers.testing.server import Server
+
+Jobs = list[WorkflowActivationJob]
+
+
+@dataclass(slots=True)
+class Happening:
+    """`label` is unique among what can happen now, and stays the same however the trace got here.
+
+    `kind`: "progress" for what a healthy world does, else the kind of fault or message, by which a random
+    trace switches it on or off."""
+
+    label: str
+    kind: str
+    make: Callable[[], Jobs]
+
+
+@dataclass(slots=True)
+class Timer:
+    seq: int
+    due: float
+
+    @property
+    def label(self) -> str:
+        return f"timer.{self.seq}"
+
+    def fire(self) -> WorkflowActivationJob:
+        job = WorkflowActivationJob()
+        job.fire_timer.seq = self.seq
+        return job
+
+
+@dataclass(slots=True)
+class Running:
+    """An activity that was scheduled and not yet resolved."""
+
+    seq: int
+    name: str
+    id: str
+    label: str
+    call: Call
+    model: Model
+    proto: ScheduleActivity | ScheduleLocalActivity
+    deadline: float | None
+    attempt: int = 1
+    faults: int = 0
+    cancel_requested: bool = False
+    landed: bool = False  # an attempt reached the outside
+
+    def happenings(self, server: Server) -> Iterator[Happening]:
+        yield Happening(f"{self.label}=ok", "progress", lambda: self._ok(server))
+        if self.cancel_requested:
+            yield Happening(f"{self.label}=cancelled", "progress", lambda: self.cancelled(server))
+            yield Happening(f"{self.label}=cancelled-after", "lost", lambda: self._cancelled_after(server))
+        if self.faults >= self.model.most_faults:
+            return
+        for name in sorted(self.model.faults):
+            make = getattr(self, "_" + name.replace("-", "_"))
+            yield Happening(f"{self.label}={name}", name, lambda make=make: self._fault(make, server))
+        for number, refusal in enumerate(self.model.refusals):
+            yield Happening(
+                f"{self.label}=no{number}", "refused", lambda refusal=refusal: self._failed(server, refusal())
+            )
+        if self.model.dependency:
+            yield Happening(f"{self.label}=open", "open", lambda: self._fault(self._open, server))
+        if self.attempt > 1:
+            yield Happening(f"{self.label}=reset", "reset", self._reset)
+
+    def _fault(self, make: Callable[[Server], Jobs], server: Server) -> Jobs:
+        self.faults += 1
+        return make(server)
+
+    def _ok(self, server: Server) -> Jobs:
+        try:
+            result = self.land(server)
+        except ApplicationError as error:
+            return self._failed(server, error)
+        return [server.resolved(self, completed=server.payload(result))]
+
+    def land(self, server: Server) -> Any:
+        """The call arrives. What it does is done, whoever hears of it."""
+        self.landed = True
+        self.call.attempt = self.attempt
+        return self.model.do(server.world, self.call)
+
+    def _quietly(self, server: Server) -> None:
+        try:
+            self.land(server)
+        except ApplicationError:
+            pass  # nobody hears it
+
+    def _lost(self, server: Server) -> Jobs:
+        self._quietly(server)
+        return self._timed_out(server)
+
+    def _dropped(self, server: Server) -> Jobs:
+        return self._timed_out(server)
+
+    def _late(self, server: Server) -> Jobs:
+        server.in_flight.append(self)
+        return self._timed_out(server)
+
+    def _error(self, server: Server) -> Jobs:
+        return self._failed(server, ApplicationError("It went wrong.", type="Unavailable"))
+
+    def _error_after(self, server: Server) -> Jobs:
+        self._quietly(server)
+        return self._error(server)
+
+    def _refused(self, server: Server) -> Jobs:
+        return self._failed(server, ApplicationError("No.", type="Refused", non_retryable=True))
+
+    def _declined(self, server: Server) -> Jobs:
+        """A gateway that answers by key: it repeats its answer, or says that nothing happened and never
+        will."""
+        key = str(self.call.input["idempotency_key"])
+        if key in server.world.ledger.effects:
+            return self._ok(server)
+        server.world.ledger.undo(key, f"{key}/declined")
+        return self._failed(server, effect_refused("Declined.", type="Declined"))
+
+    def _refused_after(self, server: Server) -> Jobs:
+        self._quietly(server)
+        return self._failed(
+            server, ApplicationError("It must not be sent.", type="SensitiveField", non_retryable=True)
+        )
+
+    def _open(self, server: Server) -> Jobs:
+        name = self.model.dependency
+        error = ApplicationError(
+            f"{name} is refused.", name, min(self.faults, 2), type=CIRCUIT_OPEN, non_retryable=True
+        )
+        return self._failed(server, error)
+
+    def _reset(self) -> Jobs:
+        self.attempt = 1
+        return []
+
+    def _timed_out(self, server: Server, heartbeat: bool = False) -> Jobs:
+        seconds = self.call.details[2 if heartbeat else 0] or self.call.details[1]
+        server.wait(seconds)
+        cause = Failure(message="activity timeout")
+        kind = TimeoutType.TIMEOUT_TYPE_HEARTBEAT if heartbeat else TimeoutType.TIMEOUT_TYPE_START_TO_CLOSE
+        cause.timeout_failure_info.timeout_type = kind
+        return self._again(server, cause)
+
+    def _failed(self, server: Server, error: ApplicationError) -> Jobs:
+        final = error.non_retryable or error.type in self.proto.retry_policy.non_retryable_error_types
+        cause = server.code.failure(error)
+        if final:
+            return self._give_up(server, cause, RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE)
+        return self._again(server, cause)
+
+    def _again(self, server: Server, cause: Failure) -> Jobs:
+        """The next attempt, unless the policy or the deadline says that this was the last."""
+        policy = self.proto.retry_policy
+        if policy.maximum_attempts and self.attempt >= policy.maximum_attempts:
+            return self._give_up(server, cause, RetryState.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED)
+        if self.cancel_requested:
+            return self._give_up(server, cause, RetryState.RETRY_STATE_CANCEL_REQUESTED)
+        first = policy.initial_interval.ToNanoseconds() / 1e9 or 1.0
+        most = policy.maximum_interval.ToNanoseconds() / 1e9 or first * 100
+        backoff = min(first * (policy.backoff_coefficient or 2.0) ** (self.attempt - 1), most)
+        if self.deadline is not None and server.clock + backoff >= self.deadline:
+            return self._give_up(server, cause, RetryState.RETRY_STATE_TIMEOUT)
+        server.wait(backoff)
+        self.attempt += 1
+        return []
+
+    def _give_up(self, server: Server, cause: Failure, state: RetryState.ValueType) -> Jobs:
+        return [server.resolved(self, failed=self._wrapped(cause, state))]
+
+    def out_of_time(self, server: Server) -> WorkflowActivationJob:
+        """Schedule-to-close: the attempt that runs is not heard any more, but may still land."""
+        if not self.landed:
+            server.in_flight.append(self)
+        cause = Failure(message="activity timeout")
+        cause.timeout_failure_info.timeout_type = TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE
+        return server.resolved(self, failed=self._wrapped(cause, RetryState.RETRY_STATE_TIMEOUT))
+
+    def cancelled(self, server: Server) -> Jobs:
+        return [server.resolved(self, cancelled=self.cancellation())]
+
+    def _cancelled_after(self, server: Server) -> Jobs:
+        self._quietly(server)
+        return self.cancelled(server)
+
+    def cancellation(self) -> Failure:
+        cause = Failure(message="Activity cancelled")
+        cause.canceled_failure_info.SetInParent()
+        failure = self._wrapped(cause, RetryState.RETRY_STATE_UNSPECIFIED)
+        failure.message = "Activity cancelled"
+        return failure
+
+    def _wrapped(self, cause: Failure, state: RetryState.ValueType) -> Failure:
+        failure = Failure(message="Activity task failed")
+        info = failure.activity_failure_info
+        info.activity_type.name, info.activity_id, info.retry_state = self.name, self.id, state
+        failure.cause.CopyFrom(cause)
+        return failure
+
+    @property
+    def waits_when_cancelled(self) -> bool:
+        return self.proto.cancellation_type == Cancel.WAIT_CANCELLATION_COMPLETED
+
+    @property
+    def abandoned_when_cancelled(self) -> bool:
+        return self.proto.cancellation_type == Cancel.ABANDON
+
+
+@dataclass(slots=True)
+class ChildRun:
+    """A child workflow, from its command on."""
+
+    seq: int
+    name: str
+    id: str
+    call: Call
+    model: ChildModel
+    started: bool = False
+    cancel_requested: bool = False
+    waits_when_cancelled: bool = True
+    abandoned_when_cancelled: bool = False
+
+    @property
+    def label(self) -> str:
+        return f"child.{self.id}"
+
+    def happenings(self, server: Server) -> Iterator[Happening]:
+        if not self.started:
+            yield Happening(f"{self.label}=started", "progress", lambda: self._start(server))
+            if self.model.exists:
+                yield Happening(f"{self.label}=exists", "child-fault", lambda: self._exists(server))
+            return
+        if self.cancel_requested:
+            yield Happening(f"{self.label}=cancelled", "progress", lambda: self._end(server, "cancelled"))
+        for end in self.model.ends:
+            kind = "progress" if end == "completed" else "child-fault"
+            yield Happening(f"{self.label}={end}", kind, lambda end=end: self._end(server, end))
+
+    def _start(self, server: Server) -> Jobs:
+        self.started = True
+        job = WorkflowActivationJob()
+        resolved = job.resolve_child_workflow_execution_start
+        resolved.seq, resolved.succeeded.run_id = self.seq, f"run-of-{self.id}"
+        return [job]
+
+    def _exists(self, server: Server) -> Jobs:
+        del server.children[self.seq]
+        job = WorkflowActivationJob()
+        resolved = job.resolve_child_workflow_execution_start
+        resolved.seq = self.seq
+        resolved.failed.workflow_id, resolved.failed.workflow_type = self.id, self.name
+        resolved.failed.cause = (
+            StartFailed.START_CHILD_WORKFLOW_EXECUTION_FAILED_CAUSE_WORKFLOW_ALREADY_EXISTS
+        )
+        return [job]
+
+    def _end(self, server: Server, end: str) -> Jobs:
+        job = WorkflowActivationJob()
+        resolved = job.resolve_child_workflow_execution
+        resolved.seq = self.seq
+        try:
+            result = self.model.do(server.world, self.call, end)
+            error = None
+        except ApplicationError as raised:
+            result, error = None, raised
+        if error is not None or end == "failed":
+            error = error or ApplicationError("The child failed.", type="ChildFailed")
+            resolved.result.failed.failure.CopyFrom(self._wrapped(server.code.failure(error)))
+        elif end == "completed":
+            resolved.result.completed.result.CopyFrom(server.payload(result))
+        elif end == "terminated":
+            cause = Failure(message="Workflow execution terminated")
+            cause.terminated_failure_info.SetInParent()
+            resolved.result.failed.failure.CopyFrom(self._wrapped(cause))
+        else:
+            resolved.result.cancelled.failure.CopyFrom(self.cancellation())
+        del server.children[self.seq]
+        return [job]
+
+    def cancellation(self) -> Failure:
+        cause = Failure(message="Workflow execution canceled")
+        cause.canceled_failure_info.SetInParent()
+        return self._wrapped(cause)
+
+    def _wrapped(self, cause: Failure) -> Failure:
+        failure = Failure(message="Child Workflow execution failed")
+        info = failure.child_workflow_execution_failure_info
+        info.workflow_execution.workflow_id, info.workflow_type.name = self.id, self.name
+        failure.cause.CopyFrom(cause)
+        return failure
+
+
+@dataclass(slots=True)
+class External:
+    """A signal or a cancel request that this run sent to another workflow."""
+
+    seq: int
+    kind: str
+    target: str
+    signal: str = ""
+    payloads: list[Any] = field(default_factory=list)
+
+    @property
+    def label(self) -> str:
+        return f"{self.kind}.{self.seq}"
+
+    def happenings(self, server: Server) -> Iterator[Happening]:
+        yield Happening(f"{self.label}=delivered", "progress", lambda: self._end(server, ""))
+        missing = f"Unable to {self.kind} external workflow because it was not found"
+        yield Happening(f"{self.label}=missing", "external-fault", lambda: self._end(server, missing))
+
+    def _end(self, server: Server, problem: str) -> Jobs:
+        del server.externals[self.kind, self.seq]
+        job = WorkflowActivationJob()
+        resolved = (
+            job.resolve_signal_external_workflow
+            if self.kind == "signal"
+            else job.resolve_request_cancel_external_workflow
+        )
+        resolved.seq = self.seq
+        if problem:
+            resolved.failure.message = problem
+            resolved.failure.application_failure_info.type = "ExternalWorkflowExecutionNotFound"
+        elif self.kind == "signal":
+            server.world.signalled(self.target, self.signal, self.payloads)
+        return [job]
