@@ -25,7 +25,7 @@ ARROWS = {
     ],
     "workers.patterns": [
         *("alerts", "cache", "dynamic", "transactions", "breaker", "guarded_calls", "http"),
-        *("approval", "saga", "recovery", "events", "batches"),
+        *("handlers", "approval", "saga", "events", "batches"),
     ],
 }
 COMPOSE = {"admin.py", "apps.py", "asgi.py", "settings.py", "temporal.py", "urls.py"}

@@ -9,9 +9,8 @@ from workers.patterns.breaker.plugin import breakers
 from workers.patterns.dynamic.plugin import plugin as dynamic
 from workers.patterns.events.plugin import plugin as events
 from workers.patterns.http.plugin import plugin as http
-from workers.patterns.recovery.plugin import plugin as recovery
 from workers.patterns.saga.plugin import plugin as saga
 from workers.patterns.transactions.plugin import plugin as transactions
 from workers.registry.registry import registry
 
-registry.install(alerts, approval, batches, breakers, dynamic, events, http, recovery, saga, transactions)
+registry.install(alerts, approval, batches, breakers, dynamic, events, http, saga, transactions)

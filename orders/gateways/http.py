@@ -14,6 +14,7 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from orders.conf import conf
 from orders.messages import EffectResult, Refusal
+from workers.contracts.effects import effect_refused
 from workers.deadlines import time_left
 from workers.patterns.breaker.names import UNAVAILABLE
 from workers.patterns.http.transport import TotalTimeoutTransport, total_timeout
@@ -91,9 +92,12 @@ def _refusal(dependency: str, what: str, status: int, answer: dict[str, Any] | N
     code = str((answer or {}).get("error", ""))
     if status >= 500 or status in {408, 425, 429} or code not in REFUSALS:
         return _unavailable(f"{dependency} answered {status}{f' ({code[:60]})' if code else ''}")
-    # an undo that is refused once is refused for good, whatever the reason: only a person can settle it
-    kind = UNDO_REFUSED if what == "undo" else REFUSALS[code]
-    detail = str((answer or {}).get("detail", ""))[:500]
+    message = f"{dependency}: {str((answer or {}).get('detail', ''))[:500]}"
+    if (
+        what == "undo"
+    ):  # refused once it is refused for good, whatever the reason: only an operator can settle it
+        return ApplicationError(message, type=UNDO_REFUSED, non_retryable=True)
+    if code == "key_reused":  # something stands under the key, so this says nothing of what happened
+        return ApplicationError(message, type=REFUSALS[code], non_retryable=True)
     # a business refusal is an ordinary answer, nothing for the worker's log
-    ordinary = ApplicationErrorCategory.UNSPECIFIED if what == "undo" else ApplicationErrorCategory.BENIGN
-    return ApplicationError(f"{dependency}: {detail}", type=kind, non_retryable=True, category=ordinary)
+    return effect_refused(message, type=REFUSALS[code], category=ApplicationErrorCategory.BENIGN)

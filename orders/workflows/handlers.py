@@ -1,136 +1,69 @@
-"""The desk of an order: what people and breakers tell it, and what it answers.
-
-OrderWorkflow inherits this; the state is here, the way through it is there.
-"""
+"""The signals, queries and search attributes of an order. OrderWorkflow inherits this and runs the steps."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RawValue
+from temporalio.common import RetryPolicy, SearchAttributeKey
 
 with workflow.unsafe.imports_passed_through():
     from orders.messages import OrderInput, Stage, StepInput, UndoInput
     from orders.workflows.words import next_sentence
-    from workers.client.attributes import DEADLINE, SAGA_STATE, STAGE, WAITING_FOR
-    from workers.contracts import (
-        ApprovalStatus,
-        Decision,
-        Money,
-        SagaState,
-        SagaStatus,
-        Status,
-        Verdict,
-        WaitingFor,
-    )
+    from workers.client.attributes import DEADLINE, STAGE
+    from workers.contracts import Money, SagaState, Status, WaitingFor
     from workers.patterns.approval.approval import Approval
-    from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
-    from workers.patterns.guarded_calls import GuardedCalls
-    from workers.patterns.saga.cancellation import CancellableForward
-    from workers.patterns.saga.saga import Options, Saga
-    from workers.patterns.search_attributes import upsert_changed
+    from workers.patterns.approval.handlers import ApprovalHandlers
+    from workers.patterns.saga.handlers import SagaHandlers
+    from workers.patterns.saga.steps import ActivityOptions
 
 
-def _alerts() -> bool:
-    """Orders that were stuck before there were alerts replay without one."""
-    return workflow.patched("saga-alert")
-
-
-class OrderHandlers:
-    """Answers get_saga_status, get_approval_status, get_status, get_decision and get_state."""
+class OrderHandlers(SagaHandlers, ApprovalHandlers):
+    """Answers get_status and get_state besides what a saga and an approval answer."""
 
     def __init__(self, order: OrderInput) -> None:
         rules = order.rules
+        timeout = ActivityOptions(start_to_close_timeout=timedelta(seconds=rules.step_seconds))
+        undo_retry = RetryPolicy(maximum_attempts=rules.undo_attempts, maximum_interval=timedelta(seconds=15))
+        super().__init__(
+            subject="The order",
+            held_retry=timedelta(seconds=rules.held_retry_seconds),
+            undo_input=self._undo_input,
+            forward=timeout,
+            undo={**timeout, "retry_policy": undo_retry},
+        )
         self._order = order
         self._stage = Stage.RECEIVED
         self._outcome = ""
-        self._updated_at = workflow.now()
         self._money = Money(minor=order.total_minor, currency=order.currency)
-        self._book = DecisionLog(chain=workflow.info().first_execution_run_id)
         self._references: dict[str, str] = {}
-        self._holds = GuardedCalls(rules.held_retry_seconds, self._show)
-        self._saga = Saga(
-            undo_input=self._undo_input,
-            holds=self._holds,
-            changed=self._show,
-            options=Options(step_seconds=rules.step_seconds, undo_attempts=rules.undo_attempts),
-            alerts=_alerts,
-        )
-        self._approval = Approval(
+        self.approval = Approval(
             rules.approval,
             requester=order.requester,
             subject=f"Order {order.order_id}",
             amount=self._money,
             on_timeout=rules.on_timeout,
         )
-        self._way = CancellableForward[Any](
-            subject="The order",
-            objection=lambda: (
-                "The order has been shipped; it can no longer be cancelled." if self._saga.committed else ""
-            ),
-        )
-
-    @workflow.signal(name="approve", description="Vote for the order. Body: a Decision.")
-    @lenient_signal
-    def approve(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(raw, lambda decision: self._approval.vote(decision, approve=True))
-
-    @workflow.signal(name="reject", description="Vote against the order. Body: a Decision.")
-    @lenient_signal
-    def reject(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(raw, lambda decision: self._approval.vote(decision, approve=False))
-
-    @workflow.signal(name="cancel", description="Stop and undo what was done. Body: a Decision.")
-    @lenient_signal
-    def cancel(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(raw, self._way.cancel)
-
-    @workflow.signal(name="resolve_compensation", description="Settle a stuck undo. Body: a Decision.")
-    @lenient_signal
-    def resolve_compensation(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(raw, self._saga.resolve)
-
-    @workflow.signal(name="resume", description="A breaker lets the order go on. Body: a Resume.")
-    @lenient_signal
-    def resume(self, raw: RawValue = NO_BODY) -> None:
-        self._holds.resume(raw)
-
-    @workflow.query(name="get_saga_status", description="Steps and compensations.")
-    def saga_status(self) -> SagaStatus:
-        return self._saga.status()
-
-    @workflow.query(name="get_approval_status", description="Who has to agree, and who did.")
-    def approval_status(self) -> ApprovalStatus:
-        return self._approval.status()
-
-    @workflow.query(name="get_decision", description="The verdict on a decision, by its id.")
-    def decision(self, decision_id: str) -> Verdict:
-        return self._book.get(decision_id)
 
     @workflow.query(name="get_status", description="Where the order is and what happens next.")
-    def status(self) -> Status:
-        waiting = self._waiting_for()
-        saga = self._saga.state
-        if saga is SagaState.RUNNING and self._way.cancelled_by is not None:
-            saga = SagaState.COMPENSATING  # the step that runs ends first, but where this goes is settled
-        sentence = next_sentence(self._stage, saga, " and ".join(self._holds.held), self._approval.status())
+    def get_status(self) -> Status:
+        saga = self.saga.state
+        if saga is SagaState.RUNNING and self.saga.cancelled_by is not None:
+            saga = SagaState.COMPENSATING  # the running step ends first, but what follows is decided
+        sentence = next_sentence(self._stage, saga, self.calls.held, self.approval.status())
         return Status(
-            status=self._saga.state,
+            status=self.saga.state,
             stage=self._stage,
-            updated_at=self._updated_at,
-            waiting_for=waiting,
+            updated_at=self.updated_at,
+            waiting_for=self.waiting_for(),
             summary=self._outcome or sentence,
         )
 
     @workflow.query(name="get_state", description="What the order knows, as JSON.")
-    def state(self) -> dict[str, Any]:
+    def get_state(self) -> dict[str, Any]:
         order = self._order.model_dump(mode="json", exclude={"customer_name", "lines"})
-        return {"order": order, "references": self._references, "decisions": len(self._book.verdicts)}
-
-    def _decide(self, raw: object, act: Callable[[Decision], DecisionResult]) -> None:
-        self._book.judge(raw, workflow.now(), act)
+        return {"order": order, "references": self._references, "decisions": len(self.decisions.verdicts)}
 
     def _step_input(self, key: str) -> StepInput:
         return StepInput(order_id=self._order.order_id, idempotency_key=key, order=self._order)
@@ -146,23 +79,15 @@ class OrderHandlers:
 
     def _go(self, stage: Stage) -> None:
         self._stage = stage
-        self._show()
+        self.show()
 
-    def _waiting_for(self) -> list[str]:
-        operator = [WaitingFor.OPERATOR.value] if self._saga.state is SagaState.STUCK else []
-        asking = self._stage is Stage.APPROVAL and not self._approval.decided
-        return [*operator, *self._holds.waiting_for(), *([WaitingFor.APPROVAL.value] if asking else [])]
+    @property
+    def _asking(self) -> bool:
+        return self._stage is Stage.APPROVAL and not self.approval.decided
 
-    def _show(self) -> None:
-        """Say in the search attributes where the order is; one upsert a change."""
-        self._updated_at = workflow.now()
-        waiting = self._waiting_for()
-        deadline = self._approval.deadline if WaitingFor.APPROVAL in waiting else None
-        upsert_changed(
-            {
-                STAGE: self._stage.value,
-                SAGA_STATE: self._saga.state.value,
-                WAITING_FOR: waiting,
-                DEADLINE: deadline,
-            }
-        )
+    def waiting_for(self) -> list[str]:
+        return [*super().waiting_for(), *([WaitingFor.APPROVAL.value] if self._asking else [])]
+
+    def attributes(self) -> dict[SearchAttributeKey[Any], Any]:
+        deadline = self.approval.deadline if self._asking else None
+        return {**super().attributes(), STAGE: self._stage.value, DEADLINE: deadline}

@@ -22,14 +22,14 @@ _NEXT = {
 }
 
 
-def next_sentence(stage: Stage, saga: SagaState, held_at: str, approval: ApprovalStatus) -> str:
+def next_sentence(stage: Stage, saga: SagaState, held: list[str], approval: ApprovalStatus) -> str:
     """What happens next, or who has to do something."""
     if saga is SagaState.STUCK:
-        return "A compensation failed; an operator must say how to go on."
+        return "A compensation failed; an operator must decide how to go on."
     if saga is SagaState.COMPENSATING:
         return "What was done is being undone."
-    if held_at:
-        return f"Held until {held_at} works again; then it goes on by itself."
+    if held:
+        return f"Held until {' and '.join(held)} works again; then it goes on by itself."
     if stage is Stage.APPROVAL:
         votes = "1 vote" if approval.missing == 1 else f"{approval.missing} votes"
         until = f" until {approval.deadline:%Y-%m-%d %H:%M} UTC" if approval.deadline else ""

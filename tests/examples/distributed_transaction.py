@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from temporalio import activity
-from temporalio.exceptions import ApplicationError
 
 from workers.contracts import Money
+from workers.contracts.effects import effect_refused
 from workers.patterns.saga.messages import Retry, StepCall, UndoCall
 from workers.patterns.saga.plan import SagaPlan, SagaStep
 
@@ -16,7 +16,7 @@ withdrawn: set[str] = set()
 def once(key: str, what: str) -> str:
     """An effect of a service that keeps its word: at most once a key, and never after its undo."""
     if key in withdrawn:
-        raise ApplicationError("It was withdrawn.", type="Withdrawn", non_retryable=True)
+        raise effect_refused("It was withdrawn.", type="Withdrawn")
     return done.setdefault(key, what)
 
 
@@ -43,7 +43,7 @@ async def notify_owner(call: StepCall) -> None:
 @activity.defn
 async def update_directory(call: StepCall) -> None:
     if call.input["owner"] == "nobody":
-        raise ApplicationError("The directory knows no nobody.", type="Refused", non_retryable=True)
+        raise effect_refused("The directory has no entry for nobody.")
     once(call.idempotency_key, "entry")
 
 
@@ -66,7 +66,7 @@ def opening(owner: str, fee: Money) -> SagaPlan:
                 undo_retry=Retry(attempts=20, maximum_seconds=60),
                 amount=fee,
             ),
-            SagaStep(activity="notify_owner", group="tell"),
+            SagaStep(activity="notify_owner", needs=["create_account"], group="tell"),
             SagaStep(activity="update_directory", input={"owner": owner}, undo="forget_entry", group="tell"),
         ],
     )

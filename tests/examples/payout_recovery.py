@@ -1,16 +1,16 @@
-"""A payout that is tried again, taken back, or handed to a person, by what went wrong."""
+"""A payout that is retried, taken back, or handed to an operator, by what went wrong."""
 
 from __future__ import annotations
 
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from workers.patterns.recovery.recovery import TIMEOUT, Action, RecoveryPlan, RecoveryPolicy, Rule, Undoing
-from workers.patterns.saga.messages import Retry, StepCall
+from workers.patterns.saga.messages import Retry, StepCall, UndoCall
 from workers.patterns.saga.plan import SagaPlan, SagaStep
+from workers.patterns.saga.recovery import TIMEOUT, Action, RecoveryPolicy, Rule
 
 paid: dict[str, str] = {}
-released: list[str] = []
+released: set[str] = set()
 
 
 @activity.defn
@@ -21,8 +21,9 @@ async def pay_out(call: StepCall) -> str:
 
 
 @activity.defn
-async def release_funds(call: StepCall) -> None:
-    released.append(call.input["payout"])
+async def release_funds(call: UndoCall) -> None:
+    paid.pop(call.idempotency_key, None)
+    released.add(call.idempotency_key)
 
 
 ACTIVITIES = [pay_out, release_funds]
@@ -37,10 +38,8 @@ POLICY = RecoveryPolicy(
 )
 
 
-def payout(number: str, iban: str) -> RecoveryPlan:
-    return RecoveryPlan(
-        activity="pay_out",
-        input={"payout": number, "iban": iban},
-        policy=POLICY,
-        undoing=Undoing(saga=SagaPlan(steps=[SagaStep(activity="release_funds", input={"payout": number})])),
+def payout(number: str, iban: str) -> SagaPlan:
+    step = SagaStep(
+        activity="pay_out", input={"payout": number, "iban": iban}, recovery=POLICY, undo="release_funds"
     )
+    return SagaPlan(subject=f"Payout {number}", steps=[step])

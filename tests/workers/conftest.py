@@ -1,4 +1,4 @@
-"""The yard: a small outside world for sagas and recoveries, and workers for it."""
+"""The yard: a small outside world for sagas, and workers for it."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import pytest
 from tests.workers.patterns.saga.fake_services import Yard
 from workers.patterns.alerts.activities import raise_alert
 from workers.patterns.dynamic.resolve import resolve_activities, resolve_workflows
-from workers.patterns.recovery.workflow import RecoveryWorkflow
 from workers.patterns.saga.workflow import SagaWorkflow
 from workers.registry.registry import registry
 
@@ -21,7 +20,7 @@ def halted(queue: str, worker: Any) -> Iterator[Yard]:
     own = (made := Yard(queue)).activities()
     made.running = lambda: worker(
         queue,
-        workflows=[SagaWorkflow, RecoveryWorkflow],
+        workflows=[SagaWorkflow],
         activities=[*own, resolve_activities, resolve_workflows, raise_alert],
     )
     registry.load()

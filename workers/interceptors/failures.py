@@ -1,4 +1,7 @@
-"""A bug in a workflow's run method fails the workflow, instead of retrying its task for ever.
+"""A bug in a workflow's run method fails the run only before its first effect.
+
+Later its workflow task fails, is retried and alarms, until a deploy repairs the code: to end the run would
+forget what it has done.
 
 An activity that is called with too few or too many arguments is not tried again: it would be the same call.
 
@@ -18,9 +21,17 @@ from temporalio.worker import (
     ExecuteActivityInput,
     ExecuteWorkflowInput,
     Interceptor,
+    SignalChildWorkflowInput,
+    SignalExternalWorkflowInput,
+    StartActivityInput,
+    StartChildWorkflowInput,
+    StartLocalActivityInput,
+    StartNexusOperationInput,
     WorkflowInboundInterceptor,
     WorkflowInterceptorClassInput,
+    WorkflowOutboundInterceptor,
 )
+from temporalio.workflow import ActivityHandle, ChildWorkflowHandle
 
 from workers.payloads.validation import invalid_input, miscounted
 
@@ -49,7 +60,41 @@ class _Activity(ActivityInboundInterceptor):
             raise
 
 
+class _Outbound(WorkflowOutboundInterceptor):
+    """Notes that the run has begun to have effects."""
+
+    started = False
+
+    def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
+        self.started = True
+        return super().start_activity(input)
+
+    def start_local_activity(self, input: StartLocalActivityInput) -> ActivityHandle[Any]:
+        self.started = True
+        return super().start_local_activity(input)
+
+    async def start_child_workflow(self, input: StartChildWorkflowInput) -> ChildWorkflowHandle[Any, Any]:
+        self.started = True
+        return await super().start_child_workflow(input)
+
+    async def signal_child_workflow(self, input: SignalChildWorkflowInput) -> None:
+        self.started = True
+        await super().signal_child_workflow(input)
+
+    async def signal_external_workflow(self, input: SignalExternalWorkflowInput) -> None:
+        self.started = True
+        await super().signal_external_workflow(input)
+
+    async def start_nexus_operation(self, input: StartNexusOperationInput[Any, Any]) -> Any:
+        self.started = True
+        return await super().start_nexus_operation(input)
+
+
 class _Inbound(WorkflowInboundInterceptor):
+    def init(self, outbound: WorkflowOutboundInterceptor) -> None:
+        self._outbound = _Outbound(outbound)
+        super().init(self._outbound)
+
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
         try:
             return await super().execute_workflow(input)
@@ -58,6 +103,8 @@ class _Inbound(WorkflowInboundInterceptor):
             # Cancellation, continue-as-new and eviction are BaseExceptions and never get here.
             raise
         except Exception as error:
+            if self._outbound.started:
+                raise  # the SDK fails the workflow task, and the run stays open
             kind = type(error).__name__
             raise ApplicationError(str(error) or kind, type=kind, non_retryable=True) from error
 

@@ -27,7 +27,7 @@ from workers import counters
 from workers.client.tenancy import TENANT_HEADER, header_text
 from workers.contracts.lifecycle import LIFECYCLE_HEADER, RECORD, Event, Lifecycle
 from workers.interceptors.failures import end_of
-from workers.interceptors.shielding import run_shielded
+from workers.shielding import run_shielded
 
 _TRIES = RetryPolicy(
     initial_interval=timedelta(seconds=0.2), maximum_interval=timedelta(seconds=1), maximum_attempts=3

@@ -1,10 +1,14 @@
-"""The way forward as a whole: one task that the signal `cancel` stops, unless it is too late for that."""
+"""Cancelling the steps of a saga: accepted or refused once, and then a state that every step looks at.
+
+Cancelling the task that runs the steps only wakes it. A cancellation and the completion of an activity may
+share one workflow task, and then the task ends with that completion and nobody hears of the cancellation.
+"""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine
-from typing import Any, Generic, TypeVar
+from typing import Any, TypeVar
 
 from temporalio.exceptions import FailureError
 
@@ -14,22 +18,22 @@ from workers.patterns.decisions import DecisionResult
 T = TypeVar("T")
 
 
-class CancellableForward(Generic[T]):
-    """`subject` is how sentences call the workflow; `objection` says why it cannot be cancelled, or ""."""
+class Cancellation:
+    """`subject`: what verdicts call the workflow. `objection`: why it cannot be cancelled now, or ""."""
 
-    def __init__(self, *, subject: str, objection: Callable[[], str]) -> None:
+    def __init__(self, subject: str, objection: Callable[[], str]) -> None:
         self.cancelled_by: str | None = None
         self._subject, self._objection = subject, objection
-        self._task: asyncio.Task[T] | None = None
+        self._task: asyncio.Task[Any] | None = None
 
-    async def go(self, way: Coroutine[Any, Any, T]) -> T:
-        """Run `way` to its end and answer what it answers, or raise what it raises.
+    async def run(self, steps: Coroutine[Any, Any, T]) -> T:
+        """Run `steps` to their end. Raises what they raise, and CancelledError when they were cancelled.
 
-        A cancellation may come in the moment in which the way ends by itself: that end counts.
+        A cancellation may come in the moment in which they end by themselves: that end counts.
         """
-        task = asyncio.create_task(way)
+        task = asyncio.create_task(steps)
         self._task = task
-        if self.cancelled_by is not None:  # the signal was there before the first task
+        if self.cancelled_by is not None:  # the signal came with the first workflow task
             task.cancel()
         try:
             return await task
@@ -39,7 +43,7 @@ class CancellableForward(Generic[T]):
             return task.result()
 
     def cancel(self, decision: Decision) -> DecisionResult:
-        """The judgement on the signal `cancel`; when it applies, the way forward is cancelled."""
+        """The verdict on the signal `cancel`; applied, no further step begins."""
         if self.cancelled_by is not None:
             return Outcome.ALREADY_DECIDED, f"It is being undone already. {self.cancelled_by}", ""
         if objection := self._objection():

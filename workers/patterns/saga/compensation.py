@@ -1,13 +1,12 @@
-"""The way back of a saga: what may have happened is undone, last first, in a task no cancellation reaches.
+"""The compensation of a saga: what may have happened is undone, last first, whatever cancellations come.
 
-A compensation that fails for good raises an alert and waits for an operator; those after it wait too, as the
-order of undo is part of the promise.
-"""
+A compensation that fails for good raises an alert and waits for an operator. Those that need it undone
+first wait with it; the others go on."""
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
-from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
@@ -15,106 +14,122 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from workers.contracts import SagaState, StepState
 from workers.patterns.alerts.calls import Alerts
-from workers.patterns.breaker.names import current_lease
 from workers.patterns.guarded_calls import GuardedCalls, refused_at
 from workers.patterns.saga.ledger import Entry, Ledger
-from workers.patterns.saga.messages import Retry, UndoCall
+from workers.patterns.saga.messages import UndoCall
+from workers.patterns.saga.steps import ActivityOptions, history_full
+
+COMPENSATION_EVENTS, COMPENSATION_BYTES = 45_000, 45_000_000
+"""Of a run's history: from here on a compensation that a breaker holds waits for an operator instead of
+retrying."""
 
 MakeUndo = Callable[[str, str, str, dict[str, Any] | None], Any]
-"""Step key, undo key, reason, input that an operator edited -> the undo's argument."""
+"""Step key, undo key, reason, input that an operator edited -> the compensation's argument."""
 
 
 class Operator:
-    """The person who is called when something is stuck. `alerts`: asked then, whether an alert is raised."""
+    """Alerts an operator when something is stuck, and waits for the signal `resolve_compensation`."""
 
-    def __init__(self, ledger: Ledger, alerts: Callable[[], bool] = lambda: True) -> None:
-        self._ledger, self._wanted = ledger, alerts
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
         self._alerts = Alerts()
 
     async def choice(self, entry: Entry, title: str, detail: str) -> str:
-        """Say that it is stuck, raise an alert, and wait for the choice."""
+        """Raise an alert and wait for the choice: retry, skip or settled_outside."""
         entry.choice = ""
         self._ledger.go(SagaState.STUCK)
-        if self._wanted():
-            name = entry.status.name
-            alert_id = f"{entry.undo_key}/stuck/{entry.runs + entry.undo_runs}"
-            self._alerts.raise_soon(alert_id, f"{title}: {name}", detail=detail, step=name)
+        name = entry.status.name
+        alert_id = f"{entry.undo_key}/stuck/{entry.runs + entry.undo_runs}"
+        self._alerts.raise_soon(alert_id, f"{title}: {name}", detail=detail, step=name)
         await workflow.wait_condition(lambda: bool(entry.choice))
         return entry.choice
 
+    def resolved(self, state: SagaState) -> None:
+        """What was stuck has its choice; the saga is in `state` unless something else is stuck."""
+        if not any(entry.stuck for entry in self._ledger.entries):
+            self._ledger.go(state)
+
 
 class Compensator:
-    """`make`: None for undos that take an UndoCall."""
+    """`make`: the argument of compensations in the workflow's own terms; None: they take an UndoCall."""
 
     def __init__(
         self,
         ledger: Ledger,
-        holds: GuardedCalls,
-        *,
-        make: MakeUndo | None,
+        calls: GuardedCalls,
         operator: Operator,
-        seconds: float,
+        make: MakeUndo | None,
+        options: ActivityOptions,
     ) -> None:
-        self._ledger, self._holds = ledger, holds
-        self._make, self._operator = make, operator
-        self._seconds = seconds
+        self._ledger, self._calls, self._operator = ledger, calls, operator
+        self._make, self._options = make, options
 
-    async def undo(self, reason: str, retry: Retry) -> None:
-        """Undo all that is owed, each tried as its own policy says, or as `retry`."""
-        owed = list(reversed(self._ledger.owed()))
-        self._ledger.unwinding = True
+    async def undo_all(self, reason: str) -> None:
+        """Undo all that is owed. Returns when each is undone, or an operator has skipped or settled it."""
+        owed = self._ledger.owed()
+        self._ledger.compensating = True
         if owed:
             self._ledger.go(SagaState.COMPENSATING)
-        for entry in owed:
-            while not await self._undone(entry, reason, entry.undo_retry or retry):
-                title = "A compensation failed for good"
-                choice = await self._operator.choice(entry, title, entry.undo.error or "")
-                self._ledger.go(SagaState.COMPENSATING)
-                if choice != "retry":
-                    entry.undo.status = settled(choice)
-                    break
+        await asyncio.gather(
+            *(
+                self._settle(entry, owed[number + 1 :], reason)
+                for number, entry in reversed([*enumerate(owed)])
+            )
+        )
         self._ledger.go(SagaState.COMPENSATED)
 
-    async def _undone(self, entry: Entry, reason: str, retry: Retry) -> bool:
-        """False: it failed for good. A breaker's refusal is no failure, it only makes it wait."""
+    async def _settle(self, entry: Entry, later: list[Entry], reason: str) -> None:
+        """Undo one step once its turn has come, as often as an operator says."""
+        await workflow.wait_condition(lambda: all(_lets_pass(other, entry) for other in later))
+        while not await self._undo(entry, reason):
+            title = "A compensation failed for good"
+            choice = await self._operator.choice(entry, title, entry.undo.error or "")
+            entry.undo.status = settled_as(choice) if choice != "retry" else StepState.PENDING
+            self._operator.resolved(SagaState.COMPENSATING)
+            if choice != "retry":
+                return
+
+    async def _undo(self, entry: Entry, reason: str) -> bool:
+        """False: it failed for good. While a breaker refuses it, it is held."""
         lease = ""
         while True:
-            entry.undo_starts()
-            if entry.by_hand:
+            if not entry.has_undo:
                 entry.undo.status, entry.undo.error = StepState.STUCK, entry.status.error
                 return False
+            entry.undo_starts()
             try:
-                await self._attempt(entry, reason, retry, lease)
+                await self._attempt(entry, reason, lease)
             except (ActivityError, ApplicationError) as error:
                 dependency, _ = refused_at(error)
-                entry.undo.status = StepState.PENDING if dependency else StepState.STUCK
                 entry.undo.error = str(error.cause or error)
-                if not dependency:
+                if not dependency or history_full(COMPENSATION_EVENTS, COMPENSATION_BYTES):
+                    entry.undo.status = StepState.STUCK
                     return False
-                lease = await self._holds.wait(dependency)
+                entry.undo.status = StepState.PENDING
+                lease = await self._calls.wait(dependency)
             else:
                 entry.undo.status = StepState.DONE
                 return True
 
-    async def _attempt(self, entry: Entry, reason: str, retry: Retry, lease: str) -> None:
-        token = current_lease.set(lease)
-        try:
-            running = workflow.start_activity(
-                entry.undo.name,
-                self._argument(entry, reason),
-                task_queue=entry.undo_queue or None,
-                activity_id=entry.undo.activity_id,
-                summary=entry.undo.name.replace("_", " "),
-                start_to_close_timeout=timedelta(seconds=self._seconds),
-                retry_policy=retry.policy(),
-            )
-        finally:
-            current_lease.reset(token)
-        await running
+    async def _attempt(self, entry: Entry, reason: str, lease: str) -> None:
+        options: ActivityOptions = {**self._options}
+        if entry.undo_retry is not None:
+            options["retry_policy"] = entry.undo_retry
+        if entry.undo_queue:
+            options["task_queue"] = entry.undo_queue
+        await self._calls.start(
+            entry.undo.name,
+            self._argument(entry, reason),
+            idempotency_key=entry.undo_key,
+            lease=lease,
+            activity_id=entry.undo.activity_id,
+            summary=entry.undo.name.replace("_", " "),
+            **options,
+        )
 
     def _argument(self, entry: Entry, reason: str) -> Any:
         key = entry.status.idempotency_key
-        if self._make is not None and not entry.foreign:
+        if self._make is not None and not entry.from_child:
             return self._make(key, entry.undo_key, reason, entry.edited)
         return UndoCall(
             idempotency_key=key,
@@ -125,5 +140,11 @@ class Compensator:
         )
 
 
-def settled(choice: str) -> StepState:
+def _lets_pass(later: Entry, entry: Entry) -> bool:
+    """Does `later` no longer keep `entry` waiting? Undone or settled; or it waits for an operator or a
+    breaker, and `entry` does not need it undone."""
+    return later.undo_finished or (later.undo_waits and not entry.needs_undone(later))
+
+
+def settled_as(choice: str) -> StepState:
     return StepState.SKIPPED if choice == "skip" else StepState.SETTLED

@@ -1,14 +1,18 @@
-"""The books of a saga: what was tried, what may have happened, what has been undone. Pure.
+"""The ledger of a saga: what was started, what may have happened, what has been undone. Pure: it has no
+clock.
 
-The rule that everything hangs on: what may have happened is undone, once, last first. A step may have
-happened from the moment it was started until a refusal by its own key says that it did not.
-"""
+The rule: what was started is undone, once, last first, or committed, or it waits for an operator. Only a
+gateway's word that nothing is under the key of a step (workers/contracts/effects.py) makes it "did not
+happen": the kind of a failure and the number of an attempt prove nothing, as one may come from after the
+effect and the other can be reset by an operator."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any
+
+from temporalio.common import RetryPolicy
 
 from workers.contracts import (
     CompensationStatus,
@@ -21,39 +25,48 @@ from workers.contracts import (
     StepStatus,
 )
 from workers.patterns.decisions import DecisionResult
-from workers.patterns.saga.messages import Compensation, Retry
+from workers.patterns.saga.messages import Compensation, Retry, SagaResult
 
 CHOICES = ("retry", "skip", "settled_outside")
-_MAYBE = (StepState.RUNNING, StepState.DONE, StepState.UNKNOWN)
-_UNDONE = (StepState.DONE, StepState.SETTLED)
+OPERATOR = "settle_by_operator"
+"""The name of a compensation that no code knows."""
+_HAPPENED = (StepState.DONE, StepState.SETTLED)
+_FINISHED = (StepState.DONE, StepState.SKIPPED, StepState.SETTLED)
 
 
 @dataclass
 class Entry:
-    """A step. `by_hand`: nobody knows what would undo it, so only a person can settle it.
-    `foreign`: a nested saga handed it over, so its undo takes an UndoCall. `editable`: the step itself may be
-    tried again with another input, once it is known that it has not happened with the old one."""
+    """A step, in the order of registration.
+
+    `started`: it may have reached the outside. `cancelled`: a cancellation was accepted before it was done,
+    so it is no point of no return any more. `undo_after`: names of the steps that must be undone before
+    this one; None: all that come after it, but for those of its group. `from_child`: a nested saga handed
+    it over; its undo takes an UndoCall. `editable`: the step takes an edited input when it is known that it
+    did not happen. `committed_amounts`: what a nested saga did for good."""
 
     status: StepStatus
     label: str
     undo_input: Any = None
     undo_queue: str = ""
-    undo_retry: Retry | None = None
+    undo_retry: RetryPolicy | None = None
+    undo_after: frozenset[str] | None = None
+    editable: bool = False
+    from_child: bool = False
     result: Any = None
-    touched: bool = False  # it may have reached the outside
+    started: bool = False
+    cancelled: bool = False
     runs: int = 0
     revision: int = 1
+    undo_started: bool = False
     undo_runs: int = 0
     edited: dict[str, Any] | None = None
     choice: str = ""
-    by_hand: bool = False
-    foreign: bool = False
-    editable: bool = False
+    committed_amounts: list[Money] = field(default_factory=list)
+    _started_before: bool = False
 
     @property
-    def maybe(self) -> bool:
-        """It happened, or may have."""
-        return self.touched or self.status.status in _MAYBE
+    def may_have_happened(self) -> bool:
+        return self.started or self.status.status in _HAPPENED
 
     @property
     def undo(self) -> CompensationStatus:
@@ -65,46 +78,88 @@ class Entry:
         return f"{self.status.idempotency_key}/undo/{self.revision}"
 
     @property
+    def has_undo(self) -> bool:
+        return self.status.compensation is not None and self.undo.name != OPERATOR
+
+    @property
+    def has_effect(self) -> bool:
+        """It declares something that must not be forgotten."""
+        return bool(self.status.compensation or self.status.amount or self.status.point_of_no_return)
+
+    @property
+    def commits(self) -> bool:
+        """It is a point of no return that was passed."""
+        return self.status.point_of_no_return and self.status.status in _HAPPENED and not self.cancelled
+
+    @property
     def stuck(self) -> bool:
-        """Its compensation, or a step from which there is no way back, waits for an operator."""
+        """The step or its compensation waits for an operator."""
         return StepState.STUCK in (self.status.status, self.status.compensation and self.undo.status)
+
+    @property
+    def undo_finished(self) -> bool:
+        return self.status.compensation is not None and self.undo.status in _FINISHED
+
+    @property
+    def undo_waits(self) -> bool:
+        """Its compensation waits for an operator or for a breaker."""
+        return self.undo.status == StepState.STUCK or (
+            self.undo.status == StepState.PENDING and self.undo_runs > 0
+        )
+
+    def needs_undone(self, later: Entry) -> bool:
+        """Must `later`, which was registered after this one, be undone before this one is?"""
+        if self.undo_after is not None:
+            return later.status.name in self.undo_after
+        return not (self.status.group and self.status.group == later.status.group)
 
     def starts(self) -> None:
         self.runs += 1
+        self._started_before, self.started = self.started, True
         self.status.activity_id = numbered(self.label, self.runs)
         self.status.status, self.status.error = StepState.RUNNING, None
 
     def done(self, result: Any) -> None:
-        self.status.status, self.touched, self.result = StepState.DONE, True, result
+        self.status.status, self.result = StepState.DONE, result
 
-    def unknown(self, why: str) -> None:
-        self.touched = True
-        self.status.status, self.status.error = StepState.UNKNOWN, why
-
-    def refused(self, why: str) -> None:
-        """The other side answers by key: its refusal says that nothing happened."""
-        self.touched = False
+    def did_not_happen(self, why: str) -> None:
+        """A gateway said so, or it was never sent."""
+        self.started = False
         self.status.status, self.status.error = StepState.FAILED, why
 
-    def held(self, attempt: int, why: str) -> None:
-        """A breaker refused try number `attempt`; the first one never left this house."""
-        self.touched = self.touched or attempt > 1
-        self.status.status = StepState.UNKNOWN if self.touched else StepState.PENDING
+    def failed(self, why: str) -> None:
+        """Whether it happened is not known; of a step that declares no effect nobody needs to know."""
+        if self.has_effect:
+            self.status.status = StepState.UNKNOWN
+        else:
+            self.started, self.status.status = False, StepState.FAILED
+        self.status.error = why
+
+    def lost(self, why: str) -> None:
+        """Its outcome is unknown, and no code knows what would undo it."""
+        self.status.status, self.status.error = StepState.UNKNOWN, why
+        self.status.compensation = CompensationStatus(name=OPERATOR)
+
+    def held(self, never_sent: bool, why: str) -> None:
+        """A breaker refused it. `never_sent`: no attempt of this run of the activity ever left the worker."""
+        if never_sent:
+            self.started = self._started_before
+        self.status.status = StepState.UNKNOWN if self.started else StepState.PENDING
         self.status.error = why
 
     def undo_starts(self) -> None:
-        self.choice, self.undo_runs = "", self.undo_runs + 1
-        self.undo.activity_id = "" if self.by_hand else numbered(f"{self.label}/undo", self.undo_runs)
+        self.choice, self.undo_runs, self.undo_started = "", self.undo_runs + 1, True
+        self.undo.activity_id = numbered(f"{self.label}/undo", self.undo_runs)
         self.undo.status, self.undo.error = StepState.RUNNING, None
 
 
 class Ledger:
-    """All entries in the order of their registration. `changed` is called whenever `state` is another."""
+    """All entries in the order of their registration. `changed` is called when `state` changes."""
 
     def __init__(self, changed: Callable[[], None]) -> None:
         self.state = SagaState.RUNNING
         self.entries: list[Entry] = []
-        self.unwinding = False
+        self.compensating = False
         self._changed = changed
 
     def go(self, state: SagaState) -> None:
@@ -113,9 +168,9 @@ class Ledger:
             self._changed()
 
     def register(self, prefix: str, status: StepStatus, *, undo: str = "", **more: Any) -> Entry:
-        """Book a step before it runs. Its key is `<prefix>/<name>/<occurrence>`."""
+        """Note a step before it runs. Its key is `<prefix>/<name>/<occurrence>`."""
         occurrence = 1 + sum(
-            1 for entry in self.entries if not entry.foreign and entry.status.name == status.name
+            1 for entry in self.entries if not entry.from_child and entry.status.name == status.name
         )
         status.idempotency_key = f"{prefix}/{status.name}/{occurrence}"
         status.compensation = CompensationStatus(name=undo) if undo else None
@@ -124,9 +179,14 @@ class Ledger:
         self.entries.append(entry)
         return entry
 
-    def take_over(self, child: Entry, compensations: list[Compensation]) -> None:
-        """Book what would undo a nested saga, which has completed, as our own."""
-        for number, item in enumerate(compensations, 1):
+    def take_over(self, child: Entry, result: SagaResult) -> None:
+        """Note what a nested saga, which has completed, did: its compensations become ours.
+
+        When it passed its point of no return, this saga has passed it too.
+        """
+        child.committed_amounts = result.committed_amounts
+        child.status.point_of_no_return = child.status.point_of_no_return or result.committed
+        for number, item in enumerate(result.compensations, 1):
             status = StepStatus(
                 name=item.step,
                 status=StepState.DONE,
@@ -136,80 +196,122 @@ class Ledger:
                 child_workflow_id=item.child_workflow_id or child.status.child_workflow_id,
                 compensation=CompensationStatus(name=item.undo),
             )
-            entry = Entry(status, f"{child.label}/{number}/{item.step}", touched=True, foreign=True)
-            entry.undo_input, entry.result = item.input, item.result
-            entry.undo_queue, entry.undo_retry = item.queue, item.retry
+            entry = Entry(status, f"{child.label}/{number}/{item.step}", started=True, from_child=True)
+            entry.undo_input, entry.result, entry.undo_queue = item.input, item.result, item.queue
+            entry.undo_retry = item.retry.policy() if item.retry else None
             self.entries.append(entry)
 
     @property
     def committed(self) -> bool:
-        """The point of no return is behind us."""
+        """The point of no return was passed."""
         return self._point() >= 0
 
     def _point(self) -> int:
-        points = [
-            number
-            for number, entry in enumerate(self.entries)
-            if entry.status.point_of_no_return and entry.status.status == StepState.DONE
-        ]
-        return max(points, default=-1)
+        return max((number for number, entry in enumerate(self.entries) if entry.commits), default=-1)
 
     def owed(self) -> list[Entry]:
-        """What may have happened and has an undo, in order; only what came after the point of no return."""
-        return [e for e in self.entries[self._point() + 1 :] if e.maybe and e.status.compensation]
+        """What has to be undone, in order: all that may have happened after the point of no return.
 
-    def compensations(self) -> list[Compensation]:
-        """What would undo this saga, for the one around it."""
+        What declares an amount or a point of no return and no compensation is an operator's to settle.
+        """
+        owed = [entry for entry in self.entries[self._point() + 1 :] if entry.may_have_happened]
+        for entry in owed:
+            if entry.status.compensation is None and entry.has_effect:
+                entry.status.compensation = CompensationStatus(name=OPERATOR)
+        return [entry for entry in owed if entry.status.compensation]
+
+    def result(self, **more: Any) -> SagaResult:
+        """How the saga ended, with what a saga around it takes over."""
+        if self.state is not SagaState.COMPLETED:
+            return SagaResult(state=self.state, by_hand=self.by_operator(), **more)
+        return SagaResult(
+            state=self.state,
+            by_hand=self.by_operator(),
+            committed=self.committed,
+            committed_amounts=_sums(entry for entry in self._standing() if entry not in self.owed()),
+            compensations=[_compensation(entry) for entry in self.owed() if entry.has_undo],
+            **more,
+        )
+
+    def by_operator(self) -> list[str]:
+        """Names of the steps that an operator skipped or settled."""
+        return [entry.status.name for entry in self.entries if entry.choice in ("skip", "settled_outside")]
+
+    def _standing(self) -> list[Entry]:
         return [
-            Compensation(
-                step=entry.status.name,
-                undo=entry.undo.name,
-                idempotency_key=entry.status.idempotency_key,
-                input=entry.undo_input,
-                result=entry.result,
-                amount=entry.status.amount,
-                queue=entry.undo_queue,
-                retry=entry.undo_retry,
-                child_workflow_id=entry.status.child_workflow_id,
-            )
-            for entry in self.owed()
+            entry
+            for entry in self.entries
+            if entry.may_have_happened and not (entry.status.compensation and entry.undo.status in _HAPPENED)
         ]
 
-    def exposure(self) -> list[Money]:
-        """A sum for each currency of what is, or may be, in effect and not undone."""
-        sums: dict[str, int] = {}
-        for entry in self.entries:
-            amount = entry.status.amount
-            undone = entry.status.compensation is not None and entry.undo.status in _UNDONE
-            if amount is not None and entry.maybe and not undone:
-                sums[amount.currency] = sums.get(amount.currency, 0) + amount.minor
-        return [Money(minor=minor, currency=currency) for currency, minor in sorted(sums.items()) if minor]
-
     def status(self) -> SagaStatus:
+        """`exposure`: a sum for each currency of what is, or may be, in effect and not undone."""
         return SagaStatus(
-            state=self.state, steps=[entry.status for entry in self.entries], exposure=self.exposure()
+            state=self.state,
+            steps=[entry.status for entry in self.entries],
+            exposure=_sums(self._standing()),
         )
 
     def resolve(self, decision: Decision) -> DecisionResult:
-        """An operator's word on what is stuck: retry (an undo with edited input), skip, settled_outside."""
-        entry = next((e for e in self.entries if e.stuck and decision.step in ("", *_names(e))), None)
-        if entry is None or entry.choice:
-            return Outcome.REFUSED, "No compensation of that step is stuck.", ""
-        if decision.choice not in CHOICES:
-            return Outcome.REFUSED, f"The choice must be one of {', '.join(CHOICES)}.", ""
-        if decision.choice != "retry" and not decision.evidence.strip():
-            return Outcome.REFUSED, f"To choose {decision.choice}, say what shows that it is right.", ""
-        retry, forward = decision.choice == "retry", entry.status.status == StepState.STUCK
-        if retry and entry.by_hand:
-            return Outcome.REFUSED, "Nobody knows what would undo it; skip it or settle it outside.", ""
-        if retry and forward and decision.input is not None and (entry.touched or not entry.editable):
-            return Outcome.REFUSED, f"{entry.status.name} can only be tried again with the same input.", ""
+        """What an operator decides on a step that is stuck: retry (with edited input), skip,
+        settled_outside."""
+        stuck = [e for e in self.entries if e.stuck and not e.choice and decision.step in ("", *_names(e))]
+        if not stuck:
+            return Outcome.REFUSED, "No step or compensation of that name is stuck.", ""
+        entry = stuck[-1]
+        if problem := _objection(entry, decision, several=len(stuck) > 1):
+            return Outcome.REFUSED, problem, ""
         entry.choice = decision.choice
-        if retry and decision.input is not None:
+        if decision.choice == "retry" and decision.input is not None:
             entry.edited = decision.input
             entry.revision += 1  # another input is another effect, so it needs another key
-        what = entry.status.name if forward else entry.undo.name
+        what = entry.status.name if entry.status.status == StepState.STUCK else entry.undo.name
         return Outcome.APPLIED, f"{what}: {decision.choice.replace('_', ' ')}.", ""
+
+
+def _objection(entry: Entry, decision: Decision, *, several: bool) -> str:
+    """Why an operator's choice cannot be accepted, or ""."""
+    retry, forward = decision.choice == "retry", entry.status.status == StepState.STUCK
+    edited, evidence = retry and decision.input is not None, decision.evidence.strip()
+    name = entry.status.name if forward else entry.undo.name
+    if several and not decision.step:
+        return "Several steps are stuck; name the step."
+    if decision.choice not in CHOICES:
+        return f"The choice must be one of {', '.join(CHOICES)}."
+    if not retry and not evidence:
+        return f"To choose {decision.choice}, give the evidence for it."
+    if retry and not forward and not entry.has_undo:
+        return "No compensation is declared for this step; skip it or settle it outside."
+    if edited and forward and (entry.started or not entry.editable):
+        return f"{name} can only be retried with the same input."
+    if edited and not forward and entry.undo_started and not evidence:
+        old = f"{name} may have happened with the old input."
+        return f"{old} Retry with the same input, or give evidence that it did not."
+    return ""
+
+
+def _compensation(entry: Entry) -> Compensation:
+    return Compensation(
+        step=entry.status.name,
+        undo=entry.undo.name,
+        idempotency_key=entry.status.idempotency_key,
+        input=entry.undo_input,
+        result=entry.result,
+        amount=entry.status.amount,
+        queue=entry.undo_queue,
+        retry=Retry.of(entry.undo_retry) if entry.undo_retry else None,
+        child_workflow_id=entry.status.child_workflow_id,
+    )
+
+
+def _sums(entries: Sequence[Entry] | Any) -> list[Money]:
+    """A sum for each currency."""
+    sums: dict[str, int] = {}
+    for entry in entries:
+        own = [entry.status.amount] if entry.status.amount is not None else []
+        for amount in [*own, *entry.committed_amounts]:
+            sums[amount.currency] = sums.get(amount.currency, 0) + amount.minor
+    return [Money(minor=minor, currency=currency) for currency, minor in sorted(sums.items()) if minor]
 
 
 def numbered(name: str, run: int) -> str:

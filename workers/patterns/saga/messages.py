@@ -27,6 +27,19 @@ class Retry(Message):
     backoff: float = Field(2, ge=1)
     maximum_seconds: float = Field(15, gt=0)
 
+    @classmethod
+    def of(cls, policy: RetryPolicy) -> Retry:
+        """The same as data."""
+        maximum = policy.maximum_interval
+        return cls(
+            attempts=policy.maximum_attempts,
+            initial_seconds=policy.initial_interval.total_seconds(),
+            backoff=policy.backoff_coefficient,
+            maximum_seconds=maximum.total_seconds()
+            if maximum
+            else 100 * policy.initial_interval.total_seconds(),
+        )
+
     def policy(self) -> RetryPolicy:
         return RetryPolicy(
             initial_interval=timedelta(seconds=self.initial_seconds),
@@ -44,7 +57,7 @@ class Retry(Message):
 class StepCall(Message):
     """The argument of a step. The effect happens at most once for each `idempotency_key`.
 
-    `input`: as declared. `results`: what the steps before it answered, by their names.
+    `input`: as declared. `results`: what the steps that it needs answered, by their names.
     """
 
     idempotency_key: str
@@ -87,12 +100,15 @@ class Compensation(Message):
 class SagaResult(Message):
     """How a saga ended: `state` is completed or compensated, `outcome` a sentence for people.
 
-    `results`: what the steps answered, by their names. `by_hand`: steps that a person settled instead of
-    their undo. `compensations`: completed, and this would undo it, in the order of the steps.
-    """
+    `results`: what the steps answered, by their names. `by_hand`: steps that an operator settled instead of
+    their compensation. Completed: `committed` says that it passed a point of no return, `committed_amounts`
+    what it did for good, a sum for each currency, and `compensations` what would undo the rest, in the
+    order of the steps."""
 
     state: SagaState = SagaState.COMPLETED
     outcome: str = ""
     results: dict[str, Any] = Field(default_factory=dict)
     by_hand: list[str] = Field(default_factory=list)
+    committed: bool = False
+    committed_amounts: list[Money] = Field(default_factory=list)
     compensations: list[Compensation] = Field(default_factory=list)

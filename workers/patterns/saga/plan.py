@@ -8,40 +8,54 @@ from collections.abc import Iterator
 from itertools import groupby
 
 from pydantic import Field
+from pydantic_core import to_json
 
 from workers.contracts import Money
 from workers.patterns.saga.messages import Message, Retry
+from workers.patterns.saga.recovery import RecoveryPolicy
 
 INVALID_SAGA = "InvalidSaga"
 MOST_STEPS = 200
 DEEPEST = 5
+MAX_RESULTS_BYTES = 1_000_000
+"""Of all results of a saga together, as its own result holds them; a payload has 2 MB at most."""
+MAX_INPUT_BYTES = 20_000_000
+"""Of the inputs of all steps, with the results that they need, as each stands in the history."""
 NAME = re.compile(r"[\w .:-]{1,100}")  # keys and ids are made of it, by / # and ~
 
 
 class SagaRules(Message):
-    """`step_seconds`: one try of a step or an undo. `undo_attempts`: tries before an undo is stuck.
-    `held_retry_seconds`: how long a held saga waits, about, before it tries again unasked."""
+    """`step_seconds`: start-to-close timeout of a step or a compensation. `undo_attempts`: of a
+    compensation, before it is stuck. `held_retry_seconds`: until a held saga retries by itself, varied by a
+    quarter. `max_result_bytes`: of one step's result, as JSON; a larger one fails the saga, which is then
+    compensated."""
 
     step_seconds: float = Field(10, gt=0)
     undo_attempts: int = Field(8, ge=1)
     held_retry_seconds: float = Field(60, gt=0)
+    max_result_bytes: int = Field(16_384, ge=1, le=MAX_RESULTS_BYTES)
 
 
 class SagaStep(Message):
     """A step: an activity that takes a StepCall, with the undo that takes an UndoCall; or a nested `saga`.
 
-    `name`: how results and people call it; the activity's own when empty. `attempts`: tries before it has
-    failed (0: no limit). Steps beside each other with the same `group` run side by side. `undo_retry`: how
-    often this undo is tried, when not as the rules say. From `point_of_no_return` on nothing is undone.
-    """
+    `name`: how results and people call it; the activity's own when empty. `needs`: names of earlier steps
+    whose results it gets. `attempts`: before it has failed (0: no limit). `recovery`: what to do about
+    failures by the type of their error, instead of `attempts`. Steps beside each other with the same
+    `group` run side by side. `undo_retry`: of this compensation, when not as the rules say. `undo_after`:
+    names of later steps that must be undone before this one; None: all of them. From `point_of_no_return`
+    on nothing is undone."""
 
     name: str = ""
     activity: str = ""
     input: object = None
-    attempts: int = Field(5, ge=0)
+    needs: list[str] = Field(default_factory=list)
+    attempts: int = Field(0, ge=0)
+    recovery: RecoveryPolicy | None = None
     undo: str = ""
     undo_input: object = None
     undo_retry: Retry | None = None
+    undo_after: list[str] | None = None
     amount: Money | None = None
     point_of_no_return: bool = False
     group: str = ""
@@ -95,10 +109,30 @@ class SagaPlan(Message):
         yield from (
             f"The steps of group {group} must stand together." for group, n in groups.items() if n > 1
         )
+        yield from self._unknown_names()
+        if self._input_bytes() > MAX_INPUT_BYTES:
+            yield (
+                f"With the results that steps need, their inputs may reach {self._input_bytes():,} bytes, and"
+                f" the history would outgrow its limit; {MAX_INPUT_BYTES:,} are allowed. Need fewer results,"
+                " lower max_result_bytes, or nest some of the steps."
+            )
         for step in self.steps:
             yield from _step_problems(step)
             if step.saga is not None:
                 yield from step.saga._problems(depth + 1)
+
+    def _unknown_names(self) -> Iterator[str]:
+        labels = [step.label for step in self.steps]
+        for number, step in enumerate(self.steps):
+            for name in set(step.needs) - set(labels[:number]):
+                yield f"Step {step.label} needs the result of {name}, which is no step before it."
+            for name in set(step.undo_after or []) - set(labels[number + 1 :]):
+                yield f"Step {step.label} is undone after {name}, which is no step after it."
+
+    def _input_bytes(self) -> int:
+        """The most that the inputs of all steps can come to in the history."""
+        needed = sum(len(step.needs) for step in self.steps) * self.rules.max_result_bytes
+        return needed + sum(len(to_json([step.input, step.undo_input, step.saga])) for step in self.steps)
 
 
 def _step_problems(step: SagaStep) -> Iterator[str]:
@@ -108,5 +142,7 @@ def _step_problems(step: SagaStep) -> Iterator[str]:
         yield f"Step {step.label[:100]!r}: a name has up to 100 letters, digits, spaces and any of _ . : -"
     if step.saga is not None and step.undo:
         yield f"Step {step.label}: a nested saga hands back what undoes it, so it has no undo of its own."
+    if step.amount is not None and not (step.undo or step.point_of_no_return):
+        yield f"Step {step.label} has an amount, so it needs an undo, or is a point of no return."
     if step.point_of_no_return and step.group:
         yield f"Step {step.label}: a point of no return stands alone, in no group."

@@ -1,96 +1,83 @@
-"""Saga: steps forward, each with what undoes it, and the way back.
+"""Saga: steps forward, each with the compensation that undoes it. See docs/patterns/saga.md.
 
-A compensation is registered before its step runs; step and undo have keys of their own; the way back runs in
-a task that no cancellation reaches; what cannot be undone waits for an operator. See docs/patterns/saga.md.
-"""
+A compensation is registered before its step runs; step and compensation have idempotency keys of their own;
+what cannot be undone waits for an operator. `SagaHandlers` (handlers.py) makes one for a workflow."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterable
 from contextvars import ContextVar
-from dataclasses import dataclass
-from typing import Any, TypeVar
+from datetime import timedelta
+from typing import Any, TypeVar, Unpack
 
+from temporalio import activity as activities
 from temporalio import workflow
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 from workers.contracts import Decision, Money, SagaState, SagaStatus, StepState, StepStatus
-from workers.interceptors.shielding import run_shielded
+from workers.contracts.effects import says_no_effect
 from workers.patterns.decisions import DecisionResult
 from workers.patterns.guarded_calls import GuardedCalls
-from workers.patterns.saga.compensation import Compensator, MakeUndo, Operator, settled
+from workers.patterns.saga.cancellation import Cancellation
+from workers.patterns.saga.compensation import Compensator, MakeUndo, Operator, settled_as
 from workers.patterns.saga.ledger import Entry, Ledger
-from workers.patterns.saga.messages import Compensation, Retry, SagaResult, StepCall, UndoCall
-from workers.patterns.saga.steps import (
-    NESTED_COMPENSATED,
-    NESTED_LOST,
-    SAGA_UNWINDING,
-    Nested,
-    run_step,
-)
-
-__all__ = [
-    "NESTED_COMPENSATED",
-    "NESTED_LOST",
-    "SAGA_UNWINDING",
-    "Compensation",
-    "Options",
-    "Retry",
-    "Saga",
-    "SagaResult",
-    "StepCall",
-    "UndoCall",
-    "run_shielded",
-]
+from workers.patterns.saga.messages import SagaResult
+from workers.patterns.saga.recovery import Action, Attempt, Recovery, RecoveryPolicy, failure_of
+from workers.patterns.saga.steps import ActivityOptions, Forward, Nested, run_step
+from workers.shielding import run_shielded
 
 R = TypeVar("R")
+T = TypeVar("T")
 
-MakeInput = Callable[[str], Any]
-"""Step key -> the activity's argument."""
+FORWARD = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=10),
+    retry_policy=RetryPolicy(initial_interval=timedelta(seconds=0.5), maximum_interval=timedelta(seconds=10)),
+)
+"""Of a step, where it does not say otherwise: attempts without limit."""
+UNDO = ActivityOptions(
+    start_to_close_timeout=timedelta(seconds=10),
+    retry_policy=RetryPolicy(maximum_attempts=8, maximum_interval=timedelta(seconds=15)),
+)
+"""Of a compensation, where it does not say otherwise: after eight attempts it waits for an operator."""
+
+MakeArgument = Callable[[str], Any]
+"""The step's idempotency key -> the activity's argument."""
+MakeEdited = Callable[[str, dict[str, Any]], Any]
+"""The same with the input that an operator edited."""
 
 _group: ContextVar[str] = ContextVar("signalbox_saga_group", default="")
 
 
-@dataclass
-class Options:
-    """`step_seconds`: one try of a step or an undo. `undo_attempts`: tries before an undo is stuck."""
-
-    step_seconds: float = 10
-    undo_attempts: int = 8
-
-
-def _always() -> bool:
-    return True
-
-
 class Saga:
-    """`changed` is called whenever `state` is another; the workflow then upserts SagaState.
+    """The saga of one workflow.
 
-    `undo_input`: makes an undo's argument; without it undos take an UndoCall. `alerts`: asked when something
-    is stuck, whether to raise an alert; a workflow that ran before there were any asks `workflow.patched`.
-    """
+    calls: the guarded calls of the workflow. changed: called when `state` changes. subject: what verdicts
+    call the workflow, at the beginning of a sentence. undo_input: makes the argument of compensations;
+    None: they take an UndoCall. forward, undo: options of every activity that does not have its own."""
 
     def __init__(
         self,
-        *,
-        holds: GuardedCalls,
+        calls: GuardedCalls,
         changed: Callable[[], None],
-        options: Options | None = None,
+        *,
+        subject: str = "The saga",
         undo_input: MakeUndo | None = None,
-        alerts: Callable[[], bool] = _always,
+        forward: ActivityOptions | None = None,
+        undo: ActivityOptions | None = None,
     ) -> None:
-        self._options = options or Options()
-        self._holds = holds
+        self._calls = calls
+        self._subject = subject
+        self._options: ActivityOptions = {**FORWARD, **(forward or {})}
         self._ledger = Ledger(changed)
-        self._operator = Operator(self._ledger, alerts)
-        self._back = Compensator(
-            self._ledger,
-            holds,
-            make=undo_input,
-            operator=self._operator,
-            seconds=self._options.step_seconds,
+        self._operator = Operator(self._ledger)
+        self._cancellation = Cancellation(subject, self._objection)
+        self._forward = Forward(self._ledger, self._cancellation)
+        self._compensator = Compensator(
+            self._ledger, calls, self._operator, undo_input, {**UNDO, **(undo or {})}
         )
+        self._recoveries: dict[str, Recovery] = {}
         self._groups = 0
 
     @property
@@ -99,73 +86,124 @@ class Saga:
 
     @property
     def committed(self) -> bool:
-        """The point of no return is behind us."""
+        """The point of no return was passed."""
         return self._ledger.committed
+
+    @property
+    def cancelled_by(self) -> str | None:
+        """A sentence that says who cancelled it and why, once a `cancel` was applied."""
+        return self._cancellation.cancelled_by
 
     def status(self) -> SagaStatus:
         return self._ledger.status()
 
-    def compensations(self) -> list[Compensation]:
-        """What would undo this saga, for the one around it to take over. Its undos must take an UndoCall."""
-        return self._ledger.compensations()
+    def result(self, outcome: str, results: dict[str, Any] | None = None) -> SagaResult:
+        """How it ended, for the caller or the saga around it."""
+        return self._ledger.result(outcome=outcome, results=results or {})
 
-    def by_hand(self) -> list[str]:
-        """Names of the steps that a person settled."""
-        return [
-            entry.status.name for entry in self._ledger.entries if entry.choice in ("skip", "settled_outside")
-        ]
+    def attempts(self) -> dict[str, list[Attempt]]:
+        """By the name of each step with a recovery policy: the attempts that failed, the last 100."""
+        return {name: recovery.attempts for name, recovery in self._recoveries.items()}
+
+    async def run(self, steps: Coroutine[Any, Any, T]) -> T:
+        """Run the steps forward until they end, fail, or are cancelled. Raises CancelledError and what they
+        raise; then the caller compensates."""
+        return await self._cancellation.run(steps)
+
+    def cancel(self, decision: Decision) -> DecisionResult:
+        """The verdict on the signal `cancel`; applied, no further step begins, and `run` raises
+        CancelledError."""
+        return self._cancellation.cancel(decision)
+
+    def resolve(self, decision: Decision) -> DecisionResult:
+        """The verdict on the signal `resolve_compensation`: retry (with edited input), skip,
+        settled_outside."""
+        return self._ledger.resolve(decision)
 
     async def step(
         self,
-        activity: str,
-        make: MakeInput,
-        result: type[R] | None = None,
+        activity: Callable[..., Any] | str,
+        make: MakeArgument,
         *,
         name: str = "",
-        undo: str = "",
+        undo: Callable[..., Any] | str = "",
         undo_input: Any = None,
-        undo_retry: Retry | None = None,
+        undo_retry_policy: RetryPolicy | None = None,
+        undo_task_queue: str = "",
+        undo_after: Iterable[str] | None = None,
         amount: Money | None = None,
         point_of_no_return: bool = False,
-        attempts: int = 0,
-        must: bool = False,
-        queue: str = "",
-        undo_queue: str = "",
-    ) -> R:
-        """Run one step, held while a breaker refuses it. Raises ActivityError. `attempts` 0: no limit.
+        required: bool = False,
+        recovery: RecoveryPolicy | None = None,
+        make_edited: MakeEdited | None = None,
+        **options: Unpack[ActivityOptions],
+    ) -> Any:
+        """Run one activity, held while a breaker refuses it. Returns its result.
 
-        `undo_input`: for undos that take an UndoCall. `undo_retry`: how often this undo is tried. `must`:
-        failed for good, it waits for an operator instead of raising; settled by a person, it answers None.
+        Raises ActivityError or ApplicationError when it failed for good, CancelledError when it was
+        cancelled.
+
+        activity, undo: functions, or names of registered activities. make: makes the argument from the
+        step's idempotency key. make_edited: the same from an operator's input. undo_after: names of steps
+        that must be undone before this one; None: all that are registered later. amount: shown as exposure
+        until it is undone or committed; without an undo it is an operator's to settle. point_of_no_return:
+        done, nothing before it is undone any more. Without an undo, it waits for an operator
+            when its outcome is unknown.
+        required: failed for good, it waits for an operator instead of raising; settled by one, it returns
+        None. recovery: what to do about failures, by the type of their error; the activity then has one
+        attempt a run. options: as `workflow.start_activity`, for the step."""
+        entry = self._register(
+            StepStatus(name=name or _name(activity), amount=amount, point_of_no_return=point_of_no_return),
+            undo=_name(undo) if undo else "",
+            undo_input=undo_input,
+            undo_retry=undo_retry_policy,
+            undo_queue=undo_task_queue,
+            undo_after=None if undo_after is None else frozenset(undo_after),
+            editable=make_edited is not None,
+        )
+        own: ActivityOptions = {**self._options, **options}
+        if recovery is not None:
+            own["retry_policy"] = RetryPolicy(maximum_attempts=1)
+            self._recoveries[entry.label] = Recovery(policy=recovery)
+
+        def once() -> Coroutine[Any, Any, Any]:
+            key = entry.status.idempotency_key
+            edited = entry.edited is not None and make_edited is not None
+            argument = make_edited(key, entry.edited or {}) if edited and make_edited else make(key)
+            return run_step(entry, self._forward, self._calls, activity, argument, own)
+
+        return await self._until_settled(entry, once, required)
+
+    async def nested(
+        self,
+        workflow_type: str,
+        argument: Any,
+        *,
+        name: str = "",
+        task_queue: str = "",
+        point_of_no_return: bool = False,
+        required: bool = False,
+    ) -> SagaResult | None:
+        """Run a saga in a child workflow that returns a SagaResult; what would undo it becomes ours.
+
+        Raises ApplicationError NestedSagaCompensated when it has undone itself, NestedSagaNotStarted, and
+        NestedSagaLost when it was terminated: its outcome is unknown, and an operator has to settle it.
         """
         entry = self._register(
-            StepStatus(name=name or activity, amount=amount, point_of_no_return=point_of_no_return),
-            undo=undo,
-            undo_input=undo_input,
-            undo_retry=undo_retry,
-            undo_queue=undo_queue,
+            StepStatus(name=name or workflow_type, point_of_no_return=point_of_no_return), undo=""
         )
 
-        def once() -> Coroutine[Any, Any, R]:
-            return run_step(
-                entry,
-                self._ledger,
-                self._holds,
-                activity=activity,
-                argument=make(entry.status.idempotency_key),
-                result=result,
-                attempts=attempts,
-                seconds=self._options.step_seconds,
-                queue=queue,
-            )
+        def once() -> Coroutine[Any, Any, SagaResult]:
+            return Nested(entry, self._forward).run(workflow_type, argument, task_queue)
 
-        return await self._insisted(entry, once) if must else await once()  # type: ignore[return-value]
+        result: SagaResult | None = await self._until_settled(entry, once, required)
+        return result
 
     async def together(self, *steps: Coroutine[Any, Any, Any], group: str = "") -> list[Any]:
-        """Run steps side by side; their answers in the same order.
+        """Run steps side by side; their results in the same order.
 
         When one fails the others are cancelled, and awaited until the ledger knows what may have become of
-        each; then that error is raised. Registered in the order given, so undone in its reverse.
-        """
+        each; then that error is raised. Their compensations do not wait for each other."""
         self._groups += 1
         token = _group.set(group or f"together-{self._groups}")
         tasks = [asyncio.create_task(step) for step in steps]
@@ -178,69 +216,95 @@ class Saga:
             await run_shielded(_ended(tasks))
             raise
 
-    async def nested(
-        self,
-        workflow_type: str,
-        argument: Any,
-        *,
-        name: str = "",
-        queue: str = "",
-        point_of_no_return: bool = False,
-        must: bool = False,
-    ) -> SagaResult | None:
-        """Run a saga in a child workflow that answers a SagaResult; what would undo it becomes ours.
-
-        `queue`: empty for the one of this workflow. `must`: as for a step; None when a person settled it.
-        Raises ApplicationError NestedSagaCompensated when it has undone itself, and NestedSagaLost when it
-        was terminated: then nobody knows, and on the way back it waits for an operator.
-        """
-        entry = self._register(
-            StepStatus(name=name or workflow_type, point_of_no_return=point_of_no_return), undo=""
-        )
-
-        def once() -> Coroutine[Any, Any, SagaResult]:
-            return Nested(entry, self._ledger).run(workflow_type, argument, queue)
-
-        return await self._insisted(entry, once) if must else await once()
-
     async def compensate(self, reason: str) -> None:
         """Undo what may have happened, last first. Returns when all is undone or settled by an operator.
 
-        After the point of no return only what came after it is undone; the rest stays as it is.
+        After the point of no return only what came after it is undone.
         """
-        await self._back.undo(reason, Retry(attempts=self._options.undo_attempts))
+        await run_shielded(self._compensator.undo_all(reason))
 
     def complete(self) -> None:
-        """All steps forward are done. The workflow upserts with its last stage, so nobody is told here."""
+        """All steps are done. The workflow upserts with its last stage, so `changed` is not called here."""
         self._ledger.state = SagaState.COMPLETED
 
-    def resolve(self, decision: Decision) -> DecisionResult:
-        """An operator's word on what is stuck: retry (with edited input), skip or settled_outside."""
-        return self._ledger.resolve(decision)
-
     def _register(self, status: StepStatus, *, undo: str, **more: Any) -> Entry:
-        if self._ledger.unwinding:
-            raise ApplicationError("The way back has begun.", type=SAGA_UNWINDING, non_retryable=True)
+        self._forward.check()
         status.group = _group.get()
         # a later run of the chain must find the same effect
         return self._ledger.register(workflow.info().first_execution_run_id, status, undo=undo, **more)
 
-    async def _insisted(self, entry: Entry, once: Callable[[], Coroutine[Any, Any, R]]) -> R | None:
-        """Try until it is done, or settled by an operator: then None."""
+    def _objection(self) -> str:
+        """Why it cannot be cancelled now, or ""."""
+        if self._ledger.committed:
+            return f"{self._subject} has passed the point of no return; it can no longer be cancelled."
+        for entry in self._ledger.entries:
+            status = entry.status
+            if status.point_of_no_return and not entry.has_undo and entry.may_have_happened:
+                return f"{status.name} may have passed the point of no return; its outcome comes first."
+        return ""
+
+    async def _until_settled(
+        self, entry: Entry, once: Callable[[], Coroutine[Any, Any, R]], required: bool
+    ) -> R | None:
+        """Try until it is done, or failed for good, or settled by an operator: then None."""
         while True:
             try:
                 return await once()
             except (ActivityError, ApplicationError) as error:
-                if self._ledger.unwinding or is_cancelled_exception(error):
+                if self._ledger.compensating or is_cancelled_exception(error):
                     raise
-            entry.status.status = StepState.STUCK
-            title = "A step failed for good"
-            choice = await self._operator.choice(entry, title, entry.status.error or "")
-            entry.status.status = StepState.PENDING if choice == "retry" else settled(choice)
-            if not any(other.stuck for other in self._ledger.entries):
-                self._ledger.go(SagaState.RUNNING)
-            if choice != "retry":
+                action, failure = self._decide(entry, error, required), error
+            if isinstance(action, float):
+                await workflow.sleep(action, summary=f"try {entry.status.name} again")
+            elif action is Action.COMPENSATE:
+                raise failure
+            elif (choice := await self._escalate(entry)) != "retry":
+                if choice == "skip" and not (required or self._ledger.committed):
+                    raise failure  # an operator says that it did not happen
                 return None
+
+    def _decide(
+        self, entry: Entry, error: ActivityError | ApplicationError, required: bool
+    ) -> Action | float:
+        """What to do about a failure; a number: seconds until the next try."""
+        status = entry.status
+        if (recovery := self._recoveries.get(entry.label)) is not None:
+            attempt = recovery.decide(failure_of(error), workflow.now())
+            if attempt.action is Action.RETRY:
+                return attempt.wait_seconds
+            if attempt.action is Action.ESCALATE:
+                return Action.ESCALATE
+        unknown = entry.started and not says_no_effect(error.cause or error)
+        if required or (status.point_of_no_return and not entry.has_undo and unknown):
+            return Action.ESCALATE
+        return Action.COMPENSATE
+
+    async def _escalate(self, entry: Entry) -> str:
+        """Wait for an operator's choice. Skipped, it counts as not happened; settled outside, as done."""
+        before, entry.status.status = entry.status.status, StepState.STUCK
+        try:
+            choice = await self._operator.choice(entry, "A step failed for good", entry.status.error or "")
+        except asyncio.CancelledError:
+            entry.status.status = before
+            raise
+        if choice == "retry":
+            entry.status.status = StepState.PENDING
+            if recovery := self._recoveries.get(entry.label):
+                recovery.begin_again()
+        else:
+            entry.status.status = settled_as(choice)
+            entry.started = choice != "skip"
+        self._operator.resolved(SagaState.RUNNING)
+        return choice
+
+
+def _name(activity: Callable[..., Any] | str) -> str:
+    """The registered name of an activity."""
+    if isinstance(activity, str):
+        return activity
+    definition = activities._Definition.must_from_callable(activity)
+    assert definition.name, "A dynamic activity has no name to be called by."
+    return definition.name
 
 
 async def _ended(tasks: list[asyncio.Task[Any]]) -> None:

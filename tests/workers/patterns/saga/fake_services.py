@@ -18,9 +18,10 @@ from temporalio.exceptions import ApplicationError
 from tests.support import eventually
 from workers.client.attributes import SAGA_STATE, WAITING_FOR
 from workers.contracts import Decision, Money, SagaStatus, Verdict
+from workers.contracts.effects import effect_refused
 from workers.patterns.breaker.names import CIRCUIT_OPEN
+from workers.patterns.saga.messages import Retry, SagaResult, StepCall, UndoCall
 from workers.patterns.saga.plan import SagaPlan, SagaRules, SagaStep
-from workers.patterns.saga.saga import Retry, SagaResult, StepCall, UndoCall
 from workers.patterns.saga.workflow import SagaWorkflow
 
 ONCE = SagaRules(undo_attempts=1, held_retry_seconds=600)
@@ -44,7 +45,12 @@ class Yard:
         self.gates: dict[str, threading.Event] = {}
 
     def refusing(self, name: str, *details: Any, kind: str = "Refused", final: bool = True) -> None:
+        """It fails with an error that says nothing of the effect."""
         self.faults[name] = lambda: ApplicationError(f"{name}: no.", *details, type=kind, non_retryable=final)
+
+    def declining(self, name: str) -> None:
+        """The service says that nothing is under the key, and refuses the key from then on."""
+        self.faults[name] = lambda: effect_refused(f"{name}: no.", type="Declined")
 
     def held(self, name: str, dependency: str) -> None:
         """As the interceptor of a breaker refuses the first attempt."""

@@ -1,4 +1,4 @@
-"""The examples of docs/patterns/saga.md and recovery.md, run on the server."""
+"""The examples of docs/patterns/saga.md, run on the server."""
 
 from __future__ import annotations
 
@@ -13,9 +13,7 @@ from tests.examples import distributed_transaction, payout_recovery, trip
 from workers.contracts import Money, SagaState, SagaStatus
 from workers.patterns.alerts.activities import raise_alert
 from workers.patterns.dynamic.resolve import resolve_activities, resolve_workflows
-from workers.patterns.recovery.recovery import RecoveryResult
-from workers.patterns.recovery.workflow import RecoveryWorkflow
-from workers.patterns.saga.saga import SagaResult
+from workers.patterns.saga.messages import SagaResult
 from workers.patterns.saga.workflow import SagaWorkflow
 from workers.registry.queues import PLATFORM
 from workers.registry.registry import registry
@@ -35,7 +33,7 @@ async def here(queue: str, worker: Any) -> AsyncIterator[str]:
     ]
     registry.load()
     registry.add(queue, activities=own)
-    workflows = [SagaWorkflow, RecoveryWorkflow, trip.TripWorkflow]
+    workflows = [SagaWorkflow, trip.TripWorkflow]
     platform = [resolve_activities, resolve_workflows, raise_alert]
     try:
         everything = {"workflows": workflows, "activities": [*own, *platform]}
@@ -90,13 +88,12 @@ async def test_a_trip_is_booked_as_a_whole_or_not_at_all(
         assert (trip.standing, status.exposure) == ({}, [])
 
 
-@pytest.mark.parametrize(("iban", "end"), [("DE1", "done"), ("XX", "compensated")])
+@pytest.mark.parametrize(("iban", "state"), [("DE1", SagaState.COMPLETED), ("XX", SagaState.COMPENSATED)])
 async def test_a_payout_is_made_or_its_funds_are_released(
-    client: Client, here: str, iban: str, end: str
+    client: Client, here: str, iban: str, state: SagaState
 ) -> None:
-    number = uuid.uuid4().hex
-    _, result = await run(
-        client, here, "RecoveryWorkflow", payout_recovery.payout(number, iban), RecoveryResult
-    )
-    assert result.end == end
-    assert (number in payout_recovery.released) == (end == "compensated")
+    plan = payout_recovery.payout(uuid.uuid4().hex, iban)
+    handle, result = await run(client, here, "SagaWorkflow", plan, SagaResult)
+    assert result.state is state
+    key = f"{handle.first_execution_run_id}/pay_out/1"
+    assert (key in payout_recovery.paid, key in payout_recovery.released) == (iban == "DE1", iban == "XX")

@@ -9,29 +9,28 @@ from typing import Any
 
 from temporalio import activity, workflow
 from temporalio.client import Client
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workers.contracts import SagaState, SagaStatus, StepState
-    from workers.patterns.guarded_calls import GuardedCalls
-    from workers.patterns.saga.saga import SAGA_UNWINDING, Options, Saga, run_shielded
+    from workers.contracts.effects import effect_refused
+    from workers.patterns.saga.handlers import SagaHandlers
+    from workers.patterns.saga.steps import SAGA_COMPENSATING, ActivityOptions
+    from workers.shielding import run_shielded
 
-
-def nothing() -> None:
-    """Nobody looks at the state."""
+ONCE = RetryPolicy(maximum_attempts=1)
 
 
 @workflow.defn(name="Errand")
-class Errand:
+class Errand(SagaHandlers):
     """Three steps; the last fails; what may have happened is undone. The first run hands over to a second."""
 
     @workflow.init
     def __init__(self, run: int) -> None:
-        self.saga = Saga(
+        super().__init__(
             undo_input=lambda key, undo_key, reason, edited: [key, undo_key, reason],
-            holds=GuardedCalls(1, nothing),
-            changed=nothing,
-            options=Options(undo_attempts=1),
+            undo=ActivityOptions(retry_policy=RetryPolicy(maximum_attempts=1)),
         )
 
     @workflow.run
@@ -39,34 +38,32 @@ class Errand:
         if run == 1:
             workflow.continue_as_new(2)
         try:
-            await self.saga.step("fetch", str, str, undo="put_back")
-            await self.saga.step("fetch", str, str, undo="put_back")
-            await self.saga.step("tell", str, str)
+            await self.saga.step("fetch", str, undo="put_back")
+            await self.saga.step("fetch", str, undo="put_back")
+            await self.saga.step("tell", str)
             await asyncio.gather(
-                self.saga.step("drop", str, str, undo="put_back", attempts=1),
-                self.saga.step("refuse", str, str, undo="put_back"),
+                self.saga.step("drop", str, undo="put_back", retry_policy=ONCE),
+                self.saga.step("refuse", str, undo="put_back"),
             )
         except ActivityError:
             await workflow.wait_condition(lambda: all(s.error for s in self.saga.status().steps[3:]))
-            await run_shielded(self.saga.compensate("It failed."))
+            await self.saga.compensate("It failed.")
         return self.saga.status()
 
 
 @workflow.defn(name="Straggler")
-class Straggler:
-    """Goes back, and then tries another step: the type of what is raised."""
+class Straggler(SagaHandlers):
+    """Compensates, and then tries another step: the type of what is raised."""
+
+    def __init__(self) -> None:
+        super().__init__(undo_input=lambda key, undo_key, reason, edited: [key])
 
     @workflow.run
     async def run(self) -> str:
-        saga = Saga(
-            undo_input=lambda key, undo_key, reason, edited: [key],
-            holds=GuardedCalls(1, nothing),
-            changed=nothing,
-        )
-        await saga.step("fetch", str, str, undo="put_back")
-        await saga.compensate("Enough.")
+        await self.saga.step("fetch", str, undo="put_back")
+        await self.saga.compensate("Enough.")
         try:
-            await saga.step("tell", str, str)
+            await self.saga.step("tell", str)
         except ApplicationError as error:
             return str(error.type)
         return "told"
@@ -109,7 +106,7 @@ class Outside:
 
     @activity.defn(name="refuse")
     async def refuse(self, key: str) -> str:
-        raise ApplicationError("No.", type="Refused", non_retryable=True)
+        raise effect_refused("No.")
 
     @activity.defn(name="put_back")
     async def put_back(self, given: list[str]) -> str:
@@ -135,13 +132,13 @@ async def test_undoes_last_first_what_may_have_happened(client: Client, queue: s
     assert [step.activity_id for step in status.steps[:2]] == ["fetch", "fetch/2"]
 
 
-async def test_no_cancellation_stops_the_way_back(client: Client, queue: str, worker: Any) -> None:
+async def test_no_cancellation_stops_shielded_work(client: Client, queue: str, worker: Any) -> None:
     async with worker(queue, workflows=[Stubborn], activities=Outside().activities()):
         result = await client.execute_workflow("Stubborn", id=uuid.uuid4().hex, task_queue=queue)
     assert result == "key"
 
 
-async def test_no_step_begins_once_the_way_back_has(client: Client, queue: str, worker: Any) -> None:
+async def test_no_step_begins_once_compensation_has(client: Client, queue: str, worker: Any) -> None:
     async with worker(queue, workflows=[Straggler], activities=Outside().activities()):
         result = await client.execute_workflow("Straggler", id=uuid.uuid4().hex, task_queue=queue)
-    assert result == SAGA_UNWINDING
+    assert result == SAGA_COMPENSATING

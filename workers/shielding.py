@@ -10,7 +10,7 @@ R = TypeVar("R")
 
 
 async def run_shielded(work: Coroutine[Any, Any, R]) -> R:
-    """Await `work` in a task of its own, again after every cancellation, of which each is delivered once."""
+    """Run `work` in a task of its own to its end, whatever cancellations come meanwhile."""
     task = asyncio.create_task(work)
     while not task.done():
         try:
