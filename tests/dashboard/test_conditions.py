@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
@@ -29,11 +30,12 @@ def line(monkeypatch):
 
 
 # Name of the expected condition -> how a run comes into it: end, attributes.
-CASES: list[tuple[str, str, dict[str, str]]] = [
+CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("moving", "wait", {"SagaState": "running", "Stage": "a"}),
     ("moving", "wait", {}),
     ("waiting", "wait", {"WaitingFor": ["approval"], "SagaState": "running"}),
     ("waiting", "wait", {"WaitingFor": ["operator"]}),
+    ("held", "wait", {"WaitingFor": ["approval", "breaker", "breaker:freight"]}),
     ("held", "wait", {"WaitingFor": ["breaker", "breaker:payments"], "SagaState": "running"}),
     ("stuck", "wait", {"WaitingFor": ["operator"], "SagaState": "stuck"}),
     ("compensating", "wait", {"SagaState": "compensating"}),
@@ -51,10 +53,12 @@ CASES: list[tuple[str, str, dict[str, str]]] = [
 ]
 
 
-async def _start(client, queue: str, workflow_id: str, end: str, attributes: dict[str, str]) -> None:
+async def _start(client, queue: str, workflow_id: str, end: str, attributes: dict[str, Any]) -> None:
     waits = end in ("cancel", "terminate", "time out")
-    pairs = [
-        SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in attributes.items()
+    of, of_list = SearchAttributeKey.for_keyword, SearchAttributeKey.for_keyword_list
+    pairs: list[Any] = [
+        SearchAttributePair((of_list if isinstance(value, list) else of)(name), value)
+        for name, value in attributes.items()
     ]
     handle = await client.start_workflow(
         "Shunted",
