@@ -7,7 +7,7 @@ build may lack them.
 from __future__ import annotations
 
 from enum import StrEnum
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -71,7 +71,7 @@ class OrderRules(Message):
 
     approval: ApprovalPolicy | None = None
     approval_seconds: float = 86_400
-    on_timeout: str = "reject"
+    on_timeout: Literal["approve", "reject"] = "reject"
     held_retry_seconds: float = 60
     undo_attempts: int = 8
     step_seconds: float = 10

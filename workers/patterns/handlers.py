@@ -21,13 +21,18 @@ from workers.patterns.search_attributes import upsert_changed
 
 
 class DecisionHandlers:
-    """Answers `get_decision`. `decide` is for the signals of a subclass."""
+    """Answers `get_decision`. `decide` is for the signals of a subclass.
 
-    def __init__(self) -> None:
-        self.decisions = DecisionLog(chain=workflow.info().first_execution_run_id)
+    decisions: those of the run before this one in the chain.
+    """
+
+    def __init__(self, decisions: DecisionLog | None = None) -> None:
+        self.decisions = decisions or DecisionLog(chain=workflow.info().first_execution_run_id)
+        self.updated_at: datetime = workflow.now()
 
     def decide(self, raw: object, act: Callable[[Decision], DecisionResult]) -> None:
         """Let `act` judge a signal's body once, and keep the verdict."""
+        self.updated_at = workflow.now()
         self.decisions.judge(raw, workflow.now(), act)
 
     @workflow.query(name="get_decision", description="The verdict on a decision, by its id.")
@@ -38,12 +43,11 @@ class DecisionHandlers:
 class HoldHandlers(DecisionHandlers):
     """Takes `resume`, and keeps WaitingFor up to date. `calls` makes guarded calls.
 
-    held_retry: until a held call is made again without a `resume`.
+    held_retry: until a held call is made again without a `resume`. decisions: as for DecisionHandlers.
     """
 
-    def __init__(self, held_retry: timedelta) -> None:
-        super().__init__()
-        self.updated_at: datetime = workflow.now()
+    def __init__(self, held_retry: timedelta, decisions: DecisionLog | None = None) -> None:
+        super().__init__(decisions)
         self.calls = GuardedCalls(held_retry.total_seconds(), self.show)
 
     @workflow.signal(name="resume", description="A breaker closed or lends its probe. Body: a Resume.")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Literal
 
 from workers.contracts import (
     ApprovalPolicy,
@@ -30,7 +31,7 @@ MOST_DELEGATIONS = 100
 class Approval:
     """One question put to people. The workflow calls `open_until` when it begins to wait.
 
-    `policy` None: nobody needs to agree. `on_timeout`: approve, or anything else to reject.
+    `policy` None: no approval is needed. `on_timeout`: what the deadline decides.
     """
 
     def __init__(
@@ -40,7 +41,7 @@ class Approval:
         requester: str = "",
         subject: str = "",
         amount: Money | None = None,
-        on_timeout: str = "reject",
+        on_timeout: Literal["approve", "reject"] = "reject",
     ) -> None:
         asked = policy or ApprovalPolicy()
         asked = asked.model_copy(update={"quorum": max(1, asked.quorum)})
@@ -120,7 +121,7 @@ class Approval:
         if self.decided:
             return self._already()
         if not decision.actor:
-            return Outcome.REFUSED, "The decision does not say who made it.", ""
+            return Outcome.REFUSED, "The decision names no actor.", ""
         if problem := objection(self._status, decision):
             return Outcome.REFUSED, problem, ""
         mine = same(decision.actor, self._status.requester)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Literal
 
 from pydantic import BaseModel, Field
 
@@ -10,20 +11,22 @@ from workers.contracts import ApprovalBand, ApprovalPolicy, ApprovalStatus, Mone
 from workers.patterns.decisions import DecisionLog
 
 MOST_EVENTS = 2_000
+LONGEST_SECONDS = 10 * 365 * 86_400
+"""Ten years: what a deadline can be away."""
 
 
 class EscalationRule(BaseModel):
     """`after_seconds` of waiting people with one of `roles` may decide too, and an alert says so."""
 
-    after_seconds: float
+    after_seconds: float = Field(gt=0, le=LONGEST_SECONDS)
     roles: list[str] = Field(default_factory=list)
 
 
 class ApprovalRequest(BaseModel):
     """The question. With `bands` the amount decides which policy applies, or that nobody needs to agree.
 
-    `seconds`: until the deadline; then `on_timeout`, approve or reject. `status` and `book` are what
-    continue-as-new carries on.
+    `seconds`: until the deadline; then `on_timeout`, approve or reject. `status` and `decisions`
+    are what continue-as-new carries on.
     """
 
     subject: str = ""
@@ -31,11 +34,11 @@ class ApprovalRequest(BaseModel):
     amount: Money | None = None
     policy: ApprovalPolicy = Field(default_factory=ApprovalPolicy)
     bands: list[ApprovalBand] = Field(default_factory=list)
-    seconds: float = 86_400
-    on_timeout: str = "reject"
+    seconds: float = Field(86_400, gt=0, le=LONGEST_SECONDS)
+    on_timeout: Literal["approve", "reject"] = "reject"
     escalations: list[EscalationRule] = Field(default_factory=list)
     status: ApprovalStatus | None = None
-    book: DecisionLog | None = None
+    decisions: DecisionLog | None = None
     most_events: int = MOST_EVENTS
 
 

@@ -35,7 +35,7 @@ def objection(status: ApprovalStatus, decision: Decision) -> str:
     """Why this person may not speak here at all, in a sentence; "" when nothing is against it."""
     policy = status.policy
     if not decision.actor and (policy.quorum > 1 or policy.roles or not policy.self_approval):
-        return "The decision does not say who made it."
+        return "The decision names no actor."
     if status.deadline and decision.at and decision.at > status.deadline:
         return f"The deadline was {status.deadline:%Y-%m-%d %H:%M:%S} UTC."
     if handed := handed_on(status, decision.actor, decision.at):
@@ -47,7 +47,7 @@ def role_missing(status: ApprovalStatus, decision: Decision) -> str:
     """Why this person may not vote in their own right; "" when they may."""
     policy = status.policy
     if not policy.self_approval and same(decision.actor, status.requester):
-        return "Who asked may not decide."
+        return "The requester may not decide."
     wanted = roles_at(status, decision.at)
     if wanted and not wanted & set(decision.roles):
         return f"This needs the role {' or '.join(sorted(wanted))}."
@@ -89,13 +89,13 @@ def delegation_problem(status: ApprovalStatus, decision: Decision) -> str:
     """Why the vote cannot be handed on to `decision.to`; "" when it can."""
     policy, to = status.policy, decision.to
     if not policy.delegation:
-        return "Here nobody may hand on their vote."
+        return "This policy does not allow delegation."
     if not policy.roles:
         return "Anybody may vote here, so there is nothing to hand on."
     if not to or same(to, decision.actor):
-        return "Say who shall vote instead."
+        return "Name a delegate."
     if not policy.self_approval and same(to, status.requester):
-        return "Who asked may not decide, not in another's place either."
+        return "The requester may not decide, not as a delegate either."
     if held_for(status, decision.actor):
         return "A vote that was handed on to somebody stays with them."
     if handed_on(status, to):

@@ -59,10 +59,10 @@ def test_one_reject_ends_it() -> None:
     ("policy", "voter", "word"),
     [
         (ApprovalPolicy(roles=["approver"]), a_vote("ann", roles=("viewer",)), "role approver"),
-        (ApprovalPolicy(self_approval=False), a_vote("Riley "), "Who asked"),
-        (ApprovalPolicy(quorum=2), a_vote(""), "who made it"),
-        (ApprovalPolicy(roles=["approver"]), a_vote("", roles=("approver",)), "who made it"),
-        (ApprovalPolicy(self_approval=False), a_vote(""), "who made it"),
+        (ApprovalPolicy(self_approval=False), a_vote("Riley "), "The requester"),
+        (ApprovalPolicy(quorum=2), a_vote(""), "names no actor"),
+        (ApprovalPolicy(roles=["approver"]), a_vote("", roles=("approver",)), "names no actor"),
+        (ApprovalPolicy(self_approval=False), a_vote(""), "names no actor"),
     ],
 )
 def test_who_may_not_vote(policy: ApprovalPolicy, voter: Decision, word: str) -> None:
@@ -178,15 +178,15 @@ def test_a_vote_from_before_the_delegation_is_worth_as_much_as_the_delegates(ord
 @pytest.mark.parametrize(
     ("who", "to", "word"),
     [
-        ("ann", "", "Say who"),
-        ("ann", "Ann ", "Say who"),
-        ("ann", "riley", "Who asked"),
-        ("riley", "bob", "Who asked"),
+        ("ann", "", "Name a delegate"),
+        ("ann", "Ann ", "Name a delegate"),
+        ("ann", "riley", "The requester"),
+        ("riley", "bob", "The requester"),
         ("dan", "eve", "role approver"),
         ("bob", "dan", "somebody already"),
         ("bob", "cid", "let somebody else"),
         ("cid", "dan", "let dan vote"),
-        ("", "dan", "who made it"),
+        ("", "dan", "names no actor"),
     ],
 )
 def test_what_cannot_be_delegated(who: str, to: str, word: str) -> None:
@@ -213,7 +213,7 @@ def test_nobody_delegates_to_somebody_who_has_voted() -> None:
 @pytest.mark.parametrize(
     ("policy", "word"),
     [
-        (ApprovalPolicy(roles=["approver"]), "nobody may hand on"),
+        (ApprovalPolicy(roles=["approver"]), "does not allow delegation"),
         (ApprovalPolicy(delegation=True), "Anybody may vote"),
     ],
 )

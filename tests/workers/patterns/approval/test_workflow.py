@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
@@ -31,7 +30,9 @@ from workers.contracts import (
 from workers.patterns.alerts.calls import RAISE_ALERT, Alert
 from workers.patterns.approval.messages import ApprovalRequest, ApprovalResult, EscalationRule
 from workers.patterns.approval.workflow import ApprovalWorkflow
+from workers.payloads.validation import INVALID_INPUT
 from workers.registry.queues import PLATFORM
+from workers.testing.swap import swapped
 
 TWO = ApprovalPolicy(quorum=2, roles=["approver"], self_approval=False, delegation=True)
 APPROVER = {"roles": ["approver"]}
@@ -122,15 +123,10 @@ async def test_two_of_a_role_and_the_result_says_who_when_and_why(bench: Bench) 
 
 
 @pytest.fixture
-async def heard(worker: Any) -> AsyncIterator[list[Alert]]:
+def heard() -> Iterator[list[Alert]]:
     """The alerts that are raised meanwhile."""
     alerts: list[Alert] = []
-
-    @activity.defn(name=RAISE_ALERT)
-    async def raise_alert(alert: Alert) -> None:
-        alerts.append(alert)
-
-    async with worker(PLATFORM, activities=[raise_alert]):
+    with swapped(RAISE_ALERT, alerts.append):
         yield alerts
 
 
@@ -165,7 +161,7 @@ async def test_the_next_run_tells_again_what_the_last_one_may_not_have_told(
     )
     async with bench.running():
         handle = await bench.ask(status=carried)
-        assert (await eventually(lambda: heard))[0].detail == "Nobody has decided yet."
+        assert (await eventually(lambda: heard))[0].detail == "It is not decided yet."
         assert heard[0].alert_id == f"{handle.first_execution_run_id}/escalation/1"
         await handle.terminate()
 
@@ -173,9 +169,11 @@ async def test_the_next_run_tells_again_what_the_last_one_may_not_have_told(
 async def test_a_deadline_that_no_calendar_has_fails_it_at_once(bench: Bench) -> None:
     async with bench.running():
         with pytest.raises(WorkflowFailureError) as caught:
-            await (await bench.ask(seconds=1e300)).result()
+            await bench.client.execute_workflow(
+                "ApprovalWorkflow", {"seconds": 1e300}, id=uuid.uuid4().hex, task_queue=bench.queue
+            )
     assert isinstance(caught.value.cause, ApplicationError)
-    assert caught.value.cause.type == "OverflowError"
+    assert caught.value.cause.type == INVALID_INPUT
 
 
 async def test_the_requester_withdraws_with_a_reason(bench: Bench) -> None:
@@ -276,7 +274,7 @@ async def test_wrong_bodies_are_refused_and_lose_nothing(bench: Bench) -> None:
             await handle.signal(signal, {"decision_id": {"nested": 1}})
             await handle.signal(signal, args=[{"decision_id": uuid.uuid4().hex}, 2, 3])
         assert await handle.query("status") == "pending"
-        assert (await verdict(handle, "unnamed-1")).detail == "The decision does not say who made it."
+        assert (await verdict(handle, "unnamed-1")).detail == "The decision names no actor."
         assert (await verdict(handle, "unnamed-12")).outcome == Outcome.REFUSED
         await handle.signal("cancel", decision("op", reason="Enough."))
         result = await handle.result()
