@@ -37,7 +37,7 @@ class OrderRow:
     priority: int
     stage: str
     saga_state: str
-    waiting_for: str
+    waiting_for: list[str]
     open: bool
     started_at: datetime
 
@@ -121,7 +121,7 @@ async def _row(run: WorkflowExecution) -> OrderRow:
         priority=found.get(PRIORITY) or 0,
         stage=found.get(STAGE) or "",
         saga_state=found.get(SAGA_STATE) or "",
-        waiting_for=found.get(WAITING_FOR) or "",
+        waiting_for=list(found.get(WAITING_FOR) or []),
         open=run.close_time is None,
         started_at=run.start_time,
     )

@@ -98,7 +98,7 @@ def acts(run: RunPage, question: ApprovalStatus | None, ladder: SagaStatus | Non
     if not run.open:
         return []
     asked = (
-        question.state == ApprovalState.PENDING if question else run.row.waiting_for == WaitingFor.APPROVAL
+        question.state == ApprovalState.PENDING if question else WaitingFor.APPROVAL in run.row.waiting_for
     )
     stuck = (
         ladder.state == SagaState.STUCK if ladder else run.row.attributes.get("SagaState") == SagaState.STUCK
@@ -115,7 +115,7 @@ def draw(run: RunPage) -> Drawn:
     panels = [
         (CONTRACTS[name].side, _panel(run, CONTRACTS[name], run.known.answers.get(name, Answer())))
         for name in _expected(run)
-        if name != BREAKER or (run.row.waiting_for or "").startswith(WaitingFor.BREAKER)
+        if name != BREAKER or WaitingFor.BREAKER in run.row.waiting_for
     ]
     question = _model(run, Query.APPROVAL, ApprovalStatus)
     ladder = _model(run, Query.SAGA, SagaStatus)

@@ -53,13 +53,10 @@ class Headline:
 def _text(run: RunPage, said: Drawn) -> str:
     if said.status and said.status.summary:
         return said.status.summary
-    waiting = run.row.waiting_for or ""
     if run.row.condition == "held":
-        return (
-            f"It is held at the breaker of {waiting.removeprefix(WaitingFor.BREAKER)}, and goes on by itself "
-            "once that closes."
-        )
-    if run.row.condition == "waiting" and waiting == WaitingFor.APPROVAL:
+        held = " and of ".join(WaitingFor.dependencies(run.row.waiting_for))
+        return f"It is held at the breaker of {held}, and goes on by itself once that closes."
+    if run.row.condition == "waiting" and WaitingFor.APPROVAL in run.row.waiting_for:
         return "It waits for an approval."
     text = SENTENCES.get(run.row.condition or "", "") or PLAIN.get(run.row.status, "")
     failure = run.history.failure

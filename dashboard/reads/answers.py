@@ -93,7 +93,7 @@ class Asked:
     run_id: str
     queue: str
     kind: str
-    waiting_for: str | None
+    waiting_for: tuple[str, ...]
     events: int = 0
 
 
@@ -183,8 +183,7 @@ async def _ask(client: Client, known: Known, asked: Asked) -> None:
     """Everything about one run, side by side; each answer is kept as it arrives."""
     handle = client.get_workflow_handle(asked.workflow_id, run_id=asked.run_id)
     jobs = []
-    if (asked.waiting_for or "").startswith(WaitingFor.BREAKER):
-        dependency = (asked.waiting_for or "").removeprefix(WaitingFor.BREAKER)
+    for dependency in WaitingFor.dependencies(asked.waiting_for)[:1]:
         breaker = client.get_workflow_handle(breaker_id(dependency))
         jobs.append(_one(known, breaker, Query.CIRCUIT, BREAKER))
     try:

@@ -173,8 +173,8 @@ async def _ask(client: Client, row: Row) -> CircuitStatus:
 
 
 def _waiting(scan: Scan, dependency: str) -> list[str]:
-    value = f"{WaitingFor.BREAKER}{dependency}"
-    return [row.workflow_id for row in scan.rows if row.waiting_for == value][:SHOWN_WAITING]
+    value = WaitingFor.at_breaker(dependency)
+    return [row.workflow_id for row in scan.rows if value in row.waiting_for][:SHOWN_WAITING]
 
 
 async def _breaker(client: Client, viewer: Viewer, row: Row, scan: Scan, held: dict[str, Total]) -> Breaker:

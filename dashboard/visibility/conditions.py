@@ -43,7 +43,8 @@ def _not_in(attribute: str, *values: str) -> str:
 
 RUNNING, DONE = _status("Running"), _status("Completed")
 STEADY = _not_in("SagaState", SagaState.COMPENSATING, SagaState.STUCK)
-AT_BREAKER = f"STARTS_WITH {quote(WaitingFor.BREAKER)}"
+AT_BREAKER = _is("WaitingFor", WaitingFor.BREAKER)
+FOR_PERSON = f"WaitingFor IS NOT NULL AND WaitingFor != {quote(WaitingFor.BREAKER)}"
 ENDED_OTHERWISE = ("rejected", "cancelled")
 PLAIN_END = _not_in("Stage", *ENDED_OTHERWISE)
 
@@ -51,8 +52,8 @@ CONDITIONS: dict[str, Condition] = {
     item.name: item
     for item in (
         Condition("moving", "run", "Running", f"{RUNNING} AND {STEADY} AND WaitingFor IS NULL"),
-        Condition("waiting", "wait", "Waiting", f"{RUNNING} AND {STEADY} AND WaitingFor NOT {AT_BREAKER}"),
-        Condition("held", "stop", "Held", f"{RUNNING} AND {STEADY} AND WaitingFor {AT_BREAKER}"),
+        Condition("waiting", "wait", "Waiting", f"{RUNNING} AND {STEADY} AND {FOR_PERSON}"),
+        Condition("held", "stop", "Held", f"{RUNNING} AND {STEADY} AND {AT_BREAKER}"),
         Condition("stuck", "stop", "Stuck", f"{RUNNING} AND {_is('SagaState', SagaState.STUCK)}"),
         Condition(
             "compensating",
@@ -119,9 +120,9 @@ def clause(name: str, available: Collection[str] | None = None) -> str:
 def _open(saga: Any, waiting: Any) -> str:
     if saga in (SagaState.STUCK, SagaState.COMPENSATING):
         return str(saga)
-    if waiting is None:
+    if not waiting:
         return "moving"
-    return "held" if str(waiting).startswith(WaitingFor.BREAKER) else "waiting"
+    return "held" if WaitingFor.BREAKER in waiting else "waiting"
 
 
 def _completed(saga: Any, stage: Any) -> str:

@@ -44,7 +44,7 @@ class Row:
     s: str
     word: str
     stage: str
-    waiting_for: str | None
+    waiting_for: tuple[str, ...]
     deadline: datetime | None
     amount: Money | None
     customer: str
@@ -104,6 +104,11 @@ def _text(value: Any) -> str:
     return value if isinstance(value, str) else "" if value is None else str(value)
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    """The values of a list; those of a server where the attribute is no list, too."""
+    return tuple(map(_text, value)) if isinstance(value, list) else (_text(value),) if value else ()
+
+
 def row(info: WorkflowExecutionInfo, memo: dict[str, Any], start: str = "") -> Row:
     """The row of one run, its memo already decoded."""
     attributes = attributes_of(info.search_attributes.indexed_fields)
@@ -121,7 +126,7 @@ def row(info: WorkflowExecutionInfo, memo: dict[str, Any], start: str = "") -> R
         s=s,
         word=word,
         stage=_text(attributes.get("Stage")),
-        waiting_for=_text(attributes.get("WaitingFor")) or None,
+        waiting_for=_texts(attributes.get("WaitingFor")),
         deadline=deadline if isinstance(deadline, datetime) else None,
         amount=amount_of(workflow_type, attributes, memo),
         customer=_text(memo.get("customer_name")),

@@ -92,14 +92,13 @@ class Scan:
         return _totals(self.rows, lambda row: row.condition or "", lambda name: Filter(condition=name))
 
     def held(self) -> dict[str, Total]:
-        """Totals of held runs by the dependency whose breaker holds them."""
-        return _totals(
-            (row for row in self.rows if row.condition == "held"),
-            lambda row: (row.waiting_for or "").removeprefix(WaitingFor.BREAKER),
-            lambda name: Filter(
-                condition="held", terms=(Term("WaitingFor", "=", f"{WaitingFor.BREAKER}{name}"),)
-            ),
-        )
+        """Totals of held runs by dependency; a run held at two breakers counts for both."""
+        out: dict[str, Total] = {}
+        for row in self.rows:
+            for name in WaitingFor.dependencies(row.waiting_for) if row.condition == "held" else ():
+                term = Term("WaitingFor", "=", WaitingFor.at_breaker(name))
+                out[name] = out.get(name, Total(list_url(Filter(condition="held", terms=(term,))))).plus(row)
+        return out
 
 
 # Per client, event loop and scope: the last scan with its time, and the one under way.

@@ -6,7 +6,7 @@ list page. Everything that comes from a workflow is escaped.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -51,9 +51,10 @@ def _text(value: Any) -> str:
     return f'<span class="muted">{shown}</span>' if isinstance(value, Undecodable) else shown
 
 
-def waits_for(value: str | None) -> str:
-    """Whom or what a run waits for, in words."""
-    return (value or "").removeprefix(WaitingFor.BREAKER)
+def waits_for(values: Iterable[str]) -> str:
+    """What a run waits for, in words: a breaker by its dependency."""
+    named = [value for value in values if value != WaitingFor.BREAKER]
+    return ", ".join(value.removeprefix(WaitingFor.at_breaker("")) for value in named)
 
 
 def _workflow(row: Row) -> str:

@@ -115,7 +115,7 @@ class OrderHandlers:
         saga = self._saga.state
         if saga is SagaState.RUNNING and self._way.cancelled_by is not None:
             saga = SagaState.COMPENSATING  # the step that runs ends first, but where this goes is settled
-        sentence = next_sentence(self._stage, saga, self._holds.dependency, self._approval.status())
+        sentence = next_sentence(self._stage, saga, " and ".join(self._holds.held), self._approval.status())
         return Status(
             status=self._saga.state,
             stage=self._stage,
@@ -148,20 +148,16 @@ class OrderHandlers:
         self._stage = stage
         self._show()
 
-    def _waiting_for(self) -> str | None:
-        if self._saga.state is SagaState.STUCK:
-            return WaitingFor.OPERATOR.value
-        if self._holds.dependency:
-            return f"{WaitingFor.BREAKER.value}{self._holds.dependency}"
-        if self._stage is Stage.APPROVAL and not self._approval.decided:
-            return WaitingFor.APPROVAL.value
-        return None
+    def _waiting_for(self) -> list[str]:
+        operator = [WaitingFor.OPERATOR.value] if self._saga.state is SagaState.STUCK else []
+        asking = self._stage is Stage.APPROVAL and not self._approval.decided
+        return [*operator, *self._holds.waiting_for(), *([WaitingFor.APPROVAL.value] if asking else [])]
 
     def _show(self) -> None:
         """Say in the search attributes where the order is; one upsert a change."""
         self._updated_at = workflow.now()
         waiting = self._waiting_for()
-        deadline = self._approval.deadline if waiting == WaitingFor.APPROVAL else None
+        deadline = self._approval.deadline if WaitingFor.APPROVAL in waiting else None
         upsert_changed(
             {
                 STAGE: self._stage.value,

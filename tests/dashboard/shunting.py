@@ -18,9 +18,11 @@ class Shunted:
     """Sets the attributes it is given, and ends, or not, as it is told."""
 
     @workflow.run
-    async def run(self, end: str, attributes: dict[str, str]) -> None:
-        keys = [SearchAttributeKey.for_keyword(name).value_set(value) for name, value in attributes.items()]
-        workflow.upsert_search_attributes(keys)
+    async def run(self, end: str, attributes: dict[str, Any]) -> None:
+        of, of_list = SearchAttributeKey.for_keyword, SearchAttributeKey.for_keyword_list
+        for name, value in attributes.items():
+            key: Any = (of_list if isinstance(value, list) else of)(name)
+            workflow.upsert_search_attributes([key.value_set(value)])
         if end == "fail":
             raise ApplicationError("told to")
         if end == "wait":

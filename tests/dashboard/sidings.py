@@ -11,6 +11,7 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 
 from workers.client import attributes as keys
 from workers.client.attributes import TENANT_ID
+from workers.contracts import WaitingFor
 
 
 @workflow.defn(name="Siding")
@@ -43,6 +44,11 @@ class Siding:
         return self.answers["saga"]
 
 
+def waits(value: str) -> list[str]:
+    """`approval` or `breaker:payments` as workflows write it."""
+    return [WaitingFor.BREAKER, value] if value.startswith("breaker:") else [value]
+
+
 async def stand(
     client: Client,
     queue: str,
@@ -56,8 +62,11 @@ async def stand(
     extra: tuple[SearchAttributePair[Any], ...] = (),
     **attributes: str,
 ) -> WorkflowHandle[Any, Any]:
-    """Start one; `attributes` are platform keywords by the name of their constant, such as waiting_for."""
-    pairs = [SearchAttributePair(getattr(keys, name.upper()), value) for name, value in attributes.items()]
+    """Start one; `attributes` are platform attributes by the name of their constant, such as waiting_for."""
+    pairs = [
+        SearchAttributePair(getattr(keys, name.upper()), waits(value) if name == "waiting_for" else value)
+        for name, value in attributes.items()
+    ]
     pairs += [SearchAttributePair(TENANT_ID, tenant), *extra]
     if deadline:
         pairs.append(SearchAttributePair(keys.DEADLINE, deadline))

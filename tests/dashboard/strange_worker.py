@@ -19,7 +19,7 @@ from temporalio.exceptions import ApplicationError
 from temporalio.worker import Worker
 
 CIRCUIT_STATE = SearchAttributeKey.for_keyword("CircuitState")
-WAITING_FOR = SearchAttributeKey.for_keyword("WaitingFor")
+WAITING_FOR = SearchAttributeKey.for_keyword_list("WaitingFor")
 WAIT = timedelta(hours=1)
 
 
@@ -72,7 +72,7 @@ class Strange:
     @workflow.run
     async def run(self, given: dict[str, Any]) -> dict[str, Any]:
         workflow.upsert_search_attributes(
-            [CIRCUIT_STATE.value_set("OPEN"), WAITING_FOR.value_set("approval")]
+            [CIRCUIT_STATE.value_set("OPEN"), WAITING_FOR.value_set(["approval"])]
         )
         await workflow.wait_condition(lambda: bool(self.how))
         if self.how == "fail":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import uuid
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSearchAttributes
@@ -29,15 +30,16 @@ def line(monkeypatch):
 
 
 # Name of the expected condition -> how a run comes into it: end, attributes.
-CASES: list[tuple[str, str, dict[str, str]]] = [
+CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("moving", "wait", {"SagaState": "running", "Stage": "a"}),
     ("moving", "wait", {}),
-    ("waiting", "wait", {"WaitingFor": "approval", "SagaState": "running"}),
-    ("waiting", "wait", {"WaitingFor": "operator"}),
-    ("held", "wait", {"WaitingFor": "breaker:payments", "SagaState": "running"}),
-    ("stuck", "wait", {"WaitingFor": "operator", "SagaState": "stuck"}),
+    ("waiting", "wait", {"WaitingFor": ["approval"], "SagaState": "running"}),
+    ("waiting", "wait", {"WaitingFor": ["operator"]}),
+    ("held", "wait", {"WaitingFor": ["approval", "breaker", "breaker:freight"]}),
+    ("held", "wait", {"WaitingFor": ["breaker", "breaker:payments"], "SagaState": "running"}),
+    ("stuck", "wait", {"WaitingFor": ["operator"], "SagaState": "stuck"}),
     ("compensating", "wait", {"SagaState": "compensating"}),
-    ("compensating", "wait", {"SagaState": "compensating", "WaitingFor": "breaker:payments"}),
+    ("compensating", "wait", {"SagaState": "compensating", "WaitingFor": ["breaker", "breaker:payments"]}),
     ("completed", "end", {"SagaState": "completed", "Stage": "delivered"}),
     ("completed", "end", {}),
     ("compensated", "end", {"SagaState": "compensated", "Stage": "declined"}),
@@ -46,15 +48,17 @@ CASES: list[tuple[str, str, dict[str, str]]] = [
     ("cancelled", "end", {"SagaState": "compensated", "Stage": "cancelled"}),
     ("cancelled", "cancel", {"SagaState": "running"}),
     ("failed", "fail", {"Stage": "a"}),
-    ("terminated", "terminate", {"WaitingFor": "approval"}),
+    ("terminated", "terminate", {"WaitingFor": ["approval"]}),
     ("timed_out", "time out", {"SagaState": "stuck"}),
 ]
 
 
-async def _start(client, queue: str, workflow_id: str, end: str, attributes: dict[str, str]) -> None:
+async def _start(client, queue: str, workflow_id: str, end: str, attributes: dict[str, Any]) -> None:
     waits = end in ("cancel", "terminate", "time out")
-    pairs = [
-        SearchAttributePair(SearchAttributeKey.for_keyword(name), value) for name, value in attributes.items()
+    of, of_list = SearchAttributeKey.for_keyword, SearchAttributeKey.for_keyword_list
+    pairs: list[Any] = [
+        SearchAttributePair((of_list if isinstance(value, list) else of)(name), value)
+        for name, value in attributes.items()
     ]
     handle = await client.start_workflow(
         "Shunted",
@@ -91,7 +95,7 @@ async def test_clauses_and_rows_agree_and_exclude_each_other(client, queue, work
 
 
 def test_types_without_a_line_and_unknown_statuses_have_no_condition(line):
-    assert conditions.derive("Foreign", 1, {"WaitingFor": "approval"}) is None
+    assert conditions.derive("Foreign", 1, {"WaitingFor": ["approval"]}) is None
     assert conditions.derive("Shunted", 8, {}) is None
     assert conditions.derive("Shunted", 6, {}) is None
     assert conditions.shown(None, 8) == ("rest", "Status 8")

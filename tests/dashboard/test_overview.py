@@ -54,7 +54,7 @@ def row(name: str, stage: str, deadline: datetime | None = None, minor: int = 10
         s=s,
         word=word,
         stage=stage,
-        waiting_for=attributes.get("WaitingFor"),
+        waiting_for=attributes.get("WaitingFor", ()),
         deadline=deadline,
         amount=Money(minor=minor, currency="EUR"),
         customer="",
@@ -84,7 +84,7 @@ def test_the_way_back_is_not_counted_on_the_way_forward(line):
         row("a", "received"),
         row("b", "charging"),
         row("c", "charging", SagaState="compensating"),
-        row("d", "shipping", SagaState="stuck", WaitingFor="operator"),
+        row("d", "shipping", SagaState="stuck", WaitingFor=("operator",)),
     )
     assert counted(found.forward) == {
         "Received": 1,
@@ -101,9 +101,9 @@ def test_a_station_shows_the_worst_that_stands_there(line):
     soon = datetime.now(UTC) + timedelta(minutes=5)
     found = track(
         row("a", "received"),
-        row("b", "approval", deadline=soon, WaitingFor="approval"),
-        row("c", "approval", WaitingFor="approval"),
-        row("d", "charging", WaitingFor="breaker:payments"),
+        row("b", "approval", deadline=soon, WaitingFor=("approval",)),
+        row("c", "approval", WaitingFor=("approval",)),
+        row("d", "charging", WaitingFor=("breaker", "breaker:payments")),
         row("e", "charging"),
     )
     assert [(station.s, station.sub) for station in found.forward] == [
@@ -117,7 +117,7 @@ def test_a_station_shows_the_worst_that_stands_there(line):
 
 @pytest.mark.parametrize(("state", "shown"), [("OPEN", True), ("HALF_OPEN", True), ("CLOSED", False)])
 def test_a_signal_stands_before_the_guarded_stage_unless_calls_pass(line, state, shown):
-    held = row("d", "charging", WaitingFor="breaker:payments", minor=1250)
+    held = row("d", "charging", WaitingFor=("breaker", "breaker:payments"), minor=1250)
     charging = track(held, cards={"payments": card(state)}).forward[2]
     assert (charging.breaker is not None) == shown
     assert charging.held.sums == {"EUR": 1250}

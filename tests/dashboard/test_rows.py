@@ -44,7 +44,7 @@ def line(monkeypatch):
 async def test_attributes_are_decoded_by_their_type(client, line):
     fields = {
         "Stage": payload("charging"),
-        "WaitingFor": payload("breaker:payments"),
+        "WaitingFor": payload(["breaker", "breaker:payments"], "KeywordList"),
         "Amount": payload(12.34, "Double"),
         "Deadline": payload("2026-11-21T03:14:07Z", "Datetime"),
         "Tags": payload(["a", "b"], "KeywordList"),
@@ -55,7 +55,7 @@ async def test_attributes_are_decoded_by_their_type(client, line):
 
     assert (row.stage, row.waiting_for, row.condition, row.word) == (
         "charging",
-        "breaker:payments",
+        ("breaker", "breaker:payments"),
         "held",
         "Held",
     )

@@ -261,7 +261,9 @@ async def test_killing_workers_amid_a_breakers_cycle(
 
     async def all_held() -> bool:
         shown = [await handle.describe() for _, handle in orders]
-        return all(each.typed_search_attributes.get(WAITING_FOR) == "breaker:payments" for each in shown)
+        return all(
+            each.typed_search_attributes.get(WAITING_FOR) == ["breaker", "breaker:payments"] for each in shown
+        )
 
     await eventually(all_held, timeout=60)
     assert await shows(CircuitState.OPEN) or await shows(CircuitState.HALF_OPEN)

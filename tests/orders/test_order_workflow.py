@@ -153,7 +153,7 @@ async def test_a_failed_notification_does_not_fail_the_order(bench: Bench) -> No
 
 async def test_quorum_of_two_and_no_self_approval(bench: Bench) -> None:
     async with started(bench, approval=TWO_EYES) as handle:
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
         assert await attribute(handle, DEADLINE) == (await approval(handle)).deadline
         own = await send(handle, "approve", decision("Riley", roles=["approver"]))
         stranger = await send(handle, "approve", decision("bob", roles=["viewer"]))
@@ -171,7 +171,7 @@ async def test_quorum_of_two_and_no_self_approval(bench: Bench) -> None:
 
 async def test_reject_releases_the_stock(bench: Bench) -> None:
     async with started(bench, approval=ApprovalPolicy()) as handle:
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
         await handle.signal("reject", decision("ann", reason="Too much."))
         result = await handle.result()
     assert result.stage is Stage.REJECTED
@@ -194,7 +194,7 @@ async def test_the_same_decision_twice_gets_the_same_verdict(bench: Bench) -> No
 
 async def test_two_people_at_once_one_applies_one_learns_who_was_first(bench: Bench) -> None:
     async with started(bench, approval=ApprovalPolicy()) as handle:
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
         one, two = decision("ann"), decision("bob", reason="No.")
         await asyncio.gather(handle.signal("approve", one), handle.signal("reject", two))
         await handle.result()
@@ -211,7 +211,7 @@ async def test_the_deadline_is_judged_by_the_decision_with_all_workers_down(
 ) -> None:
     async with bench.running():
         handle = await bench.start(approval=ApprovalPolicy(), approval_seconds=2)
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
         deadline = (await approval(handle)).deadline
     assert deadline is not None
 
@@ -236,7 +236,7 @@ async def test_without_a_decision_the_order_expires(bench: Bench) -> None:
 
 async def test_signals_without_or_with_wrong_bodies_never_stop_the_order(bench: Bench) -> None:
     async with started(bench, approval=TWO_EYES) as handle:
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
         for signal in ("approve", "reject", "resolve_compensation", "resume"):
             await handle.signal(signal)
             await handle.signal(signal, "garbage")
@@ -256,7 +256,7 @@ async def test_signals_without_or_with_wrong_bodies_never_stop_the_order(bench: 
 
 async def test_a_bare_approve_counts_where_anybody_may_decide(bench: Bench) -> None:
     async with started(bench, approval=ApprovalPolicy()) as handle:
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
         await handle.signal("approve")
         assert (await handle.result()).stage is Stage.DELIVERED
 
@@ -284,7 +284,7 @@ async def test_an_invalid_order_fails(bench: Bench) -> None:
 
 async def test_native_cancellation_compensates_and_ends_canceled(bench: Bench) -> None:
     async with started(bench, approval=ApprovalPolicy()) as handle:
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
         await handle.cancel()
         with pytest.raises(WorkflowFailureError) as caught:
             await handle.result()
@@ -336,7 +336,7 @@ async def test_a_charge_that_timed_out_after_it_happened_is_undone_once(bench: B
 async def test_cancelling_during_the_compensation_changes_nothing(bench: Bench) -> None:
     released = bench.world.hanging("release_stock")
     async with started(bench, approval=ApprovalPolicy()) as handle:
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
         await handle.signal("cancel", decision("ann", reason="Stop."))
         await eventually(lambda: bench.world.calls["release_stock"])
         again = await send(handle, "cancel", decision("bob", reason="Stop!"))
@@ -352,10 +352,10 @@ async def test_cancelling_during_the_compensation_changes_nothing(bench: Bench) 
 async def test_a_stuck_compensation_waits_for_an_operator(bench: Bench) -> None:
     bench.world.down("release_stock")
     async with started(bench, approval=ApprovalPolicy()) as handle:
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
         await handle.signal("cancel", decision("ann", reason="Stop."))
         await until(handle, SAGA_STATE, "stuck")
-        assert await attribute(handle, WAITING_FOR) == "operator"
+        assert await attribute(handle, WAITING_FOR) == ["operator"]
         summary = (await handle.query("get_status", result_type=Status)).summary
         assert "operator" in summary
         bare = await send(handle, "resolve_compensation", decision("op", choice="skip"))
@@ -380,7 +380,7 @@ async def test_a_stuck_compensation_waits_for_an_operator(bench: Bench) -> None:
 async def test_a_retried_compensation_succeeds_once_healed(bench: Bench) -> None:
     bench.world.down("release_stock")
     async with started(bench, approval=ApprovalPolicy()) as handle:
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
         await handle.cancel()
         await until(handle, SAGA_STATE, "stuck")
         bench.world.heal("release_stock")
@@ -394,7 +394,7 @@ async def test_a_retried_compensation_succeeds_once_healed(bench: Bench) -> None
 async def test_a_new_worker_goes_on_where_the_old_one_stopped(bench: Bench) -> None:
     async with bench.running():
         handle = await bench.start(approval=ApprovalPolicy())
-        await until(handle, WAITING_FOR, "approval")
+        await until(handle, WAITING_FOR, ["approval"])
     await handle.signal("approve", decision("ann"))
     async with bench.running():
         assert (await handle.result()).stage is Stage.DELIVERED

@@ -42,7 +42,7 @@ class Play:
         self.world, self.dependency, self.order = world, dependency, order
         self.breaker = client.get_workflow_handle(breaker_id(dependency))
 
-    async def until(self, key: Any, value: str) -> None:
+    async def until(self, key: Any, value: Any) -> None:
         async def there() -> bool:
             return bool((await self.order.describe()).typed_search_attributes.get(key) == value)
 
@@ -54,7 +54,7 @@ class Play:
 
 
 async def delivered(play: Play) -> None:
-    await play.until(WAITING_FOR, "approval")
+    await play.until(WAITING_FOR, ["approval"])
     await play.order.signal("approve")
     await play.say("approve", "ann")
     await play.say("approve", "bob")
@@ -62,7 +62,7 @@ async def delivered(play: Play) -> None:
 
 async def stuck(play: Play) -> None:
     play.world.down("release_stock")
-    await play.until(WAITING_FOR, "approval")
+    await play.until(WAITING_FOR, ["approval"])
     await play.say("cancel", "ann")
     await play.until(SAGA_STATE, "stuck")
     play.world.heal("release_stock")
@@ -74,7 +74,7 @@ async def expired(play: Play) -> None:
 
 
 async def held(play: Play) -> None:
-    await play.until(WAITING_FOR, "approval")
+    await play.until(WAITING_FOR, ["approval"])
     await play.breaker.signal("report", Report(process="p", seq=1, calls=5, failures=5, tail=5))
     await play.say("approve", "ann")
 

@@ -1,6 +1,7 @@
 """The search attributes of the platform, and how attributes are registered and compared.
 
-The budget of SQL visibility is 10 keywords and 3 of each other type; these take 6 keywords and a datetime.
+The budget of SQL visibility is 10 keywords and 3 of each other type; these take 5 keywords, a keyword list
+and a datetime.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ TENANT_ID = SearchAttributeKey.for_keyword("TenantId")
 ENVIRONMENT_ID = SearchAttributeKey.for_keyword("EnvironmentId")
 STAGE = SearchAttributeKey.for_keyword("Stage")
 SAGA_STATE = SearchAttributeKey.for_keyword("SagaState")
-WAITING_FOR = SearchAttributeKey.for_keyword("WaitingFor")
+WAITING_FOR = SearchAttributeKey.for_keyword_list("WaitingFor")
 CIRCUIT_STATE = SearchAttributeKey.for_keyword("CircuitState")
 DEADLINE = SearchAttributeKey.for_datetime("Deadline")
 

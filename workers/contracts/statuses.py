@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime
 from typing import Any
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from workers.contracts.base import Contract, Money
 from workers.contracts.words import CircuitState, SagaState, StepState
@@ -99,10 +99,17 @@ class Progress(Contract):
 
 
 class Status(Contract):
-    """Answer of `get_status`: the header. `summary` is one sentence on what happens next."""
+    """Answer of `get_status`: the header. `waiting_for`: as the search attribute WaitingFor; `summary`: one
+    sentence on what happens next."""
 
     status: str = ""
     stage: str = ""
     updated_at: datetime | None = None
-    waiting_for: str | None = None
+    waiting_for: list[str] = Field(default_factory=list)
     summary: str = ""
+
+    @field_validator("waiting_for", mode="before")
+    @classmethod
+    def _one_or_none(cls, value: Any) -> Any:
+        """A single value, or null, as workflows of others may answer."""
+        return [value] if isinstance(value, str) else [] if value is None else value

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from enum import StrEnum
 
 VERSION = "1"
@@ -94,8 +95,29 @@ class Outcome(StrEnum):
 
 
 class WaitingFor(StrEnum):
-    """Values of the WaitingFor search attribute; a breaker adds its dependency: `breaker:payments`."""
+    """Values of the WaitingFor search attribute, a list: what a run waits for, one or several at a time.
+
+    A run held at breakers has `breaker`, and `breaker:<dependency>` for each, as lists cannot be searched by
+    prefix.
+    """
 
     APPROVAL = "approval"
     OPERATOR = "operator"
-    BREAKER = "breaker:"
+    BREAKER = "breaker"
+
+    @staticmethod
+    def at_breaker(dependency: str) -> str:
+        """The value of a run held at the breaker of `dependency`: `breaker:<dependency>`."""
+        return f"{WaitingFor.BREAKER.value}:{dependency}"
+
+    @staticmethod
+    def at_breakers(dependencies: Iterable[str]) -> list[str]:
+        """All values of a run held at these breakers; none for none."""
+        values = [WaitingFor.at_breaker(dependency) for dependency in dependencies]
+        return [WaitingFor.BREAKER.value, *values] if values else []
+
+    @staticmethod
+    def dependencies(values: Iterable[str]) -> list[str]:
+        """The dependencies at whose breakers a run with these values is held."""
+        prefix = WaitingFor.at_breaker("")
+        return [value.removeprefix(prefix) for value in values if value.startswith(prefix)]

@@ -9,11 +9,15 @@ from temporalio.common import SearchAttributeKey, SearchAttributeUpdate
 
 
 def upsert_changed(values: dict[SearchAttributeKey[Any], Any]) -> None:
-    """Upsert what differs from what the workflow has; None removes. It costs a history event, but no task."""
+    """Upsert what differs from what the workflow has; None and [] remove.
+
+    It costs a history event, but no workflow task.
+    """
     known = workflow.info().typed_search_attributes
     updates: list[SearchAttributeUpdate[Any]] = []
     for key, value in values.items():
-        if known.get(key) != value:
-            updates.append(key.value_unset() if value is None else key.value_set(value))
+        wanted = None if value == [] else value
+        if known.get(key) != wanted:
+            updates.append(key.value_unset() if wanted is None else key.value_set(wanted))
     if updates:
         workflow.upsert_search_attributes(updates)

@@ -146,7 +146,7 @@ class ApprovalWorkflow:
         upsert_changed(
             {
                 STAGE: STAGE_ASKING if asking else self._approval.state.value,
-                WAITING_FOR: WaitingFor.APPROVAL.value if asking else None,
+                WAITING_FOR: [WaitingFor.APPROVAL.value] if asking else [],
                 DEADLINE: self._approval.deadline if asking else None,
             }
         )
@@ -203,7 +203,7 @@ class ApprovalWorkflow:
             status=state,
             stage=STAGE_ASKING if asking else state,
             updated_at=self._updated_at,
-            waiting_for=WaitingFor.APPROVAL if asking else None,
+            waiting_for=[WaitingFor.APPROVAL] if asking else [],
             summary=f"Waits for {missing} more {'vote' if missing == 1 else 'votes'}."
             if asking
             else f"Nothing: it was {state}.",

@@ -8,7 +8,7 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import STAGE, WAITING_FOR
-    from workers.contracts import Progress, Signal, Status, Verdict, WaitingFor
+    from workers.contracts import Progress, Signal, Status, Verdict
     from workers.patterns.batches.batches import Batch
     from workers.patterns.batches.calls import Calls
     from workers.patterns.batches.controls import Desk
@@ -145,10 +145,7 @@ class LongRunningWorkflow:
         return "paused" if self._desk.paused else "running"
 
     def _mark(self) -> None:
-        held = self._holds.dependency
-        upsert_changed(
-            {STAGE: self._stage(), WAITING_FOR: f"{WaitingFor.BREAKER.value}{held}" if held else None}
-        )
+        upsert_changed({STAGE: self._stage(), WAITING_FOR: self._holds.waiting_for()})
 
     def _full(self) -> bool:
         info = workflow.info()
@@ -185,7 +182,7 @@ class LongRunningWorkflow:
 
     @workflow.query(name="get_status", description="Stage, and what happens next.")
     def status(self) -> Status:
-        stage, held = self._stage(), self._holds.dependency
+        stage, held = self._stage(), " and ".join(self._holds.held)
         by = f" by {self._desk.paused_by}" if self._desk.paused_by else ""
         summary = {
             "paused": f"Paused{by}; it goes on when it is unpaused.",
@@ -194,7 +191,7 @@ class LongRunningWorkflow:
         }.get(stage, "Nothing more happens.")
         if held and stage == "running":
             summary = f"Held until {held} works again; then it goes on by itself."
-        waiting = f"{WaitingFor.BREAKER.value}{held}" if held else None
+        waiting = self._holds.waiting_for()
         return Status(
             status=stage, stage=stage, updated_at=self._updated_at, waiting_for=waiting, summary=summary
         )

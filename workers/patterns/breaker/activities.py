@@ -73,7 +73,7 @@ async def release_held(wake: Wake) -> int:
 
 async def _held(client: Client, dependency: str) -> list[WorkflowExecution]:
     """Open workflows that the list shows as held, the oldest first: the list has the newest first."""
-    query = f"{WAITING_FOR.name} = '{_waiting(dependency)}' AND ExecutionStatus = 'Running'"
+    query = f"{WAITING_FOR.name} = '{WaitingFor.at_breaker(dependency)}' AND ExecutionStatus = 'Running'"
     return [item async for item in client.list_workflows(query, limit=MOST_LISTED)][::-1]
 
 
@@ -87,10 +87,6 @@ async def _candidates(client: Client, wake: Wake) -> list[str]:
     return [item.id for item in held]
 
 
-def _waiting(dependency: str) -> str:
-    return f"{WaitingFor.BREAKER.value}{dependency}"
-
-
 async def _waits(client: Client, dependency: str, workflow_id: str) -> bool:
     """Is it held this very moment? The list lags, and a lease that nobody uses costs all others time."""
     try:
@@ -99,8 +95,8 @@ async def _waits(client: Client, dependency: str, workflow_id: str) -> bool:
         if error.status is not RPCStatusCode.NOT_FOUND:
             raise
         return False
-    is_open = description.close_time is None
-    return is_open and description.typed_search_attributes.get(WAITING_FOR) == _waiting(dependency)
+    values = description.typed_search_attributes.get(WAITING_FOR) or []
+    return description.close_time is None and WaitingFor.at_breaker(dependency) in values
 
 
 async def _wake(client: Client, wake: Wake, workflow_id: str) -> bool:

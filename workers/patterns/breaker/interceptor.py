@@ -25,7 +25,14 @@ from temporalio.worker import (
 from temporalio.workflow import ActivityHandle
 
 from workers.patterns.breaker.gate import Gate
-from workers.patterns.breaker.names import LEASE_HEADER, UNAVAILABLE, current_lease, dependency_of
+from workers.patterns.breaker.names import (
+    KEY_HEADER,
+    LEASE_HEADER,
+    UNAVAILABLE,
+    current_key,
+    current_lease,
+    dependency_of,
+)
 
 
 class BreakerInterceptor(Interceptor):
@@ -56,11 +63,11 @@ class _Activity(ActivityInboundInterceptor):
         self._breakers = breakers
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
+        current_key.set(_header(input, KEY_HEADER))  # each activity runs in a context of its own
         dependency = dependency_of(input.fn, input.args)
         if not dependency:
             return await super().execute_activity(input)
-        payload = input.headers.get(LEASE_HEADER)
-        lease = PayloadConverter.default.from_payload(payload, str) if payload else ""
+        lease = _header(input, LEASE_HEADER)
         gate = self._breakers.gate(dependency)
         epoch, probing = await gate.admit(lease, activity.info().attempt)
         try:
@@ -77,16 +84,22 @@ class _Activity(ActivityInboundInterceptor):
         return result
 
 
+def _header(input: ExecuteActivityInput, name: str) -> str:
+    payload = input.headers.get(name)
+    return PayloadConverter.default.from_payload(payload, str) if payload else ""
+
+
 class _Inbound(WorkflowInboundInterceptor):
     def init(self, outbound: WorkflowOutboundInterceptor) -> None:
         super().init(_Outbound(outbound))
 
 
 class _Outbound(WorkflowOutboundInterceptor):
-    """The lease travels from the workflow that got it to the one activity that is the probe."""
+    """Carries the lease of a probe, and the idempotency key of a guarded call, to the activity."""
 
     def start_activity(self, input: StartActivityInput) -> ActivityHandle[Any]:
-        if lease := current_lease.get():
-            payload = PayloadConverter.default.to_payload(lease)
-            input.headers = {**input.headers, LEASE_HEADER: payload}
+        carried = {LEASE_HEADER: current_lease.get(), KEY_HEADER: current_key.get()}
+        payloads = {name: PayloadConverter.default.to_payload(text) for name, text in carried.items() if text}
+        if payloads:
+            input.headers = {**input.headers, **payloads}
         return super().start_activity(input)

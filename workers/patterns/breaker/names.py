@@ -19,6 +19,7 @@ from workers.patterns.breaker.machine import Machine
 QUEUE = "breaker-queue"
 WORKFLOW_TYPE = "BreakerWorkflow"
 LEASE_HEADER = "signalbox-lease"
+KEY_HEADER = "signalbox-idempotency-key"
 UNAVAILABLE = "DependencyUnavailable"
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -28,6 +29,10 @@ Dependency = str | Callable[..., str]
 
 current_lease: ContextVar[str] = ContextVar("signalbox_lease", default="")
 """Set by workflow code around the activity that is the probe; the outbound interceptor makes it a header."""
+
+current_key: ContextVar[str] = ContextVar("signalbox_idempotency_key", default="")
+"""The idempotency key of a guarded call. Set by workflow code around each of its tries; a header carries it
+to the worker, and the activity finds it here. "": the activity was not called through GuardedCalls."""
 
 
 def breaker_id(dependency: str) -> str:
@@ -65,6 +70,7 @@ def circuit_open(dependency: str, attempt: int) -> ApplicationError:
 
 __all__ = [
     "CIRCUIT_OPEN",
+    "KEY_HEADER",
     "LEASE_HEADER",
     "QUEUE",
     "UNAVAILABLE",
@@ -74,6 +80,7 @@ __all__ = [
     "Report",
     "breaker_id",
     "circuit_open",
+    "current_key",
     "current_lease",
     "declared_dependency",
     "dependency_of",

@@ -31,7 +31,6 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.saga.cancellation import CancellableForward
     from workers.patterns.saga.compensation import Operator
     from workers.patterns.saga.ledger import Ledger
-    from workers.patterns.saga.steps import Turns
     from workers.patterns.search_attributes import upsert_changed
 
 STAGES = {
@@ -57,7 +56,6 @@ class RecoveryHandlers:
         self._undo_queue = carried.undo_queue if carried else ""
         self._ledger = Ledger(self._show)
         self._holds = GuardedCalls(plan.rules.held_retry_seconds, self._show)
-        self._turns = Turns(self._holds)
         self._operator = Operator(self._ledger)
         undo = "SagaWorkflow" if plan.undoing and plan.undoing.saga else ""
         undo = plan.undoing.workflow if plan.undoing and plan.undoing.workflow else undo
@@ -137,17 +135,16 @@ class RecoveryHandlers:
     def _sentence(self, state: SagaState) -> str:
         if state is SagaState.STUCK:
             return "An operator must say how to go on."
-        if self._holds.dependency:
-            return f"Held until {self._holds.dependency} works again; then it goes on by itself."
+        if self._holds.held:
+            return f"Held until {' and '.join(self._holds.held)} works again; then it goes on by itself."
         if self._recovery.total:
             last = self._recovery.attempts[-1]
             return f"{self._recovery.total} attempts failed, the last with {last.error_type}; it tries again."
         return f"{self._plan.activity} is being tried."
 
-    def _waiting_for(self) -> str | None:
-        if self._ledger.state is SagaState.STUCK:
-            return WaitingFor.OPERATOR.value
-        return f"{WaitingFor.BREAKER.value}{self._holds.dependency}" if self._holds.dependency else None
+    def _waiting_for(self) -> list[str]:
+        operator = [WaitingFor.OPERATOR.value] if self._ledger.state is SagaState.STUCK else []
+        return [*operator, *self._holds.waiting_for()]
 
     def _show(self) -> None:
         self._updated_at = workflow.now()

@@ -85,7 +85,7 @@ class RecoveryWorkflow(RecoveryHandlers):
             self._result = await run_step(
                 self._entry,
                 self._ledger,
-                self._turns,
+                self._holds,
                 activity=self._activity.name,
                 argument=StepCall(idempotency_key=self._entry.status.idempotency_key, input=self._input),
                 result=None,

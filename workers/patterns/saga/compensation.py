@@ -16,10 +16,9 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from workers.contracts import SagaState, StepState
 from workers.patterns.alerts.calls import Alerts
 from workers.patterns.breaker.names import current_lease
-from workers.patterns.guarded_calls import GuardedCalls
+from workers.patterns.guarded_calls import GuardedCalls, refused_at
 from workers.patterns.saga.ledger import Entry, Ledger
 from workers.patterns.saga.messages import Retry, UndoCall
-from workers.patterns.saga.steps import refused_at
 
 MakeUndo = Callable[[str, str, str, dict[str, Any] | None], Any]
 """Step key, undo key, reason, input that an operator edited -> the undo's argument."""

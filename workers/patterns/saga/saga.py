@@ -27,7 +27,6 @@ from workers.patterns.saga.steps import (
     NESTED_LOST,
     SAGA_UNWINDING,
     Nested,
-    Turns,
     run_step,
 )
 
@@ -82,7 +81,7 @@ class Saga:
         alerts: Callable[[], bool] = _always,
     ) -> None:
         self._options = options or Options()
-        self._turns = Turns(holds)
+        self._holds = holds
         self._ledger = Ledger(changed)
         self._operator = Operator(self._ledger, alerts)
         self._back = Compensator(
@@ -150,7 +149,7 @@ class Saga:
             return run_step(
                 entry,
                 self._ledger,
-                self._turns,
+                self._holds,
                 activity=activity,
                 argument=make(entry.status.idempotency_key),
                 result=result,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -20,8 +19,8 @@ from temporalio.exceptions import (
 from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 
 from workers.contracts import CompensationStatus, SagaState
-from workers.patterns.breaker.names import CIRCUIT_OPEN, current_lease
-from workers.patterns.guarded_calls import GuardedCalls
+from workers.patterns.breaker.names import current_lease
+from workers.patterns.guarded_calls import GuardedCalls, refused_at
 from workers.patterns.saga.ledger import Entry, Ledger, numbered
 from workers.patterns.saga.messages import SagaResult
 
@@ -32,37 +31,10 @@ NESTED_LOST = "NestedSagaLost"
 SAGA_UNWINDING = "SagaUnwinding"
 
 
-def refused_at(error: FailureError) -> tuple[str, int]:
-    """The dependency whose breaker refused, and which try; ("", 0) when none did."""
-    cause = error.cause
-    if isinstance(cause, ApplicationError) and cause.type == CIRCUIT_OPEN and len(cause.details) == 2:
-        return str(cause.details[0]), int(cause.details[1])
-    return "", 0
-
-
-class Turns:
-    """GuardedCalls know one dependency at a time, so steps that run side by side take turns at them."""
-
-    def __init__(self, holds: GuardedCalls) -> None:
-        self._holds = holds
-        self._lock = asyncio.Lock()
-        self._waits: Counter[str] = Counter()  # at each dependency, those that are over
-
-    async def wait(self, dependency: str) -> str:
-        """Until the next try; the lease of a breaker's probe, or ""."""
-        before = self._waits[dependency]
-        async with self._lock:
-            if self._waits[dependency] != before:
-                return ""  # another has waited for it in the meantime, and is trying now
-            lease = await self._holds.wait(dependency)
-            self._waits[dependency] += 1
-            return lease
-
-
 async def run_step(
     entry: Entry,
     ledger: Ledger,
-    turns: Turns,
+    holds: GuardedCalls,
     *,
     activity: str,
     argument: Any,
@@ -87,7 +59,7 @@ async def run_step(
                 _judge(entry, error)
                 raise
             entry.held(attempt, f"Held: the breaker of {dependency} is open.")
-            lease = await turns.wait(dependency)
+            lease = await holds.wait(dependency)
             continue
         except ApplicationError as error:  # the argument is not to be sent
             entry.refused(error.message)

@@ -174,7 +174,7 @@ class SagaWorkflow:
         if state is SagaState.RUNNING and self._way.cancelled_by is not None:
             state = SagaState.COMPENSATING  # a nested saga ends first, but where this goes is settled
         steps = self._saga.status().steps
-        held = self._holds.dependency
+        held = " and ".join(self._holds.held)
         sentence = f"Held until {held} works again; then it goes on by itself." if held else ""
         return Status(
             status=state,
@@ -187,10 +187,9 @@ class SagaWorkflow:
     def _decide(self, raw: object, act: Callable[[Decision], DecisionResult]) -> None:
         self._book.judge(raw, workflow.now(), act)
 
-    def _waiting_for(self) -> str | None:
-        if self._saga.state is SagaState.STUCK:
-            return WaitingFor.OPERATOR.value
-        return f"{WaitingFor.BREAKER.value}{self._holds.dependency}" if self._holds.dependency else None
+    def _waiting_for(self) -> list[str]:
+        operator = [WaitingFor.OPERATOR.value] if self._saga.state is SagaState.STUCK else []
+        return [*operator, *self._holds.waiting_for()]
 
     def _show(self) -> None:
         self._updated_at = workflow.now()

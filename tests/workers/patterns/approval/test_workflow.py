@@ -114,7 +114,7 @@ async def test_two_of_a_role_and_the_result_says_who_when_and_why(bench: Bench) 
         await replays(bench.client, handle, "approval-quorum", [ApprovalWorkflow])
     assert (own.outcome, bare.outcome, first.outcome) == (Outcome.REFUSED, Outcome.REFUSED, Outcome.APPLIED)
     assert again.outcome == Outcome.ALREADY_DECIDED
-    assert (asked.missing, stage, waiting, deadline) == (1, "approval", "approval", asked.deadline)
+    assert (asked.missing, stage, waiting, deadline) == (1, "approval", ["approval"], asked.deadline)
     assert (result.decided_by, result.reason) == (["ann", "bob"], "Fine.")
     assert result.decided_at == result.votes[1].at
     assert known.detail == "Approved."

@@ -177,11 +177,17 @@ async def test_a_breaker_holds_it_until_it_is_resumed_or_cancelled(yard: Yard, h
         handle = await yard.start(total=20, retry_seconds=600)
 
         async def held() -> bool:
-            return (await handle.describe()).typed_search_attributes.get(WAITING_FOR) == "breaker:shelf"
+            return (await handle.describe()).typed_search_attributes.get(WAITING_FOR) == [
+                "breaker",
+                "breaker:shelf",
+            ]
 
         await eventually(held)
         status = await handle.query("get_status", result_type=Status)
-        assert (status.waiting_for, "shelf works again" in status.summary) == ("breaker:shelf", True)
+        assert (status.waiting_for, "shelf works again" in status.summary) == (
+            ["breaker", "breaker:shelf"],
+            True,
+        )
         yard.rows.refused = False
         if how == "resume":
             await handle.signal("resume", Resume(dependency="shelf"))

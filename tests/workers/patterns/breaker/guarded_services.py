@@ -16,7 +16,7 @@ from tests.support import eventually
 
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import WAITING_FOR
-    from workers.contracts import CircuitStatus, Decision, Verdict
+    from workers.contracts import CircuitStatus, Decision, Verdict, WaitingFor
     from workers.patterns.breaker.activities import find_held, offer_probe, release_held
     from workers.patterns.breaker.names import UNAVAILABLE, WORKFLOW_TYPE, Report, breaker_id, guarded
     from workers.patterns.breaker.workflow import BreakerState, BreakerWorkflow
@@ -59,7 +59,7 @@ class DeafCaller:
 
     @workflow.run
     async def run(self, dependency: str) -> None:
-        workflow.upsert_search_attributes([WAITING_FOR.value_set(f"breaker:{dependency}")])
+        workflow.upsert_search_attributes([WAITING_FOR.value_set(WaitingFor.at_breakers([dependency]))])
         await workflow.wait_condition(lambda: False)
 
     @workflow.signal
@@ -117,12 +117,12 @@ class Service:
 
     async def held(self, *callers: WorkflowHandle[Any, Any], listed: bool = True) -> None:
         """Until all of them show it, also in the list, which lags."""
-        wanted = f"breaker:{self.dependency}"
+        wanted = WaitingFor.at_breaker(self.dependency)
 
         async def all_held() -> bool:
-            shown = [(await c.describe()).typed_search_attributes.get(WAITING_FOR) for c in callers]
+            shown = [(await c.describe()).typed_search_attributes.get(WAITING_FOR) or [] for c in callers]
             count = (await self.client.count_workflows(f"WaitingFor = '{wanted}'")).count
-            return set(shown) == {wanted} and (not listed or count >= len(callers))
+            return all(wanted in values for values in shown) and (not listed or count >= len(callers))
 
         await eventually(all_held)
 

@@ -257,7 +257,7 @@ async def test_the_oldest_are_let_go_first_and_only_those_that_are_held(
 
 
 async def test_one_whose_workers_are_gone_is_asked_last(service: Service, client: Client) -> None:
-    waiting = TypedSearchAttributes([SearchAttributePair(WAITING_FOR, f"breaker:{service.dependency}")])
+    waiting = TypedSearchAttributes([SearchAttributePair(WAITING_FOR, [f"breaker:{service.dependency}"])])
     abandoned = await client.start_workflow(
         "Abandoned", id=f"abandoned-{service.dependency}", task_queue="nobody", search_attributes=waiting
     )
@@ -304,4 +304,4 @@ async def test_a_wake_up_during_a_try_is_not_lost(client: Client, queue: str, wo
 
 async def _waits_at(handle: Any, what: str) -> bool:
     pairs = (await handle.describe()).typed_search_attributes
-    return any(pair.value == what for pair in pairs)
+    return what in (pairs.get(WAITING_FOR) or [])

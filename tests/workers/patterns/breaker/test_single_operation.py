@@ -192,7 +192,7 @@ async def test_the_examples_of_the_page(client: Client, worker: Any) -> None:
 
         async def held() -> bool:
             known = (await quote.describe()).typed_search_attributes
-            return any(pair.value == "breaker:rates" for pair in known)
+            return any(pair.value == ["breaker", "breaker:rates"] for pair in known)
 
         await eventually(held)
         account = uuid.uuid4().hex[:8]

@@ -76,7 +76,7 @@ async def reaches(handle: WorkflowHandle[Any, Any], state: CircuitState, *, time
 async def held(handle: WorkflowHandle[Any, Any], dependency: str) -> None:
     async def there() -> bool:
         known = (await handle.describe()).typed_search_attributes
-        return known.get(WAITING_FOR) == f"breaker:{dependency}"
+        return known.get(WAITING_FOR) == ["breaker", f"breaker:{dependency}"]
 
     await eventually(there, timeout=15)
 

@@ -199,7 +199,7 @@ async def test_a_name_that_nobody_has_fails_at_once(
 async def test_an_open_breaker_is_no_attempt(client: Client, yard: Yard) -> None:
     yard.held("pay", "payments")
     run = await Recovering.of(client, yard)
-    await run.until("running", "breaker:payments")
+    await run.until("running", "breaker", "breaker:payments")
     del yard.faults["pay"]
     await run.handle.signal("resume", {"dependency": "payments"})
     result = await run.ended()

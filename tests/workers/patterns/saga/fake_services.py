@@ -149,12 +149,12 @@ class Run:
     async def attribute(self, key: Any) -> Any:
         return (await self.handle.describe()).typed_search_attributes.get(key)
 
-    async def until(self, state: str, waiting: str | None = None) -> None:
+    async def until(self, state: str, *waiting: str) -> None:
         """Wait for the SagaState, and for what it says that it waits for."""
 
         async def there() -> bool:
             found = (await self.handle.describe()).typed_search_attributes
-            return found.get(SAGA_STATE) == state and found.get(WAITING_FOR) == waiting
+            return found.get(SAGA_STATE) == state and tuple(found.get(WAITING_FOR) or ()) == waiting
 
         await eventually(there)
 
