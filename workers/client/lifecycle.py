@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from asgiref.sync import sync_to_async
 from django.db import close_old_connections
 
+from workers import counters
 from workers.interceptors.lifecycle import RECORD, Event, Lifecycle
-from workers.process import metrics
 from workers.registry.registry import activity_name, registry
 
 logger = logging.getLogger(__name__)
@@ -44,7 +44,7 @@ async def record_start(workflow_id: str, run_id: str, workflow_type: str, tenant
             await asyncio.wait_for(sync_to_async(_called)(fn, record), _SECONDS)
         except Exception as error:
             if not left:
-                metrics.count("audit_failures")
+                counters.count("audit_failures")
                 logger.warning("The start of %s is not in the audit: %s", workflow_id, error)
         else:
             return

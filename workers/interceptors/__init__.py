@@ -11,18 +11,18 @@ from workers.conf import conf
 def worker_interceptors(client: Client) -> list[Interceptor]:
     """The interceptors of a worker, outermost first. The client is for the breakers' signals."""
     # Imported here: the connection needs the tenancy module, and knows nothing of Django or breakers.
+    from workers.interceptors.attempts import AttemptsInterceptor
     from workers.interceptors.database import DatabaseInterceptor
     from workers.interceptors.failures import FailureInterceptor
     from workers.interceptors.lifecycle import LifecycleInterceptor
     from workers.interceptors.limits import LimitInterceptor
-    from workers.interceptors.metrics import MetricsInterceptor
     from workers.interceptors.payloads import PayloadInterceptor
     from workers.interceptors.plugins import PluginInterceptor
     from workers.interceptors.tenancy import TenancyInterceptor
     from workers.patterns.breaker.interceptor import BreakerInterceptor
 
     return [
-        MetricsInterceptor(),
+        AttemptsInterceptor(),
         LifecycleInterceptor(),
         FailureInterceptor(),
         PluginInterceptor(),

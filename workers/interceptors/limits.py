@@ -18,8 +18,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
+from workers import counters
 from workers.interceptors.tenancy import TENANT_HEADER, header_text
-from workers.process import metrics
 
 RATE_LIMITED = "RateLimited"
 PATIENCE_SECONDS = 5.0
@@ -95,12 +95,12 @@ class _Activity(ActivityInboundInterceptor):
         shared, now = self._shared, self._shared.clock()
         seconds = max(bucket.wait(now) for bucket in buckets)
         if seconds > patience(info) or (seconds and not few(info) and shared.waiting >= MOST_WAITING):
-            metrics.count("rate_limit_refusals", activity_type=info.activity_type)
+            counters.count("rate_limit_refusals")
             raise limited(info.activity_type, seconds)
         seconds = max(bucket.take(now) for bucket in buckets)
         if not seconds:
             return
-        metrics.count("rate_limit_waits", activity_type=info.activity_type)
+        counters.count("rate_limit_waits")
         shared.waiting += 1
         try:
             await asyncio.sleep(seconds)

@@ -1,15 +1,9 @@
-"""What worker processes count, for Prometheus: the SDK's own metrics, and ours, named `signalbox_...`.
-
-Labels are few and their values known beforehand, as each combination is a series of its own: types of
-workflows and activities, outcomes, dependencies. Never ids, tenants or messages.
-"""
+"""The SDK's runtime of a worker process: where its log lines go, and where Prometheus reads its metrics."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
 
-from temporalio.common import MetricCounter, MetricMeter
 from temporalio.runtime import (
     LogForwardingConfig,
     LoggingConfig,
@@ -19,37 +13,11 @@ from temporalio.runtime import (
     TelemetryFilter,
 )
 
-COUNTERS: Mapping[str, str] = {
-    "activities": "Attempts of activities, by outcome: completed, failed, refused, cancelled.",
-    "workflow_ends": "Runs that ended here, by type and outcome; those that continue as new do not count.",
-    "breaker_refusals": "Calls that an open breaker refused, by dependency.",
-    "rate_limit_waits": "Starts of activities that waited for their turn.",
-    "rate_limit_refusals": "Starts of activities that were sent away to come back later.",
-    "tenant_refusals": "Runs, activities and signals that were refused for their tenant.",
-    "audit_failures": "Lifecycle records that could not be written; auditreconcile writes them later.",
-}
-_counters: dict[str, MetricCounter] = {}
-
-
-def use(meter: MetricMeter) -> None:
-    """Count with this meter from now on."""
-    _counters.update(
-        (name, meter.create_counter(f"signalbox_{name}", told)) for name, told in COUNTERS.items()
-    )
-
-
-def enabled() -> bool:
-    return bool(_counters)
-
-
-def count(name: str, **labels: str) -> None:
-    """Add one to a counter of COUNTERS; nothing where this process has no metrics."""
-    if _counters:
-        _counters[name].add(1, labels)
+from workers import counters
 
 
 def runtime(host: str, port: int) -> Runtime:
-    """The SDK's runtime, whose warnings go to our log. `port`: where Prometheus scrapes; 0: nowhere.
+    """A runtime whose warnings go to our log. `port`: where Prometheus reads; 0: no metrics.
 
     Raises OSError when the port is taken.
     """
@@ -63,6 +31,5 @@ def runtime(host: str, port: int) -> Runtime:
         made = Runtime(telemetry=telemetry)
     except (RuntimeError, ValueError) as error:
         raise OSError(str(error)) from error
-    if port:
-        use(made.metric_meter)
+    counters.use(made.metric_meter)
     return made

@@ -10,7 +10,7 @@ from workers.client import attributes
 from workers.client.connection import process_name
 from workers.conf import WorkersConf, conf
 from workers.process.versions import build_id, make_current
-from workers.process.worker_process import Exit, Stop, connected, settled
+from workers.process.worker_process import Exit, Stop, connected, or_stop
 from workers.registry.inspection import (
     breaker_problems,
     secret_problems,
@@ -81,7 +81,7 @@ def _chosen(names: Sequence[str], found: Found) -> list[Queue]:
 
 
 def _count(number: int) -> str:
-    return "A worker would not run well here:" if number == 1 else f"{number} mistakes:"
+    return f"{number} problem{'' if number == 1 else 's'} found:"
 
 
 def _keys() -> list[attributes.Key]:
@@ -91,8 +91,8 @@ def _keys() -> list[attributes.Key]:
 async def _server(settings: WorkersConf) -> Found:
     try:
         client = await connected(settings, process_name("check"))
-        found = await settled(_mismatches(client), settings)
-        missing = await settled(attributes.missing(client, _keys()), settings)
+        found = await or_stop(_mismatches(client), settings)
+        missing = await or_stop(attributes.missing(client, _keys()), settings)
     except Stop as stop:
         return [(stop.code, stop.message)]
     if missing:
@@ -115,4 +115,4 @@ async def make_build_current() -> str:
     if not settings.deployment:
         raise Stop(Exit.USAGE, "Workers are unversioned: set WORKER_DEPLOYMENT to the deployment's name.")
     client = await connected(settings, process_name("deploy"))
-    return f"{await settled(make_current(client, settings), settings)} is current."
+    return f"{await or_stop(make_current(client, settings), settings)} is current."
