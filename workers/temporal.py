@@ -24,8 +24,16 @@ from workers.registry.registry import registry
 registry.add(BREAKERS, entities=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
 registry.add(
     PLATFORM,
-    workflows=[CircuitBreakerWorkflow, RecoveryWorkflow, SagaWorkflow],
-    entities=[ApprovalWorkflow, EventDrivenWorkflow, EventSourcedWorkflow, LongRunningWorkflow],
+    workflows=[SagaWorkflow],
+    # all that continue as new: pinned, they would hold their first build for ever
+    entities=[
+        ApprovalWorkflow,
+        CircuitBreakerWorkflow,
+        EventDrivenWorkflow,
+        EventSourcedWorkflow,
+        LongRunningWorkflow,
+        RecoveryWorkflow,
+    ],
     activities=[call_http, raise_alert, run_transaction],
 )
 registry.add(PLATFORM, activities=[resolve_activities, resolve_flags, resolve_workflows])

@@ -19,6 +19,7 @@ def worker_interceptors(client: Client) -> list[Interceptor]:
     from workers.interceptors.payloads import PayloadInterceptor
     from workers.interceptors.plugins import PluginInterceptor
     from workers.interceptors.tenancy import TenancyInterceptor
+    from workers.interceptors.versioning import VersioningInterceptor
     from workers.patterns.breaker.interceptor import BreakerInterceptor
 
     return [
@@ -30,5 +31,6 @@ def worker_interceptors(client: Client) -> list[Interceptor]:
         LimitInterceptor(conf().rate_limits),
         DatabaseInterceptor(),
         BreakerInterceptor(client),
+        VersioningInterceptor(),
         PayloadInterceptor(),
     ]

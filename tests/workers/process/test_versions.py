@@ -129,7 +129,7 @@ def test_a_page_of_the_console_is_no_part_of_a_build():
     names = versions._registered(registry).keys()
     assert {
         "dashboard.temporal",
-        "dashboard.audit",
+        "dashboard.models",
         "orders.workflows.order",
         "orders.gateways.http",
     } <= names
