@@ -23,7 +23,11 @@ def runtime(host: str, port: int) -> Runtime:
     """
     metrics = PrometheusConfig(bind_address=f"{host}:{port}", counters_total_suffix=True) if port else None
     warnings = TelemetryFilter(core_level="WARN", other_level="ERROR")
-    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio"))
+    forwarding = LogForwardingConfig(
+        logger=logging.getLogger("temporalio"),
+        prepend_target_on_message=False,  # the logger's name has it
+        append_log_fields_to_message=False,  # see logs.CoreFields
+    )
     telemetry = TelemetryConfig(
         logging=LoggingConfig(filter=warnings, forwarding=forwarding), metrics=metrics
     )
