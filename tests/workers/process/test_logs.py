@@ -16,7 +16,21 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, Ca
 from tests.workers.process import logging_workflows as talkers
 from workers.interceptors.tenancy import tenant_context
 from workers.patterns.breaker.names import circuit_open
-from workers.process.logs import Context, FailedAttempts, Json, Plain
+from workers.process.logs import Context, CoreFields, FailedAttempts, Json, Plain
+
+
+class CoreLog:
+    message = "Activity not found on completion."
+    fields = {"details": "x" * 1000, "task_token": "secret"}  # noqa: RUF012 (as the SDK's)
+
+
+def test_a_line_of_the_core_is_short() -> None:
+    record = logging.LogRecord("temporalio-sdk_core", logging.WARNING, "", 1, "", None, None)
+    record.temporal_log = CoreLog()
+    assert CoreFields().filter(record)
+    assert record.getMessage().startswith("Activity not found on completion. (details=xxx")
+    assert len(record.getMessage()) < 310
+    assert "task_token" not in record.getMessage()
 
 
 def failed(error: BaseException, attempt: int) -> logging.LogRecord:
