@@ -192,7 +192,8 @@ LOGGING = {
         "quiet": {"class": "logging.NullHandler"},
     },
     "filters": {
-        "on_purpose": {"()": "workers.process.logs.OnPurpose"},
+        "core_fields": {"()": "workers.process.logs.CoreFields"},
+        "failed_attempts": {"()": "workers.process.logs.FailedAttempts"},
         "context": {"()": "workers.process.logs.Context"},
     },
     "root": {"handlers": ["console"], "level": "INFO"},
@@ -200,7 +201,8 @@ LOGGING = {
         "axes": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
         "uvicorn": {"level": "WARNING"},
-        "temporalio.activity": {"filters": ["on_purpose"]},
+        "temporalio": {"filters": ["core_fields"]},
+        "temporalio.activity": {"filters": ["failed_attempts"]},
         # Anybody can send any Host header; the answer 400 says enough.
         "django.security.DisallowedHost": {"handlers": ["quiet"], "propagate": False},
     },

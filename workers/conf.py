@@ -152,6 +152,16 @@ class WorkersConf(Conf):
     build_id: str = Field("", alias="WORKER_BUILD_ID", description="empty: computed from code and plugins")
     metrics_port: int = Field(0, alias="WORKER_METRICS_PORT", ge=0, le=65535, description="0: off")
     tuning: Literal["fixed", "resources"] = Field("fixed", alias="WORKER_TUNING")
+    max_cached_workflows: int = Field(
+        1000, alias="WORKER_MAX_CACHED_WORKFLOWS", ge=0, description="open runs kept in memory, per queue"
+    )
+    max_pollers: int = Field(
+        0,
+        alias="WORKER_MAX_POLLERS",
+        ge=0,
+        le=1000,
+        description="0: the SDK's 5; else autoscaled up to this",
+    )
     queue_limits: dict[str, PositiveInt] = Field(
         default_factory=dict, alias="WORKER_QUEUE_LIMITS", description="JSON: queue to activities at once"
     )

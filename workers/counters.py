@@ -1,39 +1,40 @@
-"""What this process counts, named `signalbox_...` in Prometheus; nothing where it has no metrics.
+"""What this project counts besides the SDK's own metrics, named `signalbox_...` in Prometheus.
 
-Labels are few and their values known beforehand, as each combination is a series of its own: types of
-workflows and activities, outcomes, dependencies. Never ids, tenants or messages.
+The SDK counts activities, workflows and workflow tasks with their outcomes; here is what it cannot know. Both
+are served at WORKER_METRICS_PORT, with the SDK's labels namespace, task_queue, workflow_type, activity_type.
+Further labels are few and their values known beforehand, as each combination is a series: no ids, no tenants.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
-from temporalio.common import MetricCounter, MetricMeter
+from temporalio import activity, workflow
+from temporalio.common import MetricMeter
 
 COUNTERS: Mapping[str, str] = {
-    "activities": "Attempts of activities, by outcome: completed, failed, refused, cancelled.",
-    "workflow_ends": "Runs that ended here, by type and outcome; those that continue as new do not count.",
-    "breaker_refusals": "Calls that an open breaker refused, by dependency.",
-    "rate_limit_waits": "Starts of activities that waited for their turn.",
-    "rate_limit_refusals": "Starts of activities that were sent away to come back later.",
-    "tenant_refusals": "Runs, activities and signals that were refused for their tenant.",
     "audit_failures": "Lifecycle records that could not be written; auditreconcile writes them later.",
+    "breaker_refusals": "Calls that an open breaker refused, by dependency.",
+    "decisions": "Decisions that workflows judged, by outcome: applied, refused, already_decided.",
+    "rate_limit_refusals": "Starts of activities that were sent away to come back later.",
+    "rate_limit_waits": "Starts of activities that waited for their turn.",
+    "tenant_refusals": "Runs, activities and signals that were refused for their tenant, by kind.",
 }
-_counters: dict[str, MetricCounter] = {}
+_process = MetricMeter.noop
 
 
 def use(meter: MetricMeter) -> None:
-    """Count with this meter from now on."""
-    _counters.update(
-        (name, meter.create_counter(f"signalbox_{name}", told)) for name, told in COUNTERS.items()
-    )
-
-
-def enabled() -> bool:
-    return bool(_counters)
+    """Count with the meter of this process's runtime where neither an activity nor a workflow counts."""
+    global _process  # noqa: PLW0603 (one runtime a process is the SDK's own rule)
+    _process = meter
 
 
 def count(name: str, **labels: str) -> None:
-    """Add one to a counter of COUNTERS; nothing where this process has no metrics."""
-    if _counters:
-        _counters[name].add(1, labels)
+    """Add one to a counter of COUNTERS: nothing while a workflow replays, or without WORKER_METRICS_PORT."""
+    if workflow.in_workflow():
+        meter = workflow.metric_meter()
+    elif activity.in_activity():
+        meter = activity.metric_meter()
+    else:
+        meter = _process
+    meter.create_counter(f"signalbox_{name}", COUNTERS[name]).add(1, labels)

@@ -1,4 +1,9 @@
-"""Database connections in activities: stale ones are closed before and after each, as around a request."""
+"""Database connections in activities: stale ones are closed, as Django does around a request.
+
+Of sync activities before and after each, on the thread that they run on. The ORM of async activities has one
+thread for all of them (asgiref's), and waiting there for one's turn would queue each behind the slowest query
+of the others: they close it only after a database error, so that the next attempt connects anew.
+"""
 
 from __future__ import annotations
 
@@ -8,12 +13,12 @@ from collections.abc import Callable
 from typing import Any
 
 from asgiref.sync import sync_to_async
-from django.db import close_old_connections
+from django.db import Error, close_old_connections
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 
 class DatabaseInterceptor(Interceptor):
-    """Wraps the activity's function itself, because connections belong to the thread that it runs on."""
+    """Wraps the function of a sync activity itself, as connections belong to the thread that it runs on."""
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
         return _Activity(next)
@@ -21,9 +26,14 @@ class DatabaseInterceptor(Interceptor):
 
 class _Activity(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        fn = input.fn
-        input.fn = _clean_async(fn) if _is_async(fn) else _clean(fn)
-        return await super().execute_activity(input)
+        if not _is_async(input.fn):
+            input.fn = _clean(input.fn)
+            return await super().execute_activity(input)
+        try:
+            return await super().execute_activity(input)
+        except Error:
+            await sync_to_async(close_old_connections)()
+            raise
 
 
 def _is_async(fn: Callable[..., Any]) -> bool:
@@ -39,20 +49,5 @@ def _clean(fn: Callable[..., Any]) -> Callable[..., Any]:
             return fn(*args)
         finally:
             close_old_connections()
-
-    return run
-
-
-def _clean_async(fn: Callable[..., Any]) -> Callable[..., Any]:
-    # The ORM of async code runs on asgiref's own thread, and so must this.
-    close = sync_to_async(close_old_connections)
-
-    @functools.wraps(fn)
-    async def run(*args: Any) -> Any:
-        await close()
-        try:
-            return await fn(*args)
-        finally:
-            await close()
 
     return run

@@ -95,12 +95,12 @@ class _Activity(ActivityInboundInterceptor):
         shared, now = self._shared, self._shared.clock()
         seconds = max(bucket.wait(now) for bucket in buckets)
         if seconds > patience(info) or (seconds and not few(info) and shared.waiting >= MOST_WAITING):
-            counters.count("rate_limit_refusals", activity_type=info.activity_type)
+            counters.count("rate_limit_refusals")
             raise limited(info.activity_type, seconds)
         seconds = max(bucket.take(now) for bucket in buckets)
         if not seconds:
             return
-        counters.count("rate_limit_waits", activity_type=info.activity_type)
+        counters.count("rate_limit_waits")
         shared.waiting += 1
         try:
             await asyncio.sleep(seconds)

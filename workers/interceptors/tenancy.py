@@ -72,6 +72,7 @@ class _Activity(ActivityInboundInterceptor):
         headers, workflow_id = input.headers, activity.info().workflow_id or ""
         tenant = header_text(headers, TENANT_HEADER)
         if problem := disagreement(tenant, None, workflow_id, self._tenants):
+            counters.count("tenant_refusals", kind="activity")
             raise refused(problem)
         # The SDK copies the context into the thread of a synchronous activity.
         with tenant_context(tenant, header_text(headers, ENVIRONMENT_HEADER)):
@@ -124,8 +125,7 @@ class _Inbound(WorkflowInboundInterceptor):
         # The list is this process's: a run that another process has let in goes on everywhere.
         allowed = frozenset[str]() if workflow.unsafe.is_replaying() else self.allowed
         if problem := disagreement(run.header, run.attribute, run.id, allowed):
-            if not workflow.unsafe.is_replaying():
-                counters.count("tenant_refusals", kind="workflow")
+            counters.count("tenant_refusals", kind="workflow")
             raise refused(problem)
         return await super().execute_workflow(input)
 
@@ -133,8 +133,7 @@ class _Inbound(WorkflowInboundInterceptor):
         """Only other workflows send a header. The platform's own runs serve all tenants."""
         theirs, ours = header_text(input.headers, TENANT_HEADER), self.run().tenant
         if theirs and ours and theirs != ours and PLATFORM_TENANT not in (theirs, ours):
-            if not workflow.unsafe.is_replaying():
-                counters.count("tenant_refusals", kind="signal")
+            counters.count("tenant_refusals", kind="signal")
             workflow.logger.warning("Refused the signal %s: it comes from tenant %s.", input.signal, theirs)
             return
         await super().handle_signal(input)

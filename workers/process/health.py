@@ -1,9 +1,10 @@
-"""The worker's health over HTTP: `/healthz` while the process loop lives, `/readyz` while it really polls,
+"""The worker's health over HTTP: `/healthz` while the process loop lives, `/readyz` while it takes work,
 and `/status` with what each queue does."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,15 +17,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import PollerInfo, TaskQueue
+from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
 from workers.client.connection import POLLER_ALIVE
 from workers.client.errors import TemporalError, rpc_errors
 from workers.conf import conf
-from workers.interceptors.metrics import running
+from workers.interceptors.attempts import named, overdue, running
 from workers.registry.registry import Queue
+
+logger = logging.getLogger(__name__)
+
+_LOOK_SECONDS = 5.0
+_KINDS = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
 
 
 class _Server(uvicorn.Server):
@@ -43,16 +49,38 @@ class Watched:
     identity: str
     slots: int
 
+    @property
+    def name(self) -> str:
+        return self.queue.name
+
+    def activities(self) -> int:
+        """Slots that are taken now."""
+        return sum(not info.is_local for info in running(self.name))
+
+    def blocked(self) -> str:
+        """A sentence when all slots are taken by attempts that the server has given up, else ""."""
+        late = overdue(self.name)
+        if len(late) < self.slots:
+            return ""
+        return f"{self.name}: all {self.slots} activity slots are held past their timeout: {named(late)}."
+
 
 @dataclass(frozen=True)
 class QueueStatus:
-    """What Temporal and this process say of a queue. `last_poll`: RFC 3339; None when it never polled."""
+    """What Temporal and this process say of a queue.
+
+    polling: does it poll for workflow tasks and for activities, as far as it has either? A queue whose
+        activity slots are all taken polls for no more of them, and counts as polling.
+    last_poll: the older of both, RFC 3339; None when it never polled for one of them.
+    activities, overdue: slots that are taken, and those taken by attempts past their timeout.
+    """
 
     queue: str
     identity: str
     polling: bool
     last_poll: str | None
     activities: int
+    overdue: int
     slots: int
 
 
@@ -100,7 +128,8 @@ class Health:
             return ["The worker is draining."]
         if not found:
             return ["The worker has not started polling."]
-        return [f"{status.queue} is not polled." for status in found if not status.polling]
+        silent = [f"{status.queue} is not polled." for status in found if not status.polling]
+        return [*silent, *filter(None, (watched.blocked() for watched in self._watched))]
 
     async def queues(self) -> list[QueueStatus]:
         """The status of each queue; empty before the workers run. Raises TemporalUnavailable."""
@@ -110,14 +139,20 @@ class Health:
         return await asyncio.gather(*(self._queue(client, watched) for watched in self._watched))
 
     async def _queue(self, client: Client, watched: Watched) -> QueueStatus:
-        polls = [p for p in await _pollers(client, watched.queue) if p.identity == watched.identity]
-        last = max((p.last_access_time.ToDatetime(tzinfo=UTC) for p in polls), default=None)
+        activities, queue = watched.activities(), watched.queue
+        busy = activities >= watched.slots
+        wanted = [bool(queue.workflows), bool(queue.activities) and not busy]
+        kinds = [kind for kind, is_wanted in zip(_KINDS, wanted, strict=True) if is_wanted]
+        polls = await asyncio.gather(*(_last_poll(client, watched, kind) for kind in kinds))
+        last = min((poll for poll in polls if poll), default=None) if all(polls) else None
+        alive = not kinds or (last is not None and datetime.now(UTC) - last < POLLER_ALIVE)
         return QueueStatus(
-            queue=watched.queue.name,
+            queue=queue.name,
             identity=watched.identity,
-            polling=last is not None and datetime.now(UTC) - last < POLLER_ALIVE and not self.draining,
+            polling=alive and not self.draining,
             last_poll=last.isoformat() if last else None,
-            activities=running[watched.queue.name],
+            activities=activities,
+            overdue=len(overdue(queue.name)),
             slots=watched.slots,
         )
 
@@ -136,15 +171,32 @@ class Health:
         return JSONResponse({"draining": self.draining, "queues": [asdict(status) for status in found]})
 
 
-async def _pollers(client: Client, queue: Queue) -> Sequence[PollerInfo]:
-    kind = (
-        TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW if queue.workflows else TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
-    )
+async def _last_poll(client: Client, watched: Watched, kind: TaskQueueType.ValueType) -> datetime | None:
+    """When this process last asked for tasks of this kind; None: never, or minutes ago."""
     request = DescribeTaskQueueRequest(
-        namespace=client.namespace, task_queue=TaskQueue(name=queue.name), task_queue_type=kind
+        namespace=client.namespace, task_queue=TaskQueue(name=watched.name), task_queue_type=kind
     )
     with rpc_errors():
         answer = await client.workflow_service.describe_task_queue(
             request, timeout=timedelta(seconds=conf().rpc_timeout)
         )
-    return answer.pollers
+    own = [poller for poller in answer.pollers if poller.identity == watched.identity]
+    return max((poller.last_access_time.ToDatetime(tzinfo=UTC) for poller in own), default=None)
+
+
+async def log_blocked(watched: Sequence[Watched], every: float = _LOOK_SECONDS) -> None:
+    """Log once when attempts past their timeout hold all activity slots of a queue, and once when no longer.
+
+    Runs until it is cancelled. `every`: seconds between looks.
+    """
+    blocked: set[str] = set()
+    while True:
+        for item in watched:
+            sentence = item.blocked()
+            if sentence and item.name not in blocked:
+                logger.error("%s", sentence)
+                blocked.add(item.name)
+            elif not sentence and item.name in blocked:
+                logger.warning("%s: activity slots are free again.", item.name)
+                blocked.discard(item.name)
+        await asyncio.sleep(every)

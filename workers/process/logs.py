@@ -6,6 +6,7 @@ type, activity, attempt, tenant, environment, queue. LOG_FORMAT=json writes one 
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
@@ -13,7 +14,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from temporalio import activity, workflow
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, CancelledError
 
 from workers.client.tenancy import (
     ENVIRONMENT_HEADER,
@@ -38,18 +39,40 @@ _SDK = {
 }
 
 
-class OnPurpose(logging.Filter):
-    """For the logger `temporalio.activity`, which tells of each failed attempt: an ApplicationError is an
-    answer (declined, not available), and where it was raised tells nobody anything."""
+LONGEST_CORE = 300  # characters
+
+
+class FailedAttempts(logging.Filter):
+    """For the logger `temporalio.activity`, which has a line for each failed attempt of an activity.
+
+    Attempts 1, 2, 4, 8 and so on are logged: a dependency that is away for an hour fills no disk. The line is
+    short where a traceback would say nothing: for an ApplicationError, which is an answer (declined, not
+    available), and for a cancelled attempt.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         error = record.exc_info[1] if record.exc_info else None
-        if isinstance(error, ApplicationError):
-            about = getattr(record, "temporal_activity", {})
+        about = getattr(record, "temporal_activity", {})
+        attempt = about.get("attempt", 1)
+        if error is None or not isinstance(attempt, int):
+            return True
+        if isinstance(error, (ApplicationError, CancelledError, asyncio.CancelledError)):
             record.msg = "%s of %s, attempt %s: %s"
             names = ("activity_type", "workflow_id", "attempt")
-            record.args = (*(about.get(name, "?") for name in names), error)
+            record.args = (*(about.get(name, "?") for name in names), str(error) or "cancelled")
             record.exc_info = record.exc_text = None
+        return attempt & (attempt - 1) == 0
+
+
+class CoreFields(logging.Filter):
+    """For the logger `temporalio`, which has the lines of the SDK core: no tokens, and not too long."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        core = getattr(record, "temporal_log", None)
+        if core is not None:
+            fields = [f"{name}={value}" for name, value in core.fields.items() if name != "task_token"]
+            told = f"{core.message} ({', '.join(fields)})" if fields else core.message
+            record.msg = told if len(told) <= LONGEST_CORE else f"{told[:LONGEST_CORE]}…"
         return True
 
 
@@ -108,12 +131,13 @@ def safe(text: str) -> str:
 
 
 class Plain(logging.Formatter):
-    """For people: `LEVEL logger: message [workflow=order-1 activity=charge_payment ...]`."""
+    """For people: `time LEVEL logger: message [workflow=order-1 activity=charge_payment ...]`, local time."""
 
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "about", {})
         tail = f" [{' '.join(f'{name}={value}' for name, value in fields.items())}]" if fields else ""
-        line = f"{record.levelname} {record.name}: {record.getMessage()}{tail}"
+        at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")  # noqa: DTZ006 (local time, to read)
+        line = f"{at} {record.levelname} {record.name}: {record.getMessage()}{tail}"
         if record.exc_info:
             line = f"{line}\n{self.formatException(record.exc_info)}"
         return safe(line)

@@ -1,4 +1,4 @@
-"""The SDK's runtime with metrics for Prometheus: its own, and those of workers/counters.py."""
+"""The SDK's runtime of a worker process: where its log lines go, and where Prometheus reads its metrics."""
 
 from __future__ import annotations
 
@@ -17,13 +17,17 @@ from workers import counters
 
 
 def runtime(host: str, port: int) -> Runtime:
-    """The SDK's runtime, whose warnings go to our log. `port`: where Prometheus scrapes; 0: nowhere.
+    """A runtime whose warnings go to our log. `port`: where Prometheus reads; 0: no metrics.
 
     Raises OSError when the port is taken.
     """
     metrics = PrometheusConfig(bind_address=f"{host}:{port}", counters_total_suffix=True) if port else None
     warnings = TelemetryFilter(core_level="WARN", other_level="ERROR")
-    forwarding = LogForwardingConfig(logger=logging.getLogger("temporalio"))
+    forwarding = LogForwardingConfig(
+        logger=logging.getLogger("temporalio"),
+        prepend_target_on_message=False,  # the logger's name has it
+        append_log_fields_to_message=False,  # see logs.CoreFields
+    )
     telemetry = TelemetryConfig(
         logging=LoggingConfig(filter=warnings, forwarding=forwarding), metrics=metrics
     )
@@ -31,6 +35,5 @@ def runtime(host: str, port: int) -> Runtime:
         made = Runtime(telemetry=telemetry)
     except (RuntimeError, ValueError) as error:
         raise OSError(str(error)) from error
-    if port:
-        counters.use(made.metric_meter)
+    counters.use(made.metric_meter)
     return made

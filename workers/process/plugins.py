@@ -7,13 +7,14 @@ from collections.abc import Sequence
 from temporalio.plugin import SimplePlugin
 
 from workers.conf import conf
+from workers.interceptors.attempts import AttemptsInterceptor
 from workers.interceptors.database import DatabaseInterceptor
 from workers.interceptors.failures import FailureInterceptor
 from workers.interceptors.lifecycle import LifecycleInterceptor
 from workers.interceptors.limits import LimitInterceptor
-from workers.interceptors.metrics import MetricsInterceptor
 from workers.interceptors.payloads import PayloadInterceptor
 from workers.interceptors.tenancy import TenancyInterceptor
+from workers.interceptors.versioning import VersioningInterceptor
 from workers.process.sandbox import workflow_runner
 from workers.process.versions import upgrading
 from workers.registry.registry import registry
@@ -28,7 +29,7 @@ def worker_plugins() -> Sequence[SimplePlugin]:
     settings = conf()
     types = [name for queue in registry.queues.values() for name in upgrading(settings, queue)]
     outer = [
-        MetricsInterceptor(),
+        AttemptsInterceptor(),
         LifecycleInterceptor(),
         FailureInterceptor(),
         TenancyInterceptor(settings.tenants),
@@ -38,5 +39,5 @@ def worker_plugins() -> Sequence[SimplePlugin]:
     return [
         SimplePlugin("signalbox", interceptors=outer, workflow_runner=workflow_runner(types)),
         *(plugin.fresh() for plugin in registry.plugins.values()),
-        SimplePlugin("signalbox-payloads", interceptors=[PayloadInterceptor()]),
+        SimplePlugin("signalbox-payloads", interceptors=[VersioningInterceptor(), PayloadInterceptor()]),
     ]

@@ -15,7 +15,7 @@ from workers.process.inspection import (
     workflow_file_problems,
 )
 from workers.process.versions import build_id, make_current
-from workers.process.worker_process import Exit, Stop, connected, settled
+from workers.process.worker_process import Exit, Stop, connected, or_stop
 from workers.registry.registry import Queue, RegistryError, registry
 
 Found = list[tuple[Exit, str]]
@@ -80,7 +80,7 @@ def _chosen(names: Sequence[str], found: Found) -> list[Queue]:
 
 
 def _count(number: int) -> str:
-    return "1 problem found:" if number == 1 else f"{number} problems found:"
+    return f"{number} problem{'' if number == 1 else 's'} found:"
 
 
 def _keys() -> list[attributes.Key]:
@@ -90,8 +90,8 @@ def _keys() -> list[attributes.Key]:
 async def _server(settings: WorkersConf) -> Found:
     try:
         client = await connected(settings, process_name("check"))
-        found = await settled(_mismatches(client), settings)
-        missing = await settled(attributes.missing(client, _keys()), settings)
+        found = await or_stop(_mismatches(client), settings)
+        missing = await or_stop(attributes.missing(client, _keys()), settings)
     except Stop as stop:
         return [(stop.code, stop.message)]
     if missing:
@@ -114,4 +114,4 @@ async def make_build_current() -> str:
     if not settings.deployment:
         raise Stop(Exit.USAGE, "Workers are unversioned: set WORKER_DEPLOYMENT to the deployment's name.")
     client = await connected(settings, process_name("deploy"))
-    return f"{await settled(make_current(client, settings), settings)} is current."
+    return f"{await or_stop(make_current(client, settings), settings)} is current."

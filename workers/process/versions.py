@@ -9,12 +9,16 @@ WORKER_DEPLOYMENT is set.
 
 from __future__ import annotations
 
+import ast
 import asyncio
 import hashlib
-import sys
+import sysconfig
 import time
 from collections.abc import Iterator
 from datetime import timedelta
+from importlib.machinery import PathFinder
+from importlib.util import resolve_name
+from itertools import accumulate
 from pathlib import Path
 
 from temporalio.api.workflowservice.v1 import SetWorkerDeploymentCurrentVersionRequest
@@ -26,7 +30,9 @@ from workers.client.errors import NoAnswer, RunNotFound, TemporalError, rpc_erro
 from workers.conf import WorkersConf
 from workers.registry.registry import Queue, Registry, registry, workflow_name
 
-_NO_CODE_OF_RUNS = {"migrations", "tests"}
+_WORKERS = Path(__file__).parents[1]
+_NO_CODE_OF_RUNS = {"devserver", "management", "migrations", "testing"}
+_INSTALLED = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
 _CALL = timedelta(seconds=30)  # the server runs a workflow of its own for it
 _CURRENT_SECONDS = 30.0  # a worker that has just started is known to the server a moment later
 
@@ -36,34 +42,67 @@ class NotDeployed(TemporalError):
 
 
 def build_id(settings: WorkersConf, of: Registry = registry) -> str:
-    """WORKER_BUILD_ID, or twelve hex digits over all that runs of workflows and activities may come from.
+    """WORKER_BUILD_ID, or twelve hex digits over the code that runs of workflows and activities come from.
 
-    That is the source of every package which has one registered, whole, as a workflow's behaviour lies as
-    much in what it imports; and the versions of the packages that plugins were installed from. The same
-    code gives the same id on every machine.
+    That is: this platform; every module that defines something registered, and what it imports of the
+    project, directly or not (so a page of an app that also registers an activity changes nothing); and the
+    versions of the packages that plugins were installed from. The same code gives the same id everywhere.
     """
     if settings.build_id:
         return settings.build_id
     digest = hashlib.sha256()
-    for name, content in sorted(_sources(of)):
-        digest.update(f"{name}\0{hashlib.sha256(content).hexdigest()}\n".encode())
+    for name, path in sorted({**_platform(), **_registered(of)}.items()):
+        digest.update(f"{name}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
     for name, plugin in sorted(of.plugins.items()):
         digest.update(f"{name}\0{plugin.distribution}\n".encode())
     return digest.hexdigest()[:12]
 
 
-def _sources(of: Registry) -> Iterator[tuple[str, bytes]]:
+def _platform() -> dict[str, Path]:
+    """Interceptors and converters run around workflow code that does not import them."""
+    files = {path.relative_to(_WORKERS): path for path in _WORKERS.rglob("*.py")}
+    return {name.as_posix(): path for name, path in files.items() if not _NO_CODE_OF_RUNS & {*name.parts}}
+
+
+def _registered(of: Registry) -> dict[str, Path]:
+    """Modules with something registered, and those of the project that they import; name to file."""
     items = [item for queue in of.queues.values() for item in (*queue.workflows, *queue.activities)]
-    for top in {str(item.__module__).partition(".")[0] for item in items}:
-        module = sys.modules.get(top)
-        if module is None:
-            continue
-        for folder in map(Path, getattr(module, "__path__", ())):
-            for path in folder.rglob("*.py"):
-                if not _NO_CODE_OF_RUNS & {*path.relative_to(folder).parts}:
-                    yield f"{top}/{path.relative_to(folder).as_posix()}", path.read_bytes()
-        if not hasattr(module, "__path__") and module.__file__:
-            yield top, Path(module.__file__).read_bytes()
+    waiting = {str(item.__module__) for item in items}
+    registered = {name.partition(".")[0] for name in waiting}
+    seen: set[str] = set()
+    found: dict[str, Path] = {}
+    while waiting:
+        seen.add(name := waiting.pop())
+        top = name.partition(".")[0]
+        path = _file(name) if top != _WORKERS.name else None  # all of it is in _platform()
+        if path and (top in registered or not any(map(path.is_relative_to, _INSTALLED))):
+            found[name] = path
+            waiting |= set(_imports(name, path)) - seen
+    return found
+
+
+def _file(name: str) -> Path | None:
+    """The source of a module, without importing it; None when `name` is no module in Python."""
+    path: list[str] | None = None
+    for part in accumulate(name.split("."), "{}.{}".format):
+        spec = PathFinder.find_spec(part, path)
+        if spec is None:
+            return None  # an attribute of a module, perhaps
+        path = spec.submodule_search_locations or []
+    return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+
+
+def _imports(name: str, path: Path) -> Iterator[str]:
+    """Names that may be modules: what `path` imports, and the packages that it lies in."""
+    package = name if path.name == "__init__.py" else name.rpartition(".")[0]
+    if package:
+        yield package
+    for node in ast.walk(ast.parse(path.read_bytes())):
+        if isinstance(node, ast.Import):
+            yield from (alias.name for alias in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            base = resolve_name("." * node.level + (node.module or ""), package)
+            yield from (base, *(f"{base}.{alias.name}" for alias in node.names))
 
 
 def deployment_config(settings: WorkersConf) -> WorkerDeploymentConfig:

@@ -6,10 +6,12 @@ import asyncio
 import logging
 import os
 import signal
+import sys
 import threading
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Iterator, Sequence
+from contextlib import contextmanager
 from enum import IntEnum
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from temporalio.client import Client
 from temporalio.runtime import Runtime
@@ -19,19 +21,24 @@ from workers.client import attributes
 from workers.client.connection import connect, process_name, set_client
 from workers.client.errors import TemporalError
 from workers.conf import WorkersConf, conf
+from workers.interceptors.attempts import named, running
 from workers.process import metrics
 from workers.process.build_worker import activity_slots, build
-from workers.process.health import Health, Watched
+from workers.process.health import Health, Watched, log_blocked
 from workers.process.plugins import worker_plugins
+from workers.process.versions import build_id
 from workers.registry.registry import Queue, registry
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+# After WORKER_DRAIN_SECONDS activities are cancelled; so long they may take to end and to report it.
+CANCEL_SECONDS = 5.0
+
 
 class Exit(IntEnum):
-    """Exit codes of runworker. A second signal exits with 128 + its number, as shells expect."""
+    """Exit codes of runworker. When a drain does not end, and at a second signal: 128 + its number."""
 
     OK = 0
     USAGE = 2
@@ -60,7 +67,7 @@ async def connected(settings: WorkersConf, identity: str, runtime: Runtime | Non
         raise Stop(Exit.UNAVAILABLE, f"Temporal at {settings.address}: {error.message}") from error
 
 
-async def settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
+async def or_stop(awaitable: Awaitable[T], settings: WorkersConf) -> T:
     """The result of a call about attributes or plugins; its errors as a Stop."""
     try:
         return await awaitable
@@ -87,8 +94,10 @@ class WorkerProcess:
         self.identity = identity
         self.host = host
         self.health = Health((host, health_port)) if health_port else None
-        self.conf = conf()
+        settings = conf()
+        self.conf = settings.model_copy(update={"build_id": build_id(settings)})  # hashed once
         self.stopping = asyncio.Event()
+        self._signal = signal.SIGTERM
 
     async def run(self) -> None:
         """Returns after a clean drain; raises Stop otherwise."""
@@ -118,12 +127,11 @@ class WorkerProcess:
 
     def _signalled(self, number: signal.Signals) -> None:
         if self.stopping.is_set():
-            # Threads of activities cannot be made to end, so a clean exit might never come.
-            logger.warning("Second signal: stopping at once.")
-            os._exit(128 + number)
+            _exit(128 + number, "Second signal: stopping at once.")
         logger.info("%s: draining for up to %g s.", number.name, self.conf.drain_seconds)
         if self.health:
             self.health.draining = True
+        self._signal = number
         self.stopping.set()
 
     async def _unless_stopped(self, work: Awaitable[T]) -> T:
@@ -145,8 +153,8 @@ class WorkerProcess:
         except OSError as error:
             raise Stop(Exit.USAGE, f"The metrics port {port} cannot be opened: {error}.") from error
         client = await connected(self.conf, self._name("worker"), runtime)
-        await settled(attributes.ensure(client, [*attributes.PLATFORM, *registry.attributes]), self.conf)
-        await settled(prepare_plugins(client), self.conf)
+        await or_stop(attributes.ensure(client, [*attributes.PLATFORM, *registry.attributes]), self.conf)
+        await or_stop(prepare_plugins(client), self.conf)
         set_client(client)
         return client
 
@@ -159,16 +167,21 @@ class WorkerProcess:
         except Exception as error:
             raise Stop(Exit.WORKFLOW, f"A worker cannot be built: {error}") from error
         runs = [asyncio.create_task(worker.run()) for worker in workers]
+        watched = [self._watched(queue) for queue in self.queues]
         if self.health:
-            self.health.watch(client, [self._watched(queue) for queue in self.queues])
+            self.health.watch(client, watched)
+        watch = asyncio.create_task(log_blocked(watched))
         logger.info("Polling %s.", ", ".join(queue.name for queue in self.queues))
         stop = asyncio.create_task(self.stopping.wait())
         await asyncio.wait({*runs, stop}, return_when=asyncio.FIRST_COMPLETED)
         if self.health:
             self.health.draining = True
+        watch.cancel()
         stop.cancel()
         failed = next((run.exception() for run in runs if run.done()), None)
-        endings = await asyncio.gather(*(self._end(w, r) for w, r in zip(workers, runs, strict=True)))
+        code = Exit.FATAL if failed else 128 + self._signal
+        with _bounded(self.conf.drain_seconds + CANCEL_SECONDS, code):
+            endings = await asyncio.gather(*(self._end(w, r) for w, r in zip(workers, runs, strict=True)))
         failed = failed or next(filter(None, endings), None)
         if failed:
             raise Stop(Exit.FATAL, f"A worker failed: {failed}") from failed
@@ -178,3 +191,31 @@ class WorkerProcess:
         if not run.done():
             await worker.shutdown()
         return (await asyncio.gather(run, return_exceptions=True))[0]
+
+
+@contextmanager
+def _bounded(seconds: float, code: int) -> Iterator[None]:
+    """End the process with `code` when the block takes longer.
+
+    By a thread, not by the event loop: a sync activity that never returns cannot be interrupted, and whatever
+    has stopped the loop must not keep the process either.
+    """
+
+    def end() -> None:
+        left = named(running(), most=100) or "none"
+        _exit(code, f"The drain did not end within {seconds:g} s. Activities left: {left}.")
+
+    timer = threading.Timer(seconds, end)
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
+
+
+def _exit(code: int, message: str) -> NoReturn:
+    """Without Python's finalisation, which would wait for the threads of activities."""
+    logger.warning("%s", message)
+    sys.stderr.flush()
+    os._exit(code)

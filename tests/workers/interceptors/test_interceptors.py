@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 
 import pytest
-from django.db import connection
+from asgiref.sync import sync_to_async
+from django.db import OperationalError, connection
 from temporalio import activity, workflow
 from temporalio.client import WorkflowExecutionStatus, WorkflowFailureError
 from temporalio.exceptions import ApplicationError, CancelledError
@@ -140,7 +142,7 @@ class Innermost(ActivityInboundInterceptor):
 
 @pytest.mark.parametrize(("fn", "is_async"), [(plain, False), (awaited, True), (Called(), True)])
 @pytest.mark.parametrize("value", ["good", "bad"])
-async def test_connections_are_closed_before_and_after_even_on_failure(monkeypatch, fn, is_async, value):
+async def test_sync_activities_close_stale_connections_before_and_after(monkeypatch, fn, is_async, value):
     CALLS.clear()
     monkeypatch.setattr(database, "close_old_connections", lambda: CALLS.append("close"))
     inner = Innermost()
@@ -152,7 +154,39 @@ async def test_connections_are_closed_before_and_after_even_on_failure(monkeypat
     else:
         assert await work == "good"
         assert inner.was_async is is_async
-    assert CALLS == ["close", "run", "close"]
+    assert (["run"] if is_async else ["close", "run", "close"]) == CALLS
+
+
+async def test_async_activities_do_not_wait_for_the_one_thread_of_async_queries():
+    """One that holds that thread, as a slow query does, must not stop the others."""
+    held, free = threading.Event(), threading.Event()
+
+    def slow_query() -> None:
+        held.set()
+        free.wait(10)
+
+    slow = asyncio.ensure_future(sync_to_async(slow_query)())
+    await eventually(held.is_set)
+    made = database.DatabaseInterceptor().intercept_activity(Innermost())
+    given = ExecuteActivityInput(fn=awaited, args=["good"], executor=None, headers={})
+    try:
+        assert await asyncio.wait_for(made.execute_activity(given), 2) == "good"
+    finally:
+        free.set()
+        await slow
+
+
+async def test_async_activities_drop_their_connection_after_a_database_error(monkeypatch):
+    CALLS.clear()
+    monkeypatch.setattr(database, "close_old_connections", lambda: CALLS.append("close"))
+
+    async def failing() -> None:
+        raise OperationalError("the connection is closed")
+
+    made = database.DatabaseInterceptor().intercept_activity(Innermost())
+    with pytest.raises(OperationalError):
+        await made.execute_activity(ExecuteActivityInput(fn=failing, args=[], executor=None, headers={}))
+    assert CALLS == ["close"]
 
 
 SEEN: list[bool] = []

@@ -7,6 +7,7 @@ import threading
 from datetime import timedelta
 
 from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
 
 SHORT = timedelta(seconds=60)
 
@@ -60,6 +61,25 @@ class Gate:
 @workflow.defn(name="Crowd")
 class CrowdWorkflow:
     @workflow.run
-    async def run(self, size: int) -> None:
-        enter = [workflow.execute_activity("enter", start_to_close_timeout=SHORT) for _ in range(size)]
+    async def run(self, size: int, seconds: float = 60) -> None:
+        limit = timedelta(seconds=seconds)
+        enter = [workflow.execute_activity("enter", start_to_close_timeout=limit) for _ in range(size)]
         await asyncio.gather(*enter)
+
+
+@activity.defn(name="note_locally", no_thread_cancel_exception=True)
+def note_locally() -> str:
+    return "noted"
+
+
+@workflow.defn(name="Noting")
+class NotingWorkflow:
+    """Ends with a local activity, as audited runs do."""
+
+    @workflow.run
+    async def run(self) -> str:
+        return await workflow.execute_local_activity(
+            note_locally,
+            schedule_to_close_timeout=timedelta(seconds=5),
+            retry_policy=RetryPolicy(maximum_attempts=1),
+        )

@@ -2,39 +2,80 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
+import re
 import uuid
 from collections.abc import Iterator
 
 import pytest
 from pydantic import BaseModel, ValidationError
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 
 from tests.workers.process import logging_workflows as talkers
 from workers.client.tenancy import tenant_context
-from workers.process.logs import Context, Json, OnPurpose, Plain
+from workers.patterns.breaker.names import circuit_open
+from workers.process.logs import Context, CoreFields, FailedAttempts, Json, Plain
 
 
-def raised(error: Exception) -> logging.LogRecord:
+class CoreLog:
+    message = "Activity not found on completion."
+    fields = {"details": "x" * 1000, "task_token": "secret"}
+
+
+def test_a_line_of_the_core_is_short() -> None:
+    record = logging.LogRecord("temporalio-sdk_core", logging.WARNING, "", 1, "", None, None)
+    record.temporal_log = CoreLog()
+    assert CoreFields().filter(record)
+    assert record.getMessage().startswith("Activity not found on completion. (details=xxx")
+    assert len(record.getMessage()) < 310
+    assert "task_token" not in record.getMessage()
+
+
+def failed(error: BaseException, attempt: int) -> logging.LogRecord:
     try:
         raise error
     except type(error) as caught:
         info = (type(caught), caught, caught.__traceback__)
     record = logging.LogRecord("temporalio.activity", logging.WARNING, "", 1, "failed", None, info)
-    record.temporal_activity = {"activity_type": "charge_payment", "workflow_id": "order-1", "attempt": 3}
-    assert OnPurpose().filter(record)
+    record.temporal_activity = {
+        "activity_type": "charge_payment",
+        "workflow_id": "order-1",
+        "attempt": attempt,
+    }
+    return record
+
+
+def raised(error: BaseException) -> logging.LogRecord:
+    record = failed(error, 4)
+    assert FailedAttempts().filter(record)
     assert Context().filter(record)
     return record
 
 
-def told(error: Exception) -> str:
+def told(error: BaseException) -> str:
     return logging.Formatter("%(message)s").format(raised(error))
 
 
 def test_what_was_raised_on_purpose_is_one_line() -> None:
-    line = "charge_payment of order-1, attempt 3: Declined: The card was declined."
+    line = "charge_payment of order-1, attempt 4: Declined: The card was declined."
     assert told(ApplicationError("The card was declined.", type="Declined")) == line
+
+
+@pytest.mark.parametrize("error", [asyncio.CancelledError(), CancelledError("Cancelled")])
+def test_a_cancelled_attempt_is_one_line(error: BaseException) -> None:
+    assert told(error).casefold() == "charge_payment of order-1, attempt 4: cancelled"
+
+
+def test_attempts_are_logged_less_and_less_often() -> None:
+    for error in (ApplicationError("No answer."), TypeError("a fault")):
+        logged = [attempt for attempt in range(1, 70) if FailedAttempts().filter(failed(error, attempt))]
+        assert logged == [1, 2, 4, 8, 16, 32, 64]
+
+
+def test_the_refusal_of_an_open_breaker_is_not_logged_at_all() -> None:
+    assert circuit_open("payments", 1).category is ApplicationErrorCategory.BENIGN  # the SDK's word for it
 
 
 @pytest.mark.parametrize("error", [TypeError("a fault"), KeyError("x")])
@@ -63,19 +104,15 @@ def test_no_line_shows_a_secret(formatter: logging.Formatter) -> None:
 def test_a_line_of_no_run_is_about_nothing() -> None:
     record = logging.LogRecord("x", logging.INFO, "", 1, "hello %s", ("you",), None)
     assert Context().filter(record)
-    assert Plain().format(record) == "INFO x: hello you"
+    assert re.fullmatch(r"\d\d:\d\d:\d\d INFO x: hello you", Plain().format(record))
     assert set(json.loads(Json().format(record))) == {"at", "level", "logger", "message"}
 
 
 def test_what_the_sdk_attached_is_used_elsewhere() -> None:
     record = raised(TypeError("a fault"))
-    assert (
-        Plain()
-        .format(record)
-        .startswith(
-            "WARNING temporalio.activity: failed [activity=charge_payment workflow=order-1 attempt=3]\n"
-        )
-    )
+    line = Plain().format(record).partition(" ")[2]
+    about = "[activity=charge_payment workflow=order-1 attempt=4]"
+    assert line.startswith(f"WARNING temporalio.activity: failed {about}\n")
 
 
 @pytest.fixture

@@ -10,17 +10,17 @@ from contextlib import suppress
 import httpx
 import pytest
 from temporalio.client import WorkflowExecutionStatus
+from temporalio.worker import Worker
 
 from tests.support import eventually
 from tests.workers import sample_workflows
 from tests.workers.process import builds
 from tests.workers.process.test_runworker import app, free_port, napping, running  # noqa: F401 (fixtures)
-from workers import counters
-from workers.client.connection import connect
+from workers.client.connection import connect, has_pollers
 from workers.conf import conf
 from workers.process import metrics
 from workers.process.build_worker import activity_slots, build
-from workers.process.health import Health, Watched
+from workers.process.health import Health, Watched, log_blocked
 from workers.process.plugins import worker_plugins
 from workers.process.worker_process import Exit
 from workers.registry.registry import Queue
@@ -55,16 +55,83 @@ async def test_a_queue_does_no_more_at_once_than_its_limit(client, queue, name, 
                 return status.polling and status.last_poll is not None and status.activities == 2
 
             await eventually(shown)
+            assert await health.reasons() == []  # busy, and no longer than it may be
             gate.open.set()
             await handle.result()
     assert gate.most == 2
 
 
+async def test_slots_held_past_their_timeout_make_the_worker_unready_and_are_named(
+    client, queue, name, django_db_blocker, caplog
+):
+    gate = builds.Gate()
+    limited = Queue(queue, (builds.CrowdWorkflow,), (gate.enter,), max_activities=2)
+    health, watched = Health(("127.0.0.1", free_port())), Watched(limited, "me", 2)
+    with django_db_blocker.unblock():
+        async with build(client, limited, conf(), worker_plugins(), "me"):
+            health.watch(client, [watched])
+            watch = asyncio.create_task(log_blocked([watched], every=0.05))
+            handle = await client.start_workflow(
+                builds.CrowdWorkflow.run, args=[2, 1.0], id=name, task_queue=queue
+            )
+            expected = (
+                f"{queue}: all 2 activity slots are held past their timeout: enter of {name} (attempt 1)"
+            )
+            await eventually(lambda: _mentions(health, expected))
+            (status,) = await health.queues()
+            assert (status.overdue, status.activities) == (2, 2)
+            await eventually(lambda: any(expected in line for line in caplog.messages))
+            gate.open.set()
+            await eventually(lambda: any("free again" in line for line in caplog.messages))
+            await eventually(lambda: _ready(health))
+            watch.cancel()
+            await handle.terminate()
+    assert sum(expected in line for line in caplog.messages) == 1
+
+
+async def _mentions(health, expected) -> bool:
+    return any(expected in reason for reason in await health.reasons())
+
+
+async def _ready(health) -> bool:
+    return await health.reasons() == []
+
+
+async def test_a_queue_without_activity_pollers_is_not_ready(client, queue, name):
+    """Workflow tasks alone: the state in which no activity is ever taken, and nobody would know."""
+    both = Queue(queue, (builds.CrowdWorkflow,), (builds.Gate().enter,))
+    health = Health(("127.0.0.1", free_port()))
+    async with Worker(client, task_queue=queue, workflows=[builds.CrowdWorkflow], identity="me"):
+        health.watch(client, [Watched(both, "me", 2)])
+        await eventually(lambda: has_pollers(client, queue))
+        assert await health.reasons() == [f"{queue} is not polled."]
+
+
+async def test_a_completed_run_is_audited_while_all_activity_slots_are_taken(
+    client, queue, name, django_db_blocker
+):
+    """The record is a local activity, and those have threads of their own."""
+    gate = builds.Gate()
+    workflows = builds.CrowdWorkflow, builds.NotingWorkflow
+    limited = Queue(queue, workflows, (gate.enter, builds.note_locally), max_activities=2)
+    with django_db_blocker.unblock():
+        async with build(client, limited, conf(), worker_plugins(), "me"):
+            crowd = await client.start_workflow(
+                builds.CrowdWorkflow.run, args=[2, 60.0], id=name, task_queue=queue
+            )
+            await eventually(lambda: gate.inside == 2)
+            noted = await client.execute_workflow(
+                builds.NotingWorkflow.run, id=f"{name}-noting", task_queue=queue
+            )
+            assert noted == "noted"
+            gate.open.set()
+            await crowd.result()
+
+
 async def test_a_deploy_that_does_not_replay_leaves_open_runs_open_and_raises_an_alarm(
-    client, queue, worker, name, monkeypatch, caplog
+    client, queue, worker, name, caplog
 ):
     port = free_port()
-    monkeypatch.setattr(counters, "_counters", {})
     watched = await connect(patient=True, runtime=metrics.runtime("127.0.0.1", port))
     async with worker(queue, workflows=[builds.FirstBuild], activities=[sample_workflows.tell_sync]):
         handle = await client.start_workflow("Built", id=name, task_queue=queue)
@@ -79,7 +146,7 @@ async def test_a_deploy_that_does_not_replay_leaves_open_runs_open_and_raises_an
         await eventually(alarmed)
         await eventually(lambda: any("Nondeterminism" in line for line in caplog.messages))
         assert (await handle.describe()).status is WorkflowExecutionStatus.RUNNING
-        assert 'signalbox_workflow_ends_total{outcome="failed"' not in await scraped(port)
+        assert "temporal_workflow_failed_total{" not in await scraped(port)
     await handle.terminate()
 
 
@@ -101,13 +168,11 @@ async def test_ports_tell_what_the_process_does(app, client, running):  # noqa: 
 
     async def counted() -> bool:
         text = await scraped(prometheus)
-        ended = 'signalbox_workflow_ends_total{outcome="completed",' in text
+        ended = "temporal_workflow_completed_total{" in text
         return ended and 'activity_type="nap"' in text and "temporal_num_pollers" in text
 
     await eventually(counted)
     text = await scraped(prometheus)
-    ours = [line for line in text.splitlines() if line.startswith("signalbox_activities_total{")]
-    assert ours
     assert all(handle.id not in line for line in text.splitlines())  # no ids among the labels
     async with httpx.AsyncClient(trust_env=False) as http:
         found = (await http.get(f"http://127.0.0.1:{health}/status")).json()

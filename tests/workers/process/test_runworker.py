@@ -7,6 +7,7 @@ import os
 import signal
 import socket
 import sys
+import time
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
@@ -21,7 +22,7 @@ from temporalio.client import Client
 from tests.support import eventually
 from tests.workers import sample_workflows
 from workers.conf import conf
-from workers.process.worker_process import Exit, Stop, WorkerProcess
+from workers.process.worker_process import CANCEL_SECONDS, Exit, Stop, WorkerProcess
 from workers.registry.registry import Queue
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -243,6 +244,20 @@ async def test_the_second_signal_stops_at_once(app, client, running, number, cod
     assert b"draining" in await asyncio.wait_for(process.stdout.readline(), 10)
     process.send_signal(number)
     assert await asyncio.wait_for(process.wait(), 10) == code
+    await handle.terminate()
+
+
+async def test_a_drain_ends_hard_at_its_bound_and_names_what_it_left(app, client, running):
+    process = await running(WORKER_DRAIN_SECONDS="1")
+    handle = await napping(client, app.queue, 50)
+    began = time.monotonic()
+    process.send_signal(signal.SIGTERM)
+    said, _ = await asyncio.wait_for(process.communicate(), 20)
+    assert process.returncode == 143
+    assert time.monotonic() - began < 1 + CANCEL_SECONDS + 3
+    left = f"The drain did not end within 6 s. Activities left: nap of {handle.id} (attempt 1)."
+    assert left in said.decode().splitlines()[-1]
+    assert b"Traceback" not in said
     await handle.terminate()
 
 

@@ -18,6 +18,7 @@ from tests.examples.versioned import EntityWorkflow, ShortWorkflow, register
 from tests.support import eventually
 from workers.conf import WorkersConf, conf
 from workers.patterns.breaker.names import QUEUE as BREAKERS
+from workers.process import versions
 from workers.process.sandbox import workflow_runner
 from workers.process.versions import NotDeployed, build_id, deployment_config, make_current, upgrading
 from workers.registry.registry import Queue, Registry
@@ -121,12 +122,29 @@ def test_only_a_deployment_makes_workers_versioned():
     assert versioned.default_versioning_behavior is VersioningBehavior.PINNED
 
 
+def test_a_page_of_the_console_is_no_part_of_a_build():
+    from workers.registry.registry import registry
+
+    registry.load()
+    names = versions._registered(registry).keys()
+    assert {
+        "dashboard.temporal",
+        "dashboard.models",
+        "orders.workflows.order",
+        "orders.gateways.http",
+    } <= names
+    assert not [name for name in names if "views" in name or "pages" in name or "console" in name]
+
+
 def test_the_build_id_covers_code_and_plugins(tmp_path, monkeypatch):
     package = tmp_path / f"shop_{uuid.uuid4().hex[:8]}"
     package.mkdir()
     (package / "__init__.py").touch()
     (package / "rules.py").write_text("LIMIT = 1\n")
+    (package / "page.py").write_text("TITLE = 1\n")
+    (package / "limits.py").write_text("from .rules import LIMIT\n")
     (package / "flows.py").write_text(
+        f"from {package.name} import limits\n"
         "from temporalio import activity\n@activity.defn\nasync def act() -> None: ...\n"
     )
     monkeypatch.syspath_prepend(str(tmp_path))
@@ -136,6 +154,8 @@ def test_the_build_id_covers_code_and_plugins(tmp_path, monkeypatch):
     first = build_id(settings, own)
     assert first == build_id(settings, own)
     assert len(first) == 12
+    (package / "page.py").write_text("TITLE = 2\n")  # which nothing registered imports
+    assert first == build_id(settings, own)
     (package / "rules.py").write_text("LIMIT = 2\n")
     second = build_id(settings, own)
     own.plugins["mailer"] = mailer.plugin

@@ -12,6 +12,7 @@ from temporalio.client import Client, WorkflowQueryFailedError, WorkflowQueryRej
 from temporalio.common import QueryRejectCondition
 from temporalio.service import RPCError, RPCStatusCode
 
+from workers import counters
 from workers.contracts import CircuitState, CircuitStatus, Query
 from workers.patterns.breaker.names import Machine, Report, breaker_id, circuit_open
 from workers.patterns.breaker.reporter import Reporter
@@ -58,6 +59,7 @@ class Gate:
         if machine is None or machine.state is CircuitState.CLOSED:
             return epoch, False
         self._refuse()
+        counters.count("breaker_refusals", dependency=self._dependency)
         raise circuit_open(self._dependency, attempt)
 
     def note(self, epoch: int, *, failed: bool = False, error: str = "", lease: str = "") -> None:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from contextvars import ContextVar
 from typing import Any, TypeVar
 
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from workers.contracts import CIRCUIT_OPEN
 from workers.patterns.breaker.config import BreakerConfig, Report
@@ -65,7 +65,14 @@ def declared_dependency(fn: Callable[..., Any]) -> str | None:
 def circuit_open(dependency: str, attempt: int) -> ApplicationError:
     """The refusal. `attempt` is the activity's: 1 says that this call never reached the dependency at all."""
     message = f"The breaker of {dependency} is open."
-    return ApplicationError(message, dependency, attempt, type=CIRCUIT_OPEN, non_retryable=True)
+    return ApplicationError(
+        message,
+        dependency,
+        attempt,
+        type=CIRCUIT_OPEN,
+        non_retryable=True,
+        category=ApplicationErrorCategory.BENIGN,  # the breaker at work: nothing for the worker's log
+    )
 
 
 __all__ = [
