@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from temporalio.plugin import SimplePlugin
+from temporalio.worker import Interceptor
 
 from workers.conf import conf
 from workers.interceptors.attempts import AttemptsInterceptor
@@ -41,3 +42,10 @@ def worker_plugins() -> Sequence[SimplePlugin]:
         *(plugin.fresh() for plugin in registry.plugins.values()),
         SimplePlugin("signalbox-payloads", interceptors=[VersioningInterceptor(), PayloadInterceptor()]),
     ]
+
+
+def worker_interceptors() -> list[Interceptor]:
+    """The interceptors of `worker_plugins()` in one list, outermost first, for code that runs without a
+    Worker."""
+    found = (plugin.interceptors or () for plugin in worker_plugins())
+    return [item for items in found if not callable(items) for item in items if isinstance(item, Interceptor)]

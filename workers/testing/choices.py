@@ -3,7 +3,8 @@ shrinking.
 
 A trace is a list of batches; a batch is the labels of what happens before one workflow task, in order. As
 text: `charge=ok; cancel + book=ok + !resume`. `!` marks what arrives while the task that closes the run is
-under way."""
+under way.
+"""
 
 from __future__ import annotations
 
@@ -169,7 +170,7 @@ def _smaller(trace: Trace) -> Iterator[Trace]:
         for start in range(0, len(trace), size):
             yield trace[:start] + trace[start + size :]
             # the opening batch must stay in its place, perhaps empty
-            yield trace[:start] + [[]] + trace[start + size :] if start == 0 else trace[:start]
+            yield [[], *trace[size:]] if start == 0 else trace[:start]
         size //= 2
     for number, batch in enumerate(trace):
         for at in range(len(batch)):

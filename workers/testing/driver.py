@@ -2,7 +2,8 @@
 server.
 
 An activation is what sdk-core hands to the SDK in a workflow task: the jobs of that task. Everything
-private of the SDK that the simulator touches is in this module."""
+private of the SDK that the simulator touches is in this module.
+"""
 
 from __future__ import annotations
 
@@ -17,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
+from pydantic_core import to_jsonable_python
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
@@ -29,7 +31,7 @@ from temporalio.worker._workflow_instance import UnsandboxedWorkflowRunner, Work
 
 NAMESPACE = "simulated"
 QUIET = ("temporalio.workflow", "temporalio.worker._workflow_instance")
-_ABSENT = {item.name: None for item in dataclasses.fields(workflow.Info)}
+_ABSENT: dict[str, Any] = {item.name: None for item in dataclasses.fields(workflow.Info)}
 
 
 class _NoLoop:
@@ -41,7 +43,8 @@ def quiet() -> Iterator[None]:
     """Without the log lines of the SDK and of workflows, of which an exploration makes thousands, and with
     fewer rounds of the garbage collector, which take a fifth of the time."""
     threshold = gc.get_threshold()
-    gc.set_threshold(100_000, *threshold[1:])
+    gc.set_threshold(50_000, *threshold[1:])
+    gc.freeze()  # what was there before need not be looked through again and again
     loggers = [logging.getLogger(name) for name in QUIET]
     before = [logger.disabled for logger in loggers]
     for logger in loggers:
@@ -49,6 +52,7 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.unfreeze()
         gc.set_threshold(*threshold)
         for logger, disabled in zip(loggers, before, strict=True):
             logger.disabled = disabled
@@ -189,21 +193,25 @@ class Instance:
         size: int,
         suggest: bool = False,
         more: bool = False,
+        replaying: bool = False,
+        flags: Iterable[int] = (),
     ) -> Task:
-        """Activate with new jobs. Raises TaskFailed."""
+        """Activate with new jobs; `flags`: those that a recorded task used. Raises TaskFailed."""
+        self._flags.update(flags)
         activation = WorkflowActivation(
             run_id=self.start.run_id,
             history_length=length,
             history_size_bytes=size,
             continue_as_new_suggested=suggest,
             available_internal_flags=sorted(self._flags),
+            is_replaying=replaying,
         )
         activation.timestamp.FromDatetime(at)
         activation.jobs.extend(jobs)
         completion = self._activate(activation)
-        flags = tuple(completion.successful.used_internal_flags)
-        self._flags.update(flags)
-        return Task(activation, list(completion.successful.commands), more, flags)
+        used = tuple(completion.successful.used_internal_flags)
+        self._flags.update(used)
+        return Task(activation, list(completion.successful.commands), more, used)
 
     def replay(self, tasks: Sequence[Task]) -> None:
         """Bring a fresh instance to where the recorded tasks end. Raises Nondeterminism, TaskFailed."""
@@ -223,21 +231,30 @@ class Instance:
                 raise Nondeterminism(_difference(number, task.commands, again))
 
     def query(self, name: str, arguments: Sequence[Any]) -> Any:
-        """The decoded JSON of the answer. Raises TaskFailed when the handler refuses."""
+        """The answer as plain JSON, as a worker would send it. Raises TaskFailed when the handler refuses."""
         self._queries += 1
         activation = WorkflowActivation(run_id=self.start.run_id)
         activation.timestamp.FromNanoseconds(self.inside._time_ns)
         activation.available_internal_flags.extend(sorted(self._flags))
+        activation.history_length = self.inside._current_history_length
         job = activation.jobs.add().query_workflow
         job.query_id, job.query_type = str(self._queries), name
         job.arguments.extend(self.code.payloads.to_payloads(list(arguments)) if arguments else ())
-        history = self.inside._current_history_length
-        activation.history_length = history
         (command,) = self._activate(activation).successful.commands
         answer = command.respond_to_query
         if answer.HasField("failed"):
             raise TaskFailed(answer.failed.message, answer.failed.application_failure_info.type)
         return self.code.payloads.from_payloads([answer.succeeded.response])[0]
+
+    def ask(self, name: str, arguments: Sequence[Any]) -> Any:
+        """The same by a call of the handler itself, without interceptors and payloads: six times as fast."""
+        definition = self.inside._queries[name]
+        handler = definition.bind_fn(self.inside._object) if definition.is_method else definition.fn
+        with _running_loop(self.inside), self.inside._as_read_only(in_query_or_validator=True):
+            try:
+                return to_jsonable_python(handler(*arguments))
+            except Exception as error:
+                raise TaskFailed(str(error), type(error).__name__) from error
 
     @property
     def queries(self) -> set[str]:
@@ -283,7 +300,7 @@ def _info(start: Start) -> workflow.Info:
         workflow_start_time=start.at,
         workflow_type=start.workflow_type,
     )
-    return workflow.Info(**known)  # type: ignore[arg-type]
+    return workflow.Info(**known)
 
 
 def _search_attributes(fields: Mapping[str, Payload]) -> Any:

@@ -19,7 +19,7 @@ from temporalio.worker import Interceptor
 
 from workers.client.attributes import PLATFORM
 from workers.payloads.assembly import data_converter
-from workers.process.plugins import worker_plugins
+from workers.process.plugins import worker_interceptors
 from workers.registry.registry import registry
 from workers.testing.choices import Chooser, Random, Scripted, Trace, parsed, shrunk, written
 from workers.testing.driver import Code, Nondeterminism, TaskFailed, quiet
@@ -84,7 +84,8 @@ class Scenario:
     somebody sends at the end, when nothing else would happen. `search_attributes`: those registered besides
     the platform's; None: any. `interceptors`: a worker's; None: those of the product. `task_failures`:
     workflow tasks may fail (and block the run until its code is repaired). `steps`: batches of a random
-    trace, at most."""
+    trace, at most.
+    """
 
     workflow: type
     input: Any
@@ -108,7 +109,7 @@ class Scenario:
         interceptors = self.interceptors
         if interceptors is None:  # their workflow sides need no client
             registry.load()
-            interceptors = [i for plugin in worker_plugins() for i in plugin.interceptors or ()]
+            interceptors = worker_interceptors()
         return Code(self.workflow, self.converter or data_converter(), tuple(interceptors))
 
     @property
@@ -230,6 +231,7 @@ class Played:
         self._scenario, self._chooser, self._report = scenario, chooser, report
         self.server = scenario.server()
         self.server.choose_local = self._local
+        self.server.whole_queries = story or report.traces % 20 == 0
         self.trace: Trace = []
         self.after: list[str] = []
         self.digest: Any = None

@@ -1,8 +1,9 @@
 """Invariants for `explore`: each takes a View and returns what is wrong, or None.
 
-Those in lower case are ready; `history_bounded(...)` and the like make one. They look at the contracts of
-the console (`get_saga_status`, `get_decision`, `get_status`) and at the search attribute WaitingFor, so
-they fit any workflow that answers these."""
+Those in lower case are ready; `history_bounded(...)` and the like make one. They look at the contracts of the
+console (`get_saga_status`, `get_decision`, `get_status`) and at the search attribute WaitingFor, so they
+fit any workflow that answers these.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +37,8 @@ def _settled(step: dict[str, Any]) -> bool:
 
 def no_forgotten_effect(view: View) -> str | None:
     """At the end, what stands outside is wanted (the saga completed, or the workflow knows that its point
-    of no return was passed) or known to a person, who is waited for now or has settled it."""
+    of no
+    return was passed) or known to a person, who is waited for now or has settled it."""
     if not view.final or _waits_for_operator(view) or (view.task_failure and not view.ended):
         return None
     standing = view.world.ledger.standing()
@@ -84,7 +86,8 @@ def verdicts_hold(view: View) -> str | None:
     since = min(applied.values())
     later = [name for task, name, role in view.started if role == "step" and task >= since]
     if later:
-        return f"The cancel was told that it applies, and in the same task or later {', '.join(later)} was started."
+        names = ", ".join(later)
+        return f"The cancel was told that it applies, and in the same task or later {names} was started."
     if view.ended == "completed" and view.answers("get_saga_status") and _completed(view):
         return "The cancel was told that it applies, and all was completed."
     return None
@@ -106,7 +109,8 @@ def nothing_twice(view: View) -> str | None:
 
 def always_waits_for_something(idle: Callable[[View], bool] = lambda view: False) -> Invariant:
     """An open run waits for an activity, a timer, a child, a signal to another workflow or, as WaitingFor
-    says, for somebody. `idle`: when it may wait for messages alone, for example an account that is open."""
+    says,
+    for somebody. `idle`: when it may wait for messages alone, for example an account that is open."""
 
     def always_waits_for_something(view: View) -> str | None:
         if view.ended or view.task_failure or view.outstanding or view.waiting_for or idle(view):

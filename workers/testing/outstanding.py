@@ -6,8 +6,10 @@ next workflow task brings; none when only the server or the outside sees it.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from temporalio.api.enums.v1 import RetryState, TimeoutType
@@ -18,8 +20,8 @@ from temporalio.bridge.proto.workflow_commands import ActivityCancellationType a
 from temporalio.bridge.proto.workflow_commands import ScheduleActivity, ScheduleLocalActivity
 from temporalio.exceptions import ApplicationError
 
+from workers.contracts import CIRCUIT_OPEN
 from workers.contracts.effects import effect_refused
-from workers.patterns.breaker.names import CIRCUIT_OPEN
 from workers.testing.world import Activity as Model
 from workers.testing.world import Call
 from workers.testing.world import Child as ChildModel
@@ -35,7 +37,8 @@ class Happening:
     """`label` is unique among what can happen now, and stays the same however the trace got here.
 
     `kind`: "progress" for what a healthy world does, else the kind of fault or message, by which a random
-    trace switches it on or off."""
+    trace switches it on or off.
+    """
 
     label: str
     kind: str
@@ -83,11 +86,9 @@ class Running:
             return
         for name in sorted(self.model.faults):
             make = getattr(self, "_" + name.replace("-", "_"))
-            yield Happening(f"{self.label}={name}", name, lambda make=make: self._fault(make, server))
+            yield Happening(f"{self.label}={name}", name, partial(self._fault, make, server))
         for number, refusal in enumerate(self.model.refusals):
-            yield Happening(
-                f"{self.label}=no{number}", "refused", lambda refusal=refusal: self._failed(server, refusal())
-            )
+            yield Happening(f"{self.label}=no{number}", "refused", partial(self._no, refusal, server))
         if self.model.dependency:
             yield Happening(f"{self.label}=open", "open", lambda: self._fault(self._open, server))
         if self.attempt > 1:
@@ -97,12 +98,16 @@ class Running:
         self.faults += 1
         return make(server)
 
+    def _no(self, refusal: Callable[[], ApplicationError], server: Server) -> Jobs:
+        self.faults += 1
+        return self._failed(server, refusal())
+
     def _ok(self, server: Server) -> Jobs:
         try:
-            result = self.land(server)
+            answer = server.payload(self.land(server))  # a result that must not be sent fails it afterwards
         except ApplicationError as error:
             return self._failed(server, error)
-        return [server.resolved(self, completed=server.payload(result))]
+        return [server.resolved(self, completed=answer)]
 
     def land(self, server: Server) -> Any:
         """The call arrives. What it does is done, whoever hears of it."""
@@ -111,10 +116,8 @@ class Running:
         return self.model.do(server.world, self.call)
 
     def _quietly(self, server: Server) -> None:
-        try:
+        with contextlib.suppress(ApplicationError):  # nobody hears it
             self.land(server)
-        except ApplicationError:
-            pass  # nobody hears it
 
     def _lost(self, server: Server) -> Jobs:
         self._quietly(server)
@@ -263,7 +266,7 @@ class ChildRun:
             yield Happening(f"{self.label}=cancelled", "progress", lambda: self._end(server, "cancelled"))
         for end in self.model.ends:
             kind = "progress" if end == "completed" else "child-fault"
-            yield Happening(f"{self.label}={end}", kind, lambda end=end: self._end(server, end))
+            yield Happening(f"{self.label}={end}", kind, partial(self._end, server, end))
 
     def _start(self, server: Server) -> Jobs:
         self.started = True

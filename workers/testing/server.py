@@ -2,14 +2,16 @@
 tasks.
 
 What it copies: retries and time-outs of activities by their policy, the cancellation types, timers in the
-order of their deadlines, children, signals to others, search attributes and memo, continue-as-new, a
-closing command that is refused because something arrived meanwhile, eviction and replay. See
-docs/simulator.md for what it leaves."""
+order of their deadlines, children, signals to others, search attributes and memo, continue-as-new, a closing
+command that is refused because something arrived meanwhile, eviction and replay. See docs/simulator.md for
+what it leaves.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
@@ -59,6 +61,7 @@ class Server:
         away: tuple[float, ...] = (60,),
         native_cancel: bool = True,
         evictions: int = 1,
+        start: Start | None = None,
     ) -> None:
         self.code, self.world, self.messages = code, world, list(messages)
         self._known, self._suggest_after = attributes, suggest_after
@@ -75,25 +78,21 @@ class Server:
         self.updates: dict[str, str] = {}
         self.attributes: dict[str, Any] = {}
         self.memo: dict[str, Payload] = {}
+        self._indexed: dict[str, Payload] = {}
         self.ended, self.result, self.failure = "", None, ("", "")
         self.task_failure: TaskFailed | Nondeterminism | None = None
         self.tasks_done, self.runs = 0, 1
         self.segments: list[tuple[Start, list[Task]]] = []
         self.view = View(self)
+        self.whole_queries = False
+        """Ask through payloads and interceptors, as a worker would, and not the handler itself."""
         self.choose_local: Callable[[str], bool] = lambda label: True
         self._used: dict[str, int] = {}
         self._resolutions: dict[str, int] = {}
-        inputs = code.payloads.to_payloads(list(arguments))
-        self._begin(
-            Start(
-                code.name,
-                inputs,
-                BEGIN,
-                headers=headers or {},
-                attributes=start_attributes or {},
-                memo=self.memo,
-            )
-        )
+        if start is None:
+            inputs = code.payloads.to_payloads(list(arguments))
+            start = Start(code.name, inputs, BEGIN, headers=headers or {}, attributes=start_attributes or {})
+        self._begin(start)
 
     def _begin(self, start: Start) -> None:
         self.start = start
@@ -115,29 +114,33 @@ class Server:
         yield from self.externals.values()
         yield from self.timers.values()
 
+    def _of_outstanding(self) -> Iterator[Happening]:
+        for activity in [*self.activities.values()]:
+            yield from activity.happenings(self)
+        for child in [*self.children.values()]:
+            yield from child.happenings(self)
+        for external in [*self.externals.values()]:
+            yield from external.happenings(self)
+
     def progress(self) -> Iterator[Happening]:
         """What a healthy world does next, timers last."""
-        for item in (*self.activities.values(), *self.children.values(), *self.externals.values()):
-            for happening in item.happenings(self):
-                if happening.kind == "progress":
-                    yield happening
+        for happening in self._of_outstanding():
+            if happening.kind == "progress":
+                yield happening
         yield from self._first_timer()
 
     def enabled(self) -> list[Happening]:
         """All that can happen now, each alone."""
         if self.over:
             return [self._landing(item) for item in self.in_flight]
-        found: list[Happening] = []
-        for item in (*self.activities.values(), *self.children.values(), *self.externals.values()):
-            found += item.happenings(self)
-        found += self._first_timer()
+        found = [*self._of_outstanding(), *self._first_timer()]
         found += self._messages()
         found += [self._landing(item) for item in self.in_flight]
         if self._may_cancel and "cancel-run" not in self._used:
             found.append(Happening("cancel-run", "cancel-run", self._cancel_run))
         for label, seconds in self._away.items():
             if self._used.get(label, 0) < 2:
-                found.append(Happening(label, "away", lambda label=label, s=seconds: self._be_away(label, s)))
+                found.append(Happening(label, "away", partial(self._be_away, label, seconds)))
         if self.recorded and self._used.get("evict", 0) < self._evictions:
             found.append(Happening("evict", "evict", self._evict))
         return found
@@ -145,13 +148,13 @@ class Server:
     def _first_timer(self) -> list[Happening]:
         """Only the first to be due can fire; those after it can then share its task."""
         found: list[tuple[float, Happening]] = [
-            (timer.due, Happening(timer.label, "progress", lambda t=timer: self._fire(t)))
+            (timer.due, Happening(timer.label, "progress", partial(self._fire, timer)))
             for timer in self.timers.values()
         ]
         found += [
             (
                 item.deadline,
-                Happening(f"{item.label}=deadline", "dropped", lambda item=item: self._expire(item)),
+                Happening(f"{item.label}=deadline", "dropped", partial(self._expire, item)),
             )
             for item in self.activities.values()
             if item.deadline is not None
@@ -186,7 +189,7 @@ class Server:
     def _messages(self) -> Iterator[Happening]:
         for say in self.messages:
             if self._used.get(say.key, 0) < say.times and (say.when is None or say.when(self.view)):
-                yield Happening(say.key, say.kind, lambda say=say: self.say(say))
+                yield Happening(say.key, say.kind, partial(self.say, say))
 
     def say(self, say: Say) -> Jobs:
         """A message arrives."""
@@ -225,6 +228,10 @@ class Server:
         self.wait(seconds)
         return []
 
+    def at(self) -> datetime:
+        """The clock as a time."""
+        return BEGIN + timedelta(seconds=self.clock)
+
     def wait(self, seconds: float) -> None:
         self.clock += seconds
 
@@ -255,14 +262,12 @@ class Server:
         except (TaskFailed, Nondeterminism) as error:
             self.task_failure = error
         self.tasks_done += 1
-        self._after()
 
     def _activate(self, jobs: Jobs, more: bool = False) -> Task:
-        at = BEGIN + timedelta(seconds=self.clock)
         suggest = self.events > self._suggest_after
         jobs = sorted(jobs, key=_order)
         return self.instance.run(
-            jobs, at, length=self.events + 2, size=self.bytes, suggest=suggest, more=more
+            jobs, self.at(), length=self.events + 2, size=self.bytes, suggest=suggest, more=more
         )
 
     def _account(self, task: Task, first: bool = False) -> None:
@@ -442,7 +447,7 @@ class Server:
                 self.attributes.pop(name, None)
             else:
                 self.attributes[name] = value
-        self._indexed = {**getattr(self, "_indexed", {}), **dict(fields.items())}
+        self._indexed.update(fields.items())
 
     def _on_modify_workflow_properties(self, command: WorkflowCommand) -> None:
         self.memo.update(command.modify_workflow_properties.upserted_memo.fields.items())
@@ -468,11 +473,11 @@ class Server:
 
     def _continue(self, proto: Any) -> None:
         """The next run of the chain, which begins with what this one hands on."""
-        self._retire()
+        self.instance.evict()
         self.runs += 1
         attributes = {
             name: payload
-            for name, payload in {**dict(self.start.attributes), **getattr(self, "_indexed", {})}.items()
+            for name, payload in {**self.start.attributes, **self._indexed}.items()
             if payload.data not in (b"null", b"[]")
         }
         attributes.update(proto.search_attributes.indexed_fields.items())
@@ -519,9 +524,6 @@ class Server:
 
     # Replay
 
-    def _after(self) -> None:
-        """Hook for recorders."""
-
     def _evict(self) -> Jobs:
         self._used["evict"] = self._used.get("evict", 0) + 1
         try:
@@ -536,9 +538,6 @@ class Server:
         self.instance = Instance(self.code, self.start)
         self.instance.replay(self.recorded)
         self.view.forget()
-
-    def _retire(self) -> None:
-        self.instance.evict()
 
     def check_determinism(self, checked: set[int]) -> None:
         """Replay every run of the chain from its recorded activations; those whose hash is in `checked` were
@@ -557,7 +556,7 @@ class Server:
 
     def close(self) -> None:
         """Drop the run, so that nothing of it runs later."""
-        self._retire()
+        self.instance.evict()
 
     def digest(self) -> Any:
         """Hashable: the model's state and the world's."""

@@ -32,8 +32,7 @@ class Story:
         number = f"{server.tasks_done:3}." if server.tasks_done != self._tasks else "    "
         self._tasks = server.tasks_done
         self._lines.append(f"{number} at {server.clock:.1f} s: {' + '.join(labels) or 'the run begins'}")
-        for text in self._commands():
-            self._lines.append(f"       commands  {text}")
+        self._lines += [f"       commands  {text}" for text in self._commands()]
         self._lines += [f"       outside   {line}" for line in outside]
         if server.task_failure:
             self._lines.append(f"       the workflow task FAILS: {str(server.task_failure)[:600]}")
@@ -80,7 +79,7 @@ def described(command: WorkflowCommand) -> str:
     kind = str(command.WhichOneof("variant"))
     value = getattr(command, kind)
     words = [kind.replace("_", " ")]
-    for field in (
+    fields = (
         "activity_type",
         "activity_id",
         "workflow_type",
@@ -88,9 +87,8 @@ def described(command: WorkflowCommand) -> str:
         "signal_name",
         "patch_id",
         "seq",
-    ):
-        if text := getattr(value, field, ""):
-            words.append(str(text))
+    )
+    words += [str(getattr(value, field)) for field in fields if getattr(value, field, "")]
     if kind == "start_timer":
         words.append(f"for {value.start_to_fire_timeout.ToNanoseconds() / 1e9:g} s")
     if kind == "upsert_workflow_search_attributes":

@@ -120,7 +120,9 @@ class View:
         key = (name, *map(str, arguments))
         if key not in self._answers:
             try:
-                self._answers[key] = self._server.instance.query(name, arguments)
+                instance = self._server.instance
+                ask = instance.query if self._server.whole_queries else instance.ask
+                self._answers[key] = ask(name, arguments)
             except TaskFailed as error:
                 self._answers[key] = error
         answer = self._answers[key]

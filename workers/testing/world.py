@@ -2,14 +2,15 @@
 
 Modelled activities are plain functions `(world, call) -> result`; the explorer decides whether a call lands
 and whether its answer is heard. The ledger keeps effects by idempotency key, and a tombstone where one was
-undone."""
+undone.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadConverter
@@ -120,8 +121,9 @@ class Activity:
     raises.
 
     `role`: "step" for a forward effect, "undo", or "other". `dependency`: the breaker in front of it, which
-    may refuse. `refusals`: makers of the non-retryable errors with which it may refuse. `most_faults`: of
-    one execution. `faults`: names as in FAULTS."""
+    may refuse. `refusals`: makers of the non-retryable errors with which it may refuse. `most_faults`: of one
+    execution. `faults`: names as in FAULTS.
+    """
 
     do: Do
     role: str = "step"
@@ -146,8 +148,8 @@ class Child:
 class World:
     """Base of all worlds; a new one is made for every trace."""
 
-    activities: Mapping[str, Activity] = {}
-    children: Mapping[str, Child] = {}
+    activities: ClassVar[Mapping[str, Activity]] = {}
+    children: ClassVar[Mapping[str, Child]] = {}
 
     def __init__(self) -> None:
         self.ledger = Ledger()
@@ -158,12 +160,3 @@ class World:
     def digest(self) -> Any:
         """Hashable: what makes two states of this world different."""
         return self.ledger.digest()
-
-
-def undo_models() -> Callable[[Any, Call], None]:
-    """The `do` of an undo that takes an UndoCall or what looks like one."""
-
-    def do(world: Any, call: Call) -> None:
-        world.ledger.undo(call.input["idempotency_key"], call.input["undo_key"])
-
-    return do

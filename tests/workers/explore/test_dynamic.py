@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tests.workers.explore.models import PLATFORM
 from workers.patterns.dynamic.workflow import DynamicInput, DynamicWorkflow
 from workers.testing.explore import Scenario
@@ -16,7 +18,7 @@ def _print(world: World, call: Call) -> str:
 
 
 class Office(World):
-    activities = {**PLATFORM, "print_label": Activity(_print)}
+    activities: ClassVar = {**PLATFORM, "print_label": Activity(_print)}
 
 
 def a_completed_run_did_it(view: View) -> str | None:

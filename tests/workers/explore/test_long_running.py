@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 import pytest
 
 from tests.workers.explore.models import PLATFORM, decision
@@ -30,7 +32,7 @@ def _batch(world: World, call: Call) -> dict[str, object]:
 
 class Depot(World):
     faults = frozenset({"error", "dropped", "late", "lost", "error-after"})
-    activities = {
+    activities: ClassVar = {
         **PLATFORM,
         "label": Activity(_batch, faults=faults, dependency="printer"),
         "tell": Activity(lambda world, call: None, role="other", faults=QUIET_FAULTS),
@@ -92,7 +94,7 @@ def test_items_that_were_done_are_not_called_failed() -> None:
 
 def test_a_batch_that_is_answered_is_counted_once() -> None:
     class Answering(Depot):
-        activities = {
+        activities: ClassVar = {
             **Depot.activities,
             "label": Activity(
                 _batch, faults=frozenset({"error", "lost"}), dependency="printer", most_faults=1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
 from unittest import mock
 
 from orders.attributes import ORDERS
@@ -34,7 +35,7 @@ def _undo(world: World, call: Call) -> EffectResult:
 class Shop(World):
     """Stock, payments behind a breaker, a carrier, and notices that change nothing."""
 
-    activities = {
+    activities: ClassVar = {
         **PLATFORM,
         "validate_order": Activity(
             lambda world, call: {"total_minor": 100}, role="other", faults=QUIET_FAULTS
@@ -89,7 +90,7 @@ def test_what_may_have_happened_before_a_refusal_is_undone() -> None:
 
 def test_a_charge_whose_answer_may_not_be_sent_is_refunded() -> None:
     class Secretive(Shop):
-        activities = {**Shop.activities, "charge_payment": Activity(_do, faults=ALL_FAULTS)}
+        activities: ClassVar = {**Shop.activities, "charge_payment": Activity(_do, faults=ALL_FAULTS)}
 
     sequence = "; validate_order=ok; reserve_stock=ok; charge_payment=refused-after"
     variant(HEALTHY, world=Secretive).explore(replay=sequence)
@@ -114,7 +115,7 @@ def test_an_order_without_cancel_and_refusals_is_delivered_or_undone() -> None:
     faults = FAULTS - {"refused"}
 
     class Sound(Shop):
-        activities = {
+        activities: ClassVar = {
             **Shop.activities,
             "reserve_stock": Activity(_do, faults=faults),
             "charge_payment": Activity(_do, faults=faults, dependency="payments"),

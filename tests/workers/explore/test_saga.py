@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from tests.workers.explore.models import ALL_FAULTS, EDITS, PLATFORM, cancels, operator, step, undo
 from workers.contracts import Money, Resume
 from workers.patterns.saga.messages import SagaResult
@@ -19,7 +21,7 @@ RULES = SagaRules(undo_attempts=2)
 class Rails(World):
     """The activities `couple` and `uncouple`, which are called by many steps, and a nested saga."""
 
-    activities = {
+    activities: ClassVar = {
         **PLATFORM,
         "couple": Activity(step, dependency="rails"),
         "uncouple": Activity(undo, role="undo"),
@@ -30,7 +32,7 @@ class Rails(World):
 class SecretiveRails(Rails):
     """The platform may refuse what a finished step answers, as it holds a secret or is too large."""
 
-    activities = {**Rails.activities, "couple": Activity(step, faults=ALL_FAULTS)}
+    activities: ClassVar = {**Rails.activities, "couple": Activity(step, faults=ALL_FAULTS)}
 
 
 def a_step(name: str, **more: object) -> SagaStep:
@@ -84,7 +86,10 @@ def test_a_point_of_no_return_that_is_passed_while_the_run_is_cancelled_counts()
 
 def test_an_edited_undo_is_not_done_twice() -> None:
     class Shaky(Rails):
-        activities = {**Rails.activities, "uncouple": Activity(undo, role="undo", faults=frozenset({"lost"}))}
+        activities: ClassVar = {
+            **Rails.activities,
+            "uncouple": Activity(undo, role="undo", faults=frozenset({"lost"})),
+        }
 
     edited = variant(FAULTY, world=Shaky, messages=[EDITS])
     edited.explore(
@@ -94,7 +99,10 @@ def test_an_edited_undo_is_not_done_twice() -> None:
 
 def test_the_history_of_a_long_saga_is_bounded() -> None:
     class Verbose(World):
-        activities = {**PLATFORM, "talk": Activity(lambda world, call: "x" * 9_500, faults=frozenset())}
+        activities: ClassVar = {
+            **PLATFORM,
+            "talk": Activity(lambda world, call: "x" * 9_500, faults=frozenset()),
+        }
 
     steps = plan(*(SagaStep(name=f"s{n}", activity="talk") for n in range(110)))
     scenario = Scenario(
@@ -114,7 +122,7 @@ def _nested(world: World, call: Call, end: str) -> SagaResult:
 
 
 class Nested(Rails):
-    children = {"SagaWorkflow": Child(_nested)}
+    children: ClassVar = {"SagaWorkflow": Child(_nested)}
 
 
 def test_a_nested_saga_whose_id_is_taken_is_known_to_somebody() -> None:
@@ -144,8 +152,8 @@ NESTED = variant(
 
 def test_a_nested_saga_is_undone_with_the_one_around_it() -> None:
     class Free(Nested):
-        children = {"SagaWorkflow": Child(_nested, exists=False)}
-        activities = {
+        children: ClassVar = {"SagaWorkflow": Child(_nested, exists=False)}
+        activities: ClassVar = {
             **Nested.activities,
             "couple": Activity(step, faults=frozenset({"lost", "late", "error"})),
         }
@@ -158,7 +166,10 @@ def test_the_steps_of_a_saga_without_refusals_are_done_or_undone() -> None:
 
     class Sound(Rails):
         faults = frozenset({"lost", "dropped", "late", "error", "error-after"})
-        activities = {**Rails.activities, "couple": Activity(step, faults=faults, dependency="rails")}
+        activities: ClassVar = {
+            **Rails.activities,
+            "couple": Activity(step, faults=faults, dependency="rails"),
+        }
 
     sound = variant(FAULTY, world=Sound, name="SagaWorkflow without cancel")
     sound.explore(traces=600, seed=7)

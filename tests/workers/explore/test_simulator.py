@@ -6,7 +6,7 @@ from __future__ import annotations
 import asyncio
 import random
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from temporalio import workflow
@@ -36,7 +36,7 @@ def _refund(world: World, call: Call) -> None:
 class Till(World):
     """`charge` takes its key as argument; `refund` that of the charge."""
 
-    activities = {
+    activities: ClassVar = {
         "charge": Activity(_charge),
         "refund": Activity(_refund, role="undo", faults=QUIET_FAULTS),
         "look": Activity(lambda world, call: None, role="other", faults=frozenset()),

@@ -1,0 +1,25 @@
+"""The scenarios of all shipped workflows, for long explorations."""
+
+from __future__ import annotations
+
+from tests.workers.explore.test_approval import APPROVALS
+from tests.workers.explore.test_breaker import BREAKERS
+from tests.workers.explore.test_dynamic import DYNAMIC
+from tests.workers.explore.test_entity import ENTITIES
+from tests.workers.explore.test_event_driven import EVENTS
+from tests.workers.explore.test_long_running import LONG
+from tests.workers.explore.test_order import ORDERING
+from tests.workers.explore.test_saga import NESTED, SAGAS
+from workers.testing.explore import Scenario, variant
+
+SCENARIOS: list[Scenario] = [
+    SAGAS,
+    variant(NESTED, name="SagaWorkflow, nested"),
+    ORDERING,
+    APPROVALS,
+    BREAKERS,
+    ENTITIES,
+    EVENTS,
+    LONG,
+    DYNAMIC,
+]
