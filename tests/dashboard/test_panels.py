@@ -89,7 +89,7 @@ def test_steps_of_one_group_stand_together_in_their_order():
 
 def test_a_forced_breaker_is_shown_as_such_with_its_lamp():
     card = circuit.draw(CircuitStatus(state="OPEN", forced=Forced(state="OPEN", by="otto")))
-    assert (card.s, card.word, card.lamp) == ("rest", "Forced open", "stop")
+    assert (card.tone, card.word, card.lamp) == ("rest", "Forced open", "stop")
 
 
 @pytest.mark.parametrize(
@@ -169,7 +169,7 @@ def test_a_form_says_when_it_needs_a_reason(acts, hint):
 
 def test_a_breaker_of_all_tenants_is_not_operated_by_one(settings):
     settings.DASHBOARD = settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
-    shared, signals = Subject("breaker-payments", "r", "default"), {"release"}
+    shared, signals = Subject("default", "breaker-payments", "r", "default"), {"release"}
     otto = Viewer("otto", frozenset({"operator"}), "acme")
 
     def why(viewer: Viewer) -> str:
