@@ -37,7 +37,7 @@ class Demo:
 
 @dataclass(frozen=True)
 class Plan:
-    """`foreign`: the server is somebody else's. `prepare` makes the database and the users, in a thread, and
+    """`foreign`: the server is not ours. `prepare` makes the database and the users, in a thread, and
     returns what the person should know."""
 
     port: int
@@ -229,6 +229,6 @@ async def _answers(url: str) -> None:
                 if (await http.get(url)).is_success:
                     return
                 pause = min(2 * pause, 10)
-            except httpx.HTTPError:  # nobody listens yet
+            except httpx.HTTPError:  # nothing listens yet
                 pass
             await asyncio.sleep(pause)

@@ -19,7 +19,7 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from orders.messages import WORKFLOW_TYPE
 from orders.workflows.order import OrderWorkflow
 from tests.golden import replayer, scrubbed
-from tests.orders.worlds import World, an_order
+from tests.orders.fake_gateways import FakeGateways, an_order
 from tests.support import eventually
 from workers.client.attributes import SAGA_STATE, WAITING_FOR
 from workers.contracts import ApprovalPolicy, Decision
@@ -38,7 +38,7 @@ Handle = WorkflowHandle[Any, Any]
 class Play:
     """A world, a breaker of its own, and the order that is played."""
 
-    def __init__(self, client: Client, world: World, dependency: str, order: Handle) -> None:
+    def __init__(self, client: Client, world: FakeGateways, dependency: str, order: Handle) -> None:
         self.world, self.dependency, self.order = world, dependency, order
         self.breaker = client.get_workflow_handle(breaker_id(dependency))
 
@@ -101,7 +101,7 @@ async def test_fresh_histories_replay(
 ) -> None:
     act, rules = PLAYS[name]
     dependency = f"payments-{uuid.uuid4().hex[:8]}"
-    world = World(lambda _: dependency)
+    world = FakeGateways(lambda _: dependency)
     activities = [*world.activities(), offer_probe, release_held, find_held, raise_alert]
     async with worker(queue, workflows=WORKFLOWS, activities=activities):
         state = BreakerState(dependency=dependency, open_seconds=2)

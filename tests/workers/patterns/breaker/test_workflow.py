@@ -12,7 +12,7 @@ from temporalio.client import Client, WorkflowHandle
 
 from orders.messages import WORKFLOW_TYPE, OrderResult, Stage
 from orders.workflows.order import OrderWorkflow
-from tests.orders.worlds import World, an_order
+from tests.orders.fake_gateways import FakeGateways, an_order
 from tests.support import eventually
 from workers.client.attributes import CIRCUIT_STATE, WAITING_FOR
 from workers.contracts import CircuitState, CircuitStatus, Decision, SagaStatus, Status, StepState
@@ -30,7 +30,7 @@ class Bench:
         self.client, self.queue = client, queue
         suffix = uuid.uuid4().hex[:8]
         self.dependency = f"payments-{suffix}"
-        self.world = World(lambda dependency: f"{dependency}-{suffix}")
+        self.world = FakeGateways(lambda dependency: f"{dependency}-{suffix}")
         self._worker = worker
 
     def running(self, queue: str = "") -> Any:
