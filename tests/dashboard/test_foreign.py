@@ -159,7 +159,7 @@ async def test_the_first_paint_does_not_wait_for_a_slow_answer(client, queue, fo
         return await real(client, handle, name, **more)
 
     monkeypatch.setattr(answers, "query", slow)
-    target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"slow {handle.id}", None)
+    target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"slow {handle.id}", ())
 
     async def stuck():  # the server may take a moment to know that a worker polls
         began = time.monotonic()
@@ -178,7 +178,7 @@ async def test_the_first_paint_does_not_wait_for_a_slow_answer(client, queue, fo
 
 async def test_an_answer_stays_with_its_age_when_nobody_answers_any_more(client, queue, foreign, monkeypatch):
     handle = await foreign({"get_progress": {"total": 3, "done": 1}})
-    target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"gone {handle.id}", None)
+    target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"gone {handle.id}", ())
 
     async def answered():  # the server may take a moment to know that a worker polls
         known = await answers.ask(client, target, 5)
@@ -216,7 +216,7 @@ async def test_a_history_that_went_on_is_asked_again_at_once(client, queue, fore
         asked_for.clear()
         known = await answers.ask(
             client,
-            answers.QueryTarget(handle.id, handle.result_run_id, queue, f"on {handle.id}", None, events),
+            answers.QueryTarget(handle.id, handle.result_run_id, queue, f"on {handle.id}", (), events),
             5,
         )
         assert known.by_query["get_progress"].value == {"total": 3, "done": 1}
@@ -230,7 +230,7 @@ async def test_a_history_that_went_on_is_asked_again_at_once(client, queue, fore
 
 async def has_answer(client, handle, queue) -> bool:
     """The server may take a moment to know that a worker polls."""
-    target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"on {handle.id}", None, 1)
+    target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"on {handle.id}", (), 1)
     known = await answers.ask(client, target, 5)
     known.asked = 0.0
     return "get_progress" in known.by_query and not known.by_query["get_progress"].problem

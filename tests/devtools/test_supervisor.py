@@ -276,7 +276,7 @@ async def test_everything_starts_serves_a_page_and_ends_without_a_trace(tmp_path
                 return False
 
             await eventually(open_page, timeout=60)
-            await eventually(lambda: any(line.startswith("worker  | INFO") for line in told), timeout=60)
+            await eventually(lambda: any(line.startswith("worker  |") and " INFO " in line for line in told), timeout=60)
         pids = children(process.pid)
         assert len(pids) >= 5  # watchdog, server, sandbox, worker, web
     finally:

@@ -35,10 +35,13 @@ def _text(value: Any) -> str:
     return f'<span class="muted">{shown}</span>' if isinstance(value, Undecodable) else shown
 
 
+_AT_BREAKER = WaitingFor.at_breaker("")
+
+
 def waits_for(values: Iterable[str]) -> str:
     """What a run waits for, in words: a breaker by its dependency."""
     named = [value for value in values if value != WaitingFor.BREAKER]
-    return ", ".join(value.removeprefix(WaitingFor.at_breaker("")) for value in named)
+    return ", ".join(value.removeprefix(_AT_BREAKER) for value in named)
 
 
 def stage_label(pipeline: extend.Pipeline | None, stage: str) -> str:
