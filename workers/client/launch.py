@@ -25,7 +25,7 @@ from workers.client.errors import TemporalError, rpc_errors
 from workers.client.launchable import declared
 from workers.client.lifecycle import record_start
 from workers.client.tenancy import tenant_context
-from workers.client.tenants import full_id
+from workers.client.tenants import full_id, group_queue
 from workers.conf import conf
 from workers.contracts.lifecycle import LIFECYCLE_HEADER
 from workers.registry.registry import registry, workflow_name
@@ -132,7 +132,7 @@ def _plan(
     return _Plan(
         type=workflow_name(workflow),
         id=full_id(own, tenant),
-        queue=registry.queue_of(workflow),
+        queue=group_queue(registry.queue_of(workflow), tenant, settings.tenant_queues),
         tenant=tenant,
         input=input,
         pairs=[

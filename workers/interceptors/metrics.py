@@ -18,12 +18,12 @@ from temporalio.worker import (
 )
 
 from workers import counters
-from workers.client.tenants import REFUSED
+from workers.client.tenants import OTHER_TENANT, REFUSED
 from workers.contracts import CIRCUIT_OPEN
 from workers.interceptors.failures import end_of
 from workers.interceptors.limits import RATE_LIMITED
 
-_REFUSALS = {CIRCUIT_OPEN, RATE_LIMITED, REFUSED}
+_REFUSALS = {CIRCUIT_OPEN, OTHER_TENANT, RATE_LIMITED, REFUSED}
 
 
 running: Counter[str] = Counter()
@@ -62,8 +62,6 @@ def _outcome(error: BaseException) -> str:
     kind = error.type if isinstance(error, ApplicationError) else None
     if kind == CIRCUIT_OPEN and isinstance(error, ApplicationError) and error.details:
         counters.count("breaker_refusals", dependency=str(error.details[0]))
-    if kind == REFUSED:
-        counters.count("tenant_refusals", kind="activity")
     return "refused" if kind in _REFUSALS else "failed"
 
 
