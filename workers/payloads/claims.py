@@ -127,10 +127,10 @@ class DjangoStorageDriver(StorageDriver):
 
 
 def keeper(codec: Codec) -> Callable[[Any], str]:
-    """Stores a secret, sealed by `codec`, under a name that tells nothing about it."""
+    """Stores a secret, encoded by `codec`, under a name that tells nothing about it."""
 
     def keep(value: Any) -> str:
-        payload = codec.sealed(Payload(metadata={"encoding": b"json/plain"}, data=to_json(value)))
+        payload = codec.encode_one(Payload(metadata={"encoding": b"json/plain"}, data=to_json(value)))
         name = uuid.uuid4().hex
         return REFERENCE + _saved(f"secrets/{name[:2]}/{name}", payload.SerializeToString())
 
@@ -149,4 +149,4 @@ def reveal(value: Any) -> Any:
         raise RuntimeError("Only an activity may look at what a reference stands for.")
 
     data = _loaded("secrets", value.removeprefix(REFERENCE))
-    return from_json(codec_of(conf()).opened(Payload.FromString(data)).data)
+    return from_json(codec_of(conf()).decode_one(Payload.FromString(data)).data)
