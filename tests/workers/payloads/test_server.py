@@ -53,7 +53,7 @@ from workers.process.sandbox import workflow_runner
 OLD, NEW = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
 BOTH = f"new:{NEW},old:{OLD}"
 WORKFLOWS = [KeepingWorkflow, MovingWorkflow, SendingWorkflow, TakingWorkflow, AnsweringWorkflow]
-ACTIVITIES = [move, undo, produce, take]
+ACTIVITIES: list[Any] = [move, undo, produce, take]
 HIDDEN = "hunter2-correct-horse"
 HISTORIES = Path(__file__).parents[2] / "histories" / "payloads"
 
