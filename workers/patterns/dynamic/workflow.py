@@ -10,29 +10,14 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import BaseModel, Field
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workers.contracts import Status
+    from workers.patterns.dynamic.messages import ATTEMPTS, TIMEOUT_SECONDS, DynamicInput
     from workers.patterns.dynamic.switches import activities_of_run
-
-ATTEMPTS = 5
-TIMEOUT_SECONDS = 60.0
-
-
-class DynamicInput(BaseModel):
-    """Which activity, and its one argument as plain JSON (ignored when it takes none).
-
-    `attempts` in all, of `timeout_seconds` each.
-    """
-
-    activity_name: str
-    input: Any = None
-    attempts: int = Field(ATTEMPTS, ge=1)
-    timeout_seconds: float = Field(TIMEOUT_SECONDS, gt=0)
 
 
 class _OneActivity:
