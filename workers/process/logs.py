@@ -65,7 +65,7 @@ class FailedAttempts(logging.Filter):
 
 
 class CoreFields(logging.Filter):
-    """For the logger `temporalio`, which has the lines of the SDK's core: without tokens, and not too long."""
+    """For the logger `temporalio`, which has the lines of the SDK's core: without tokens, not too long."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         core = getattr(record, "temporal_log", None)
