@@ -132,8 +132,7 @@ class House:
             await temporal.check(self.plan.conf, demo=self.plan.demo)
             return self.plan.conf.address
         self._say("Starting the Temporal server (the first time it may have to be fetched or built).")
-        self._server = await temporal.start(self.plan.state, port)
-        warden.note(self._server.pid)
+        self._server = await temporal.start(self.plan.state, port, warden.note)
         self._background(self._server_gone(self._server))
         return self._server.address
 
