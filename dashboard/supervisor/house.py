@@ -162,7 +162,7 @@ class House:
         programs = [Program("web", web, stop_seconds=6)]
         if not self.plan.console_only:
             worker = (*manage, "runworker", "--health-port", str(ports["health_port"]))
-            programs.insert(0, Program("worker", worker, stop_seconds=self.plan.conf.drain_seconds + 5))
+            programs.insert(0, Program("worker", worker, stop_seconds=self.plan.conf.drain_seconds + 8))
             programs[:0] = [
                 Program(name, (*manage, *(word.format_map(ports) for word in words)))
                 for name, words in self.plan.apps.processes.items()
