@@ -132,8 +132,7 @@ class Supervisor:
             await temporal_server.check(self.plan.conf, demo=self.plan.demo)
             return self.plan.conf.address
         self._say("Starting the Temporal server (the first time it may have to be fetched or built).")
-        self._server = await temporal_server.start(self.plan.state, port)
-        watchdog.note(self._server.pid)
+        self._server = await temporal_server.start(self.plan.state, port, watchdog.note)
         self._background(self._server_gone(self._server))
         return self._server.address
 
@@ -163,7 +162,7 @@ class Supervisor:
         programs = [Program("web", web, stop_seconds=6)]
         if not self.plan.console_only:
             worker = (*manage, "runworker", "--health-port", str(ports["health_port"]))
-            programs.insert(0, Program("worker", worker, stop_seconds=self.plan.conf.drain_seconds + 5))
+            programs.insert(0, Program("worker", worker, stop_seconds=self.plan.conf.drain_seconds + 8))
             programs[:0] = [
                 Program(name, (*manage, *(word.format_map(ports) for word in words)))
                 for name, words in self.plan.apps.processes.items()

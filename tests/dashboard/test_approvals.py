@@ -84,7 +84,11 @@ async def _with_saga(workflow_id: str) -> approvals.Chosen | None:
     [
         ({}, ANNA, ""),
         ({"roles": ["finance"]}, ANNA, "This needs the role finance."),
-        ({"self_approval": False}, Viewer("Web Shop", frozenset({"approver"})), "The requester may not decide."),
+        (
+            {"self_approval": False},
+            Viewer("Web Shop", frozenset({"approver"})),
+            "The requester may not decide.",
+        ),
         ({"quorum": 2}, Viewer("jon", frozenset({"approver"})), "You have voted already."),
         ({}, Viewer("vera", frozenset({"viewer"})), "Your role may not approve."),
     ],

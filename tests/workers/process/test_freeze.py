@@ -15,6 +15,7 @@ import signal
 import sys
 import time
 from collections.abc import AsyncIterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -116,7 +117,7 @@ async def test_a_frozen_worker_goes_on_with_all_its_orders(
         continued = time.monotonic()
         try:
             for handle in handles:
-                await eventually(lambda handle=handle: charged(handle), timeout=GOES_ON_SECONDS, every=0.2)
+                await eventually(partial(charged, handle), timeout=GOES_ON_SECONDS, every=0.2)
             went_on = time.monotonic() - continued
             await eventually(frozen.ready, timeout=GOES_ON_SECONDS)
         finally:
