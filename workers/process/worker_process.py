@@ -12,19 +12,15 @@ from enum import IntEnum
 from typing import TypeVar
 
 from temporalio.client import Client
-from temporalio.common import WorkflowIDReusePolicy
 from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from workers.client import attributes
 from workers.client.connection import connect, process_name, set_client
 from workers.client.errors import TemporalError, rpc_errors
-from workers.client.launch import launch
-from workers.client.tenants import PLATFORM_TENANT
 from workers.conf import WorkersConf, conf
 from workers.interceptors import worker_interceptors
-from workers.patterns.breaker.names import WORKFLOW_TYPE as BREAKER_TYPE
-from workers.patterns.breaker.names import breaker_id
+from workers.patterns.breaker.start import start_breaker
 from workers.process import metrics
 from workers.process.build_worker import activity_slots, build
 from workers.process.health import Health, Watched
@@ -77,18 +73,9 @@ async def settled(awaitable: Awaitable[T], settings: WorkersConf) -> T:
 
 async def start_breakers(client: Client) -> None:
     """See to it that every registered breaker runs. A breaker that somebody ended starts afresh."""
-    for dependency, config in registry.breakers.items():
-        handle = await launch(
-            BREAKER_TYPE,
-            config,
-            id=breaker_id(dependency),
-            summary=f"Breaker of {dependency}",
-            tenant=PLATFORM_TENANT,
-            any_input=True,  # the settings of whoever starts last are signalled below
-            reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-            client=client,
-        )
-        with rpc_errors():
+    for config in registry.breakers.values():
+        handle = await start_breaker(client, config)
+        with rpc_errors():  # the settings of the worker that starts last count
             await handle.signal("configure", config)
 
 

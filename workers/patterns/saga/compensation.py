@@ -16,7 +16,6 @@ from temporalio.exceptions import ActivityError, ApplicationError
 
 from workers.contracts import SagaState, StepState
 from workers.patterns.alerts.calls import Alerts
-from workers.patterns.breaker.names import current_lease
 from workers.patterns.guarded_calls import GuardedCalls, refused_at
 from workers.patterns.saga.ledger import Entry, Ledger
 from workers.patterns.saga.messages import Retry, UndoCall
@@ -112,20 +111,17 @@ class Compensator:
                 return True
 
     async def _attempt(self, entry: Entry, reason: str, retry: Retry, lease: str) -> None:
-        token = current_lease.set(lease)
-        try:
-            running = workflow.start_activity(
-                entry.undo.name,
-                self._argument(entry, reason),
-                task_queue=entry.undo_queue or None,
-                activity_id=entry.undo.activity_id,
-                summary=entry.undo.name.replace("_", " "),
-                start_to_close_timeout=timedelta(seconds=self._seconds),
-                retry_policy=retry.policy(),
-            )
-        finally:
-            current_lease.reset(token)
-        await running
+        await GuardedCalls.start(
+            entry.undo.name,
+            self._argument(entry, reason),
+            idempotency_key=entry.undo_key,
+            lease=lease,
+            task_queue=entry.undo_queue or None,
+            activity_id=entry.undo.activity_id,
+            summary=entry.undo.name.replace("_", " "),
+            start_to_close_timeout=timedelta(seconds=self._seconds),
+            retry_policy=retry.policy(),
+        )
 
     def _argument(self, entry: Entry, reason: str) -> Any:
         key = entry.status.idempotency_key

@@ -19,7 +19,6 @@ from temporalio.exceptions import (
 from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 
 from workers.contracts import CompensationStatus, SagaState
-from workers.patterns.breaker.names import current_lease
 from workers.patterns.guarded_calls import GuardedCalls, refused_at
 from workers.patterns.saga.ledger import Entry, Ledger, numbered
 from workers.patterns.saga.messages import SagaResult
@@ -79,25 +78,22 @@ async def _attempt(
     lease: str,
 ) -> R:
     entry.starts()
-    token = current_lease.set(lease)
-    try:
-        running = workflow.start_activity(
-            activity,
-            argument,
-            result_type=result,
-            task_queue=queue or None,
-            activity_id=entry.status.activity_id,
-            summary=entry.status.name.replace("_", " "),
-            start_to_close_timeout=timedelta(seconds=seconds),
-            retry_policy=RetryPolicy(
-                initial_interval=timedelta(seconds=0.5),
-                maximum_interval=timedelta(seconds=10),
-                maximum_attempts=attempts,
-            ),
-        )
-    finally:
-        current_lease.reset(token)
-    answer: R = await running
+    answer: R = await GuardedCalls.start(
+        activity,
+        argument,
+        idempotency_key=entry.status.idempotency_key,
+        lease=lease,
+        result_type=result,
+        task_queue=queue or None,
+        activity_id=entry.status.activity_id,
+        summary=entry.status.name.replace("_", " "),
+        start_to_close_timeout=timedelta(seconds=seconds),
+        retry_policy=RetryPolicy(
+            initial_interval=timedelta(seconds=0.5),
+            maximum_interval=timedelta(seconds=10),
+            maximum_attempts=attempts,
+        ),
+    )
     return answer
 
 

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from workers.contracts import CircuitState
 from workers.patterns.breaker.machine import (
     LEASE_SECONDS,
-    MOST_PROBES,
-    MOST_PROCESSES,
-    MOST_TRANSITIONS,
+    MAX_PROCESSES,
+    MAX_TRANSITIONS,
+    MAX_UNANSWERED,
     PICKUP_SECONDS,
+    Machine,
 )
-from workers.patterns.breaker.names import BreakerConfig, Machine, Report, dependency_of, guarded
+from workers.patterns.breaker.names import BreakerConfig, Report, dependency_of, guarded
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CONFIG = BreakerConfig(dependency="payments", threshold=3, open_seconds=60)
@@ -44,7 +45,7 @@ def opened() -> Machine:
 def probing() -> Machine:
     machine = opened()
     machine.tick(NOW + timedelta(seconds=60))
-    machine.lend("lease", NOW + timedelta(seconds=60))
+    machine.grant_lease("lease", NOW + timedelta(seconds=60))
     return machine
 
 
@@ -108,19 +109,19 @@ def test_a_failing_probe_opens_it_again() -> None:
 
 def test_a_lease_that_comes_to_nothing_goes_to_another_a_few_times() -> None:
     machine, now = probing(), NOW + timedelta(seconds=60)
-    for number in range(MOST_PROBES):
+    for number in range(MAX_UNANSWERED):
         assert machine.lease
-        machine.held_by(machine.lease, f"order-{number}", now)
+        machine.assign_probe(machine.lease, f"order-{number}", now)
         machine.tick(now + timedelta(seconds=PICKUP_SECONDS - 1))
         assert machine.lease
         now += timedelta(seconds=PICKUP_SECONDS)
         machine.tick(now)
-        if number + 1 < MOST_PROBES:
+        if number + 1 < MAX_UNANSWERED:
             assert state_of(machine) is CircuitState.HALF_OPEN
             assert machine.status().probe_lease is None
-            machine.lend(f"lease-{number}", now)
+            machine.grant_lease(f"lease-{number}", now)
     assert state_of(machine) is CircuitState.OPEN
-    assert machine.passed_over == ["order-0", "order-1", "order-2"]
+    assert machine.skipped == ["order-0", "order-1", "order-2"]
 
 
 def test_a_probe_that_began_has_its_time() -> None:
@@ -141,15 +142,15 @@ def test_a_lease_that_is_given_back_is_free_at_once() -> None:
 
 def test_with_nobody_to_probe_it_looks_twice_more_and_then_waits_for_a_refusal() -> None:
     machine, now = probing(), NOW + timedelta(seconds=60)
-    later = [machine.nobody(now) for _ in range(3)]
+    later = [machine.no_candidate(now) for _ in range(3)]
     assert later == [now + timedelta(seconds=15), now + timedelta(seconds=60), None]
-    assert (machine.lease, machine.silent) == (None, 0)
+    assert (machine.lease, machine.unanswered) == (None, 0)
 
 
 def test_a_late_answer_of_a_lapsed_lease_counts_in_its_epoch_only() -> None:
     machine, now = probing(), NOW + timedelta(seconds=60 + PICKUP_SECONDS)
     machine.tick(now)
-    machine.lend("next", now)
+    machine.grant_lease("next", now)
     older = machine.model_copy(deep=True)
     answer = Report(process="q", seq=1, lease="lease", healthy=True)
     machine.report(answer, now)
@@ -157,14 +158,6 @@ def test_a_late_answer_of_a_lapsed_lease_counts_in_its_epoch_only() -> None:
     older.report(Report(process="r", seq=1, lease="next", healthy=False), now)
     older.report(answer, now)
     assert state_of(older) is CircuitState.OPEN, "that lease was of an older epoch"
-
-
-def test_a_run_of_an_older_build_opens_at_the_first_silent_probe() -> None:
-    machine = opened()
-    machine.tick(NOW + timedelta(seconds=60))
-    machine.lend("lease", NOW, patient=False)
-    machine.tick(NOW + timedelta(seconds=LEASE_SECONDS))
-    assert state_of(machine) is CircuitState.OPEN
 
 
 RATED = BreakerConfig(
@@ -195,7 +188,7 @@ def test_the_share_forgets_what_left_the_window_and_what_was_before_closing() ->
     machine.report(mixed(3, 20, 20), NOW + timedelta(seconds=52))
     later = NOW + timedelta(seconds=52 + 300)
     machine.tick(later)
-    machine.lend("lease", later)
+    machine.grant_lease("lease", later)
     machine.report(Report(process="q", seq=1, lease="lease", healthy=True, calls=1), later)
     machine.report(mixed(4, 30, 30, epoch=1), later)
     machine.report(mixed(5, 12, 2, epoch=machine.epoch), later)
@@ -211,7 +204,7 @@ def test_openings_in_a_row_grow_and_staying_closed_ends_the_row() -> None:
         assert machine.next_probe_at
         now = machine.next_probe_at
         machine.tick(now)
-        machine.lend(f"lease-{seq}", now)
+        machine.grant_lease(f"lease-{seq}", now)
         machine.report(Report(process="p", seq=seq, lease=f"lease-{seq}", healthy=False), now)
         assert machine.next_probe_at
         waits.append((machine.next_probe_at - now).total_seconds())
@@ -219,7 +212,7 @@ def test_openings_in_a_row_grow_and_staying_closed_ends_the_row() -> None:
     assert machine.status().opened_times == 4
     now += timedelta(seconds=200)
     machine.tick(now)
-    machine.lend("good", now)
+    machine.grant_lease("good", now)
     machine.report(Report(process="p", seq=9, lease="good", healthy=True), now)
     machine.report(failing(10, 3, epoch=machine.epoch), now + timedelta(seconds=10))
     assert machine.opened_times == 1
@@ -283,7 +276,7 @@ reports = st.builds(
     lease=st.sampled_from(["", "lease", "other"]),
     healthy=st.booleans(),
 )
-moves = st.one_of(reports, st.sampled_from(["tick", "lend"]))
+moves = st.one_of(reports, st.sampled_from(["tick", "grant"]))
 
 
 @given(st.lists(st.tuples(moves, st.integers(0, 50)), max_size=60))
@@ -300,7 +293,7 @@ def test_any_history_keeps_the_machine_consistent(history: list[tuple[Report | s
         elif move == "tick":
             machine.tick(now)
         elif machine.state is CircuitState.HALF_OPEN:
-            machine.lend("lease", now)
+            machine.grant_lease("lease", now)
         assert (machine.epoch > epoch) == (machine.state is not state) or machine.epoch - epoch > 1
         _consistent(machine)
     assert Machine.model_validate_json(machine.model_dump_json()) == machine
@@ -314,8 +307,8 @@ def _consistent(machine: Machine) -> None:
         assert machine.opened_at is not None
     if machine.state is not CircuitState.HALF_OPEN:
         assert machine.lease is None
-    assert len(machine.transitions) <= MOST_TRANSITIONS
-    assert len(machine.seen) <= MOST_PROCESSES
+    assert len(machine.transitions) <= MAX_TRANSITIONS
+    assert len(machine.seen) <= MAX_PROCESSES
     assert len(machine.window) <= 6
 
 
@@ -328,6 +321,6 @@ def test_a_dead_process_harms_nobody(sent: list[Report], seed: int) -> None:
     later = NOW + timedelta(hours=1)
     machine.tick(later)
     if machine.state is CircuitState.HALF_OPEN:
-        machine.lend("fresh", later)
+        machine.grant_lease("fresh", later)
         machine.report(Report(process="living", seq=1, lease="fresh", healthy=True, calls=1), later)
     assert machine.state is CircuitState.CLOSED
