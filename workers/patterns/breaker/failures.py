@@ -27,6 +27,9 @@ _OURS: tuple[type[BaseException], ...] = (
 )
 """Kinds of the above that are mistakes on this side."""
 
+_NOT_CALLED = {CIRCUIT_OPEN, "HttpNotAllowed", "HttpKeyMissing"}
+"""Types of ApplicationErrors that are raised before the dependency is called."""
+
 _REQUESTS = "requests.exceptions."
 _REQUESTS_FAILURES = {f"{_REQUESTS}{name}" for name in ("ConnectionError", "Timeout", "ChunkedEncodingError")}
 _BUSY = {408, 425, 429}
@@ -46,9 +49,11 @@ def dependency_failed(
     if details is not None:
         return True if details.timed_out else None
     if isinstance(error, ApplicationError):
-        if error.type in (UNAVAILABLE, CIRCUIT_OPEN):
-            return True if error.type == UNAVAILABLE else None
-        return error.__cause__ is not None and _failed(error.__cause__, failures) is True
+        if error.type in _NOT_CALLED:
+            return None
+        return error.type == UNAVAILABLE or (
+            error.__cause__ is not None and _failed(error.__cause__, failures) is True
+        )
     return _failed(error, failures)
 
 

@@ -17,10 +17,12 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from workers.conf import conf
-from workers.patterns.breaker.names import UNAVAILABLE, guarded
+from workers.patterns.breaker.names import UNAVAILABLE, current_key, guarded
 from workers.patterns.http.messages import (
     ANSWER_HEADERS,
     LATE,
+    NO_KEY,
+    NOT_IDEMPOTENT,
     REFUSED,
     TOO_LARGE,
     HttpAnswer,
@@ -46,7 +48,7 @@ def call_http(call: HttpCall) -> HttpAnswer:
 
     Raises ApplicationError: DependencyUnavailable (retryable, after Retry-After when the service gave one)
     for 5xx, 408, 425, 429, timeouts and lost connections; HttpRefused (non-retryable, details: status) for
-    other statuses; HttpNotAllowed and HttpTooLarge (non-retryable).
+    other statuses; HttpNotAllowed, HttpTooLarge and HttpKeyMissing (non-retryable).
     """
     demand_allowed(call, conf().http_allowed_hosts)
     try:
@@ -102,10 +104,16 @@ def _seconds(call: HttpCall) -> float:
 
 
 def _key(call: HttpCall) -> dict[str, str]:
-    """Every attempt of an activity has the same key, so that the service does it once."""
+    """The same in every attempt, so that the service does it once. Its default is that of GuardedCalls, or one
+    of the activity; but a workflow that calls again after a refusal starts another activity."""
+    key = call.idempotency_key or current_key.get()
+    if not call.idempotency_header:
+        return {}
+    if not key and call.dependency and call.method in NOT_IDEMPOTENT:
+        message = f"{call.method} behind a breaker needs an idempotency_key, or a call by GuardedCalls."
+        raise ApplicationError(message, type=NO_KEY, non_retryable=True)
     info = activity.info()
-    own = f"{info.workflow_run_id}/{info.activity_id}"
-    return {call.idempotency_header: call.idempotency_key or own} if call.idempotency_header else {}
+    return {call.idempotency_header: key or f"{info.workflow_run_id}/{info.activity_id}"}
 
 
 def _read(response: httpx.Response, call: HttpCall, ends: float) -> bytes:

@@ -12,6 +12,8 @@ from temporalio.exceptions import ApplicationError
 REFUSED = "HttpRefused"
 NOT_ALLOWED = "HttpNotAllowed"
 TOO_LARGE = "HttpTooLarge"
+NO_KEY = "HttpKeyMissing"
+NOT_IDEMPOTENT = ("POST", "PATCH")
 LATE = "did not finish its answer in time; whether it happened is not known"
 
 ANSWER_HEADERS = ("content-type", "etag", "last-modified", "location", "link")
@@ -22,8 +24,9 @@ class HttpCall(BaseModel):
     """One request. Its input and answer are kept in the workflow's history: put no secret into it.
 
     `dependency`: the registered breaker that stands before it ("": none). `body` is sent as JSON.
-    `idempotency_key`: by default of the run and the activity, the same for all attempts; its header "" sends
-    none. `timeout_seconds` is cut to four fifths of start-to-close. `most_bytes` of an answer are read.
+    `idempotency_key`: by default that of GuardedCalls, the same for all its tries, or one of the run and the
+    activity; POST and PATCH with a `dependency` need one of the first two. Its header "" sends none.
+    `timeout_seconds` is cut to four fifths of start-to-close. `most_bytes` of an answer are read.
     """
 
     url: str = Field(max_length=4_000)

@@ -147,6 +147,46 @@ def test_with_nobody_to_probe_it_looks_twice_more_and_then_waits_for_a_refusal()
     assert (machine.lease, machine.unanswered) == (None, 0)
 
 
+def claimable() -> Machine:
+    machine = probing()
+    machine.no_candidate(NOW + timedelta(seconds=62))
+    return machine
+
+
+def test_with_no_held_workflow_the_first_call_that_claims_the_probe_gets_it() -> None:
+    machine, now = claimable(), NOW + timedelta(seconds=63)
+    assert machine.status().probe_claimable
+    assert Machine.of(machine.status()).claimable
+    machine.report(Report(process="a", seq=1, claim="a's", holder="order-a"), now)
+    machine.report(Report(process="b", seq=1, claim="b's", holder="order-b"), now)
+    assert (machine.lease, machine.status().probe_holder) == ("a's", "order-a")
+    assert not machine.status().probe_claimable
+    machine.report(Report(process="a", seq=2, lease="a's", healthy=True, calls=1), now)
+    assert state_of(machine) is CircuitState.CLOSED
+
+
+def test_a_failing_claimed_probe_costs_another_wait() -> None:
+    machine, now = claimable(), NOW + timedelta(seconds=63)
+    machine.report(Report(process="a", seq=1, claim="a's"), now)
+    machine.report(Report(process="a", seq=2, lease="a's", healthy=False, calls=1, failures=1), now)
+    assert state_of(machine) is CircuitState.OPEN
+    machine.report(Report(process="b", seq=1, claim="b's"), now)
+    assert machine.lease is None
+    assert machine.next_probe_at == now + timedelta(seconds=60)
+
+
+def test_a_claim_counts_only_when_a_held_workflow_was_looked_for() -> None:
+    claim = Report(process="a", seq=1, claim="a's")
+    half_open = opened()
+    half_open.tick(NOW + timedelta(seconds=60))
+    forced = claimable()
+    forced.force(CircuitState.OPEN, "ann", "No.", NOW + timedelta(hours=1), NOW)
+    for machine in (Machine(config=CONFIG), opened(), half_open, probing(), forced):
+        lease = machine.lease
+        machine.report(claim, NOW + timedelta(seconds=61))
+        assert machine.lease == lease
+
+
 def test_a_late_answer_of_a_lapsed_lease_counts_in_its_epoch_only() -> None:
     machine, now = probing(), NOW + timedelta(seconds=60 + PICKUP_SECONDS)
     machine.tick(now)
@@ -255,7 +295,7 @@ def test_guarded_marks_the_function() -> None:
 
 
 reports = st.builds(
-    lambda process, seq, epoch, calls, failures, tail, refused, lease, healthy: Report(
+    lambda process, seq, epoch, calls, failures, tail, refused, lease, healthy, claim: Report(
         process=process,
         seq=seq,
         epoch=epoch,
@@ -265,6 +305,7 @@ reports = st.builds(
         refused=refused,
         lease=lease,
         healthy=healthy,
+        claim=claim,
     ),
     process=st.sampled_from(["a", "b", "c"]),
     seq=st.integers(0, 30),
@@ -275,8 +316,9 @@ reports = st.builds(
     refused=st.integers(0, 2),
     lease=st.sampled_from(["", "lease", "other"]),
     healthy=st.booleans(),
+    claim=st.sampled_from(["", "lease", "other"]),
 )
-moves = st.one_of(reports, st.sampled_from(["tick", "grant"]))
+moves = st.one_of(reports, st.sampled_from(["tick", "grant", "none held"]))
 
 
 @given(st.lists(st.tuples(moves, st.integers(0, 50)), max_size=60))
@@ -292,8 +334,10 @@ def test_any_history_keeps_the_machine_consistent(history: list[tuple[Report | s
             assert machine == before, "a doubled report changed something"
         elif move == "tick":
             machine.tick(now)
-        elif machine.state is CircuitState.HALF_OPEN:
+        elif machine.state is CircuitState.HALF_OPEN and move == "grant":
             machine.grant_lease("lease", now)
+        elif machine.state is CircuitState.HALF_OPEN:
+            machine.no_candidate(now)
         assert (machine.epoch > epoch) == (machine.state is not state) or machine.epoch - epoch > 1
         _consistent(machine)
     assert Machine.model_validate_json(machine.model_dump_json()) == machine
@@ -307,9 +351,28 @@ def _consistent(machine: Machine) -> None:
         assert machine.opened_at is not None
     if machine.state is not CircuitState.HALF_OPEN:
         assert machine.lease is None
+        assert not machine.claimable
     assert len(machine.transitions) <= MAX_TRANSITIONS
     assert len(machine.seen) <= MAX_PROCESSES
     assert len(machine.window) <= 6
+
+
+@given(st.lists(reports, max_size=40))
+def test_calls_of_no_held_workflow_close_it(sent: list[Report]) -> None:
+    """Whatever was reported, and with no workflow to be found, a call that works closes the breaker."""
+    machine, now = Machine(config=CONFIG), NOW
+    for report in sent:
+        machine.report(report, now)
+    for seq in range(1, 9):
+        now += timedelta(minutes=2)
+        machine.tick(now)
+        if machine.state is CircuitState.HALF_OPEN:
+            machine.grant_lease(f"offered-{seq}", now)
+            machine.no_candidate(now)
+            machine.report(Report(process="living", seq=2 * seq, claim=f"claimed-{seq}"), now)
+            good = Report(process="living", seq=2 * seq + 1, lease=f"claimed-{seq}", healthy=True, calls=1)
+            machine.report(good, now)
+    assert machine.state is CircuitState.CLOSED
 
 
 @given(st.lists(reports, max_size=40), st.integers(0, 2**32))

@@ -56,9 +56,11 @@ class Breaker:
 
     async def signal(self, name: str, report: Report, **_: Any) -> None:
         self.reports.append(report)
+        if report.claim and self.status.probe_claimable:  # as the machine does
+            self.status.probe_lease, self.status.probe_claimable = report.claim, False
 
-    def gate(self) -> Gate:
-        return Gate(cast(Client, self), "payments")
+    def gate(self, config: BreakerConfig | None = None) -> Gate:
+        return Gate(cast(Client, self), "payments", config)
 
 
 async def refused(gate: Gate, lease: str = "", attempt: int = 1) -> bool:
@@ -196,6 +198,50 @@ async def test_a_lease_that_nobody_can_confirm_is_honoured_once() -> None:
     assert await refused(gate, "lease-1", 2)
 
 
+async def test_of_many_calls_in_many_processes_one_claims_the_probe() -> None:
+    breaker = Breaker(CircuitState.HALF_OPEN, probe_claimable=True)
+    gates_ = [breaker.gate() for _ in range(4)]
+    calls = [gate.admit("", 1, caller=f"run-{n}", held=n % 2 == 0) for n, gate in enumerate(gates_ * 5)]
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    admitted = [end[1] for end in ends if isinstance(end, tuple)]
+    assert admitted == [breaker.status.probe_lease]
+    claims = [report for report in breaker.reports if report.claim]
+    assert 1 <= len(claims) <= 4, "each process claims once"
+    assert claims[0].holder.startswith("run-")
+
+
+async def test_a_claim_that_nobody_confirms_admits_nothing() -> None:
+    breaker = Breaker(CircuitState.HALF_OPEN, probe_claimable=True)
+    gate = breaker.gate()
+    await gate._confirm()
+    breaker.away = True
+    assert await refused(gate)
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "least", "most"),
+    [
+        (CircuitState.OPEN, {"next_probe_at": timedelta(seconds=20)}, 18, 25),
+        (CircuitState.OPEN, {"next_probe_at": timedelta(hours=1)}, 60, 75),
+        (CircuitState.OPEN, {"next_probe_at": timedelta(seconds=-5)}, 1, 1.25),
+        (CircuitState.HALF_OPEN, {"probe_lease": "another's"}, 10, 12.5),
+    ],
+)
+async def test_a_refused_call_that_no_resume_reaches_is_retried_when_it_makes_sense(
+    state: CircuitState, more: dict[str, Any], least: float, most: float
+) -> None:
+    now = datetime.now(UTC)
+    given = {name: now + value if isinstance(value, timedelta) else value for name, value in more.items()}
+    gate = Breaker(state, **given).gate()
+    with pytest.raises(ApplicationError) as caught:
+        await gate.admit("", 7, held=False)
+    error = caught.value
+    assert (error.type, error.non_retryable, *error.details) == (CIRCUIT_OPEN, False, "payments", 7)
+    assert error.next_retry_delay is not None
+    assert least <= error.next_retry_delay.total_seconds() <= most
+    assert gate._polling is None, "no workflow waits for the breaker"
+
+
 def told(breaker: Breaker) -> list[int]:
     return [report.refused for report in breaker.reports if report.refused]
 
@@ -242,13 +288,24 @@ async def test_what_our_own_failures_closed_is_asked_again_soon() -> None:
     assert not await refused(gate)
 
 
-async def test_a_breaker_that_has_ended_guards_nothing() -> None:
+@pytest.mark.parametrize("registered", [True, False])
+async def test_a_breaker_that_has_ended_guards_nothing_and_says_so_once(
+    registered: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     breaker = Breaker(CircuitState.OPEN)
-    gate = breaker.gate()
+    gate = breaker.gate(BreakerConfig(dependency="payments") if registered else None)
     assert await refused(gate)
     breaker.gone = True
     await gate._confirm()
+    await gate._confirm()
     assert await gate.admit("", 1) == (0, "")
+    lines = [record.getMessage() for record in caplog.records]
+    then = "it is started again" if registered else "it is not registered, so it is not started"
+    assert lines == [f"No breaker of payments runs: calls are admitted; {then}."]
+    if registered:
+        await eventually(lambda: breaker.reports)  # the signal that starts it
+    else:
+        assert breaker.reports == []
 
 
 async def test_a_lease_is_honoured_though_our_own_copy_is_ahead() -> None:
