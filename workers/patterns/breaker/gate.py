@@ -15,7 +15,7 @@ from temporalio.common import QueryRejectCondition
 from temporalio.service import RPCError, RPCStatusCode
 
 from workers.contracts import CircuitState, CircuitStatus, Query
-from workers.patterns.breaker.machine import PICKUP_SECONDS, Machine
+from workers.patterns.breaker.machine import Machine
 from workers.patterns.breaker.names import BreakerConfig, Report, breaker_id, circuit_open
 from workers.patterns.breaker.reporter import Reporter
 
@@ -31,6 +31,7 @@ LOCAL_STATE_TTL = 3.0
 """Seconds for which our own copy, moved by our own report, counts more than an older epoch of the breaker."""
 POLL_INTERVAL = 1.0
 MAX_POLL_INTERVAL = 60.0
+HALF_OPEN_RETRY_SECONDS = 5.0
 MAX_RETRY_SECONDS = 60.0
 """The longest delay of the retry of a refused call: one that no `resume` reaches comes back by itself."""
 
@@ -117,7 +118,7 @@ class Gate:
 
     def _retry_after(self, machine: Machine) -> timedelta:
         """When the next try makes sense: at the probe, or soon when one is under way. Spread by a quarter."""
-        seconds = PICKUP_SECONDS
+        seconds = HALF_OPEN_RETRY_SECONDS
         if machine.state is CircuitState.OPEN:
             ends = machine.forced.until if machine.forced else machine.next_probe_at
             seconds = (ends - datetime.now(UTC)).total_seconds() if ends else MAX_RETRY_SECONDS

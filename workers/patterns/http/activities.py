@@ -104,8 +104,8 @@ def _seconds(call: HttpCall) -> float:
 
 
 def _key(call: HttpCall) -> dict[str, str]:
-    """The same in every attempt, so that the service does it once. Its default is that of GuardedCalls, or one
-    of the activity; but a workflow that calls again after a refusal starts another activity."""
+    """The same in every attempt, so that the service does it once. Its default is that of GuardedCalls, or
+    one of the activity; but a workflow that calls again after a refusal starts another activity."""
     key = call.idempotency_key or current_key.get()
     if not call.idempotency_header:
         return {}

@@ -224,7 +224,7 @@ async def test_a_claim_that_nobody_confirms_admits_nothing() -> None:
         (CircuitState.OPEN, {"next_probe_at": timedelta(seconds=20)}, 18, 25),
         (CircuitState.OPEN, {"next_probe_at": timedelta(hours=1)}, 60, 75),
         (CircuitState.OPEN, {"next_probe_at": timedelta(seconds=-5)}, 1, 1.25),
-        (CircuitState.HALF_OPEN, {"probe_lease": "another's"}, 10, 12.5),
+        (CircuitState.HALF_OPEN, {"probe_lease": "another's"}, 5, 6.25),
     ],
 )
 async def test_a_refused_call_that_no_resume_reaches_is_retried_when_it_makes_sense(
