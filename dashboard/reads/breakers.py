@@ -212,7 +212,7 @@ OWN_SIGNALS = frozenset({Signal.FORCE_OPEN, Signal.FORCE_CLOSE, Signal.RELEASE, 
 
 async def _declared(row: Row) -> Declared:
     client = await get_client()
-    asked = Asked(row.workflow_id, row.run_id, "", f"{row.workflow_id}\n{row.run_id}", None)
+    asked = Asked(row.workflow_id, row.run_id, "", f"{row.workflow_id}\n{row.run_id}", ())
     return await declaration(client.get_workflow_handle(row.workflow_id, run_id=row.run_id), asked)
 
 

@@ -156,7 +156,8 @@ class GuardedCalls:
             self._wake(dependency, lease)
 
     def _end_if_empty(self, dependency: str, hold: _Hold) -> None:
-        if not hold.waiters and self._holds.pop(dependency, None):
+        if not hold.waiters and dependency in self._holds:
+            del self._holds[dependency]
             hold.timer.cancel()
             self._changed()
 

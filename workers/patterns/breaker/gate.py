@@ -25,8 +25,6 @@ FRESH_SECONDS = 1.0
 QUERY_WAIT = 0.5
 """Seconds that a call waits for the state; the query itself may take QUERY_TIMEOUT."""
 QUERY_TIMEOUT = 1.5
-CLAIM_WAIT = 2.0
-"""Seconds that a call waits until its claim of the probe has been sent."""
 LOCAL_STATE_TTL = 3.0
 """Seconds for which our own copy, moved by our own report, counts more than an older epoch of the breaker."""
 POLL_INTERVAL = 1.0
@@ -111,8 +109,7 @@ class Gate:
         """Ask the breaker for the lease, as no held workflow was found to probe. Returns it; "": another
         process was first. Our own copy grants it at once, so each process asks for one call at a time."""
         lease = uuid.uuid4().hex
-        sent = self._reporter.claim(lease, caller)
-        await asyncio.wait({sent}, timeout=CLAIM_WAIT)
+        await self._reporter.claim(lease, caller)
         await self._confirm()
         return lease if self._granted == lease else ""
 

@@ -76,8 +76,9 @@ class _Activity(ActivityInboundInterceptor):
         if not dependency:
             return await super().execute_activity(input)
         gate, info = self._breakers.gate(dependency), activity.info()
+        given = _header(input, LEASE_HEADER)
         epoch, lease = await gate.admit(
-            _header(input, LEASE_HEADER), info.attempt, caller=info.workflow_id or "", held=bool(key)
+            given, info.attempt, caller=info.workflow_id or "", held=bool(key or given)
         )
         call = _Call(gate, epoch, lease)
         if info.start_to_close_timeout:

@@ -31,6 +31,7 @@ SUSPECT_SECONDS = 2.0
 QUIET_SECONDS = 30.0  # successes alone are statistics
 BEGAN_SECONDS = 2.0  # a probe that takes longer says that it has begun
 SENDING_TRIES = 3
+CLAIM_WAIT = 2.0
 LONGEST_ERROR = 500
 
 
@@ -95,10 +96,11 @@ class Reporter:
         self._pending.refused += times
         self._schedule_flush(self._reported_at + REPORT_SECONDS, asyncio.get_running_loop())
 
-    def claim(self, lease: str, holder: str) -> asyncio.Task[None]:
-        """Claim the probe for a call of the workflow `holder`. Returns the sending of that report."""
+    async def claim(self, lease: str, holder: str) -> None:
+        """Claim the probe for a call of the workflow `holder`; waits until that is sent, or CLAIM_WAIT."""
         self._pending.claim, self._pending.holder = lease, holder
-        return self.flush()
+        self.flush()
+        await asyncio.wait(self._sending, timeout=CLAIM_WAIT)
 
     def probe_started(self, lease: str) -> None:
         """The probe is under way; `probe_ended` ends it."""
@@ -117,8 +119,8 @@ class Reporter:
             pending.last_error = error[:LONGEST_ERROR]
         self._report_probe(lease, healthy=healthy)
 
-    def flush(self) -> asyncio.Task[None]:
-        """Report what is pending now. Returns the sending."""
+    def flush(self) -> None:
+        """Report what is pending now."""
         if self._due:
             self._due.cancel()
         self._due, self._due_at = None, float("inf")
@@ -127,7 +129,7 @@ class Reporter:
         report = self._pending.model_copy(update={"process": self._process, "seq": self._seq})
         self._pending = Report(epoch=report.epoch)
         self._reported(report)
-        return self._dispatch(report)
+        self._dispatch(report)
 
     def _report_probe(self, lease: str, *, healthy: bool | None = None, began: bool = False) -> None:
         self._pending.lease, self._pending.healthy, self._pending.began = lease, healthy, began
@@ -164,11 +166,10 @@ class Reporter:
         else:
             self._due_at, self._due = turn, loop.call_at(turn, self._fire)
 
-    def _dispatch(self, report: Report) -> asyncio.Task[None]:
+    def _dispatch(self, report: Report) -> None:
         task = asyncio.create_task(self._send(report))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
-        return task
 
     async def _send(self, report: Report) -> None:
         """A doubled report changes nothing, so sending again is safe; what a lost one counted is lost."""

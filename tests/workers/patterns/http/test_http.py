@@ -14,7 +14,9 @@ from typing import Any
 
 import pytest
 from pydantic import ValidationError
+from temporalio import workflow
 from temporalio.client import Client
+from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
@@ -26,11 +28,13 @@ from workers.patterns.breaker.names import (
     WORKFLOW_TYPE,
     BreakerConfig,
     breaker_id,
+    current_key,
     dependency_of,
 )
 from workers.patterns.breaker.workflow import BreakerWorkflow
 from workers.patterns.http.activities import call_http
 from workers.patterns.http.messages import (
+    NO_KEY,
     NOT_ALLOWED,
     REFUSED,
     TOO_LARGE,
@@ -39,6 +43,10 @@ from workers.patterns.http.messages import (
     demand_allowed,
 )
 from workers.registry.queues import PLATFORM
+
+with workflow.unsafe.imports_passed_through():
+    from workers.patterns.decisions import NO_BODY, lenient_signal
+    from workers.patterns.guarded_calls import GuardedCalls
 
 
 class World:
@@ -277,6 +285,64 @@ def test_what_no_request_may_hold(wrong: dict[str, Any]) -> None:
 def test_the_call_names_its_breaker() -> None:
     assert dependency_of(call_http, [HttpCall(url="x", dependency="rates")]) == "rates"
     assert dependency_of(call_http, [HttpCall(url="x")]) == ""
+
+
+def test_a_post_behind_a_breaker_needs_a_key_that_outlives_its_activity(world: World) -> None:
+    world.says("/pay", 200)
+    post = HttpCall(url=f"{world.url}/pay", method="POST", dependency="bank")
+    assert (failure(post).type, world.seen) == (NO_KEY, [])
+    run(post.model_copy(update={"idempotency_key": "order-1"}))
+    token = current_key.set("of the guarded call")
+    try:
+        run(post)
+    finally:
+        current_key.reset(token)
+    run(post.model_copy(update={"idempotency_header": ""}))
+    run(post.model_copy(update={"method": "GET"}))
+    keys = [headers.get("idempotency-key") for _, _, headers, _ in world.seen]
+    assert keys == ["order-1", "of the guarded call", None, "test-run/test"]
+
+
+@workflow.defn
+class Paying:
+    """Posts behind a breaker, without a key of its own."""
+
+    def __init__(self) -> None:
+        self.holds = GuardedCalls(retry_seconds=600)
+
+    @workflow.run
+    async def run(self, call: HttpCall) -> None:
+        timeout = timedelta(seconds=15)
+        await self.holds.call(call_http, call, task_queue=PLATFORM, start_to_close_timeout=timeout)
+
+    @workflow.signal
+    @lenient_signal
+    def resume(self, raw: RawValue = NO_BODY) -> None:
+        self.holds.resume(raw)
+
+
+async def test_a_post_that_a_breaker_refused_goes_out_again_under_its_key(
+    client: Client, queue: str, worker: Any, world: World, transactional_db: None
+) -> None:
+    """The first try may have landed unheard; the refusal of the second makes the third another activity."""
+    dependency = f"bank-{uuid.uuid4().hex[:8]}"
+    world.says("/pay", 503)
+    workflows = [Paying, BreakerWorkflow]
+    async with worker(PLATFORM), worker(queue, workflows=workflows, activities=REACHES):
+        config = BreakerConfig(dependency=dependency, threshold=1, open_seconds=1)
+        shared = await client.start_workflow(
+            WORKFLOW_TYPE, config, id=breaker_id(dependency), task_queue=queue
+        )
+        await circuit(shared)
+        call = HttpCall(url=f"{world.url}/pay", method="POST", dependency=dependency)
+        handle = await client.start_workflow(Paying.run, call, id=f"paying-{queue}", task_queue=queue)
+        await reaches(shared, "OPEN")
+        world.says("/pay", 200)
+        await handle.result()
+        await shared.terminate()
+    keys = [headers["idempotency-key"] for _, _, headers, _ in world.seen]
+    assert len(keys) >= 2
+    assert len(set(keys)) == 1
 
 
 async def test_a_call_waits_out_its_breaker(
