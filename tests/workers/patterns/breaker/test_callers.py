@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import threading
 import uuid
@@ -174,7 +175,7 @@ async def test_what_an_operator_pauses_is_no_failure(service: Service, silent: t
         )
         await eventually(interrupted.is_set)
         healthy = await plain(service)
-        assert await healthy.result() == "done"
+        assert await asyncio.wait_for(healthy.result(), 20) == "done"
 
         async def counted() -> bool:
             return (await circuit(shared)).calls > 0
