@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 
 from workers.patterns.batches.batches import Batch, BatchResult, complete, reason
 from workers.patterns.batches.messages import LongRunningInput, Notice, Page, PageQuery
-from workers.patterns.breaker.names import CIRCUIT_OPEN, UNAVAILABLE, current_lease
+from workers.patterns.breaker.names import CIRCUIT_OPEN, UNAVAILABLE
 from workers.patterns.dynamic.resolve import Resolved
 from workers.patterns.guarded_calls import GuardedCalls
 
@@ -47,7 +47,9 @@ class Calls:
             limit = min(max(start.checkpoint_every, start.batch_size), total - indices.start)
             query = PageQuery(reference=start.reference, first=indices.start, limit=limit)
             label = f"read items {indices.start + 1} to {indices.start + limit}"
-            page = await self._held(lambda: self._call(start.pages, query, Page, label))
+            page = await self._held(
+                lambda key, lease: self._call(start.pages, query, Page, label, key=key, lease=lease)
+            )
             if page is None:
                 return None
             self._page, self._page_first = page.items[:limit], indices.start
@@ -59,13 +61,15 @@ class Calls:
         label = f"items {batch.first + 1} to {batch.first + len(batch.items)}"
         try:
             answer = await self._held(
-                lambda: self._call(
+                lambda key, lease: self._call(
                     self._start.activity,
                     batch,
                     BatchResult,
                     label,
                     attempts=self._start.batch_attempts,
                     heartbeat=timedelta(seconds=self._start.heartbeat_seconds),
+                    key=key,
+                    lease=lease,
                 )
             )
         except ActivityError as error:
@@ -86,17 +90,13 @@ class Calls:
             return False
         return True
 
-    async def _held(self, call: Callable[[], workflow.ActivityHandle[R]]) -> R | None:
-        """Call until no breaker refuses and no outage is left, with waits. None: stopped meanwhile."""
-        lease = ""
+    async def _held(self, call: Callable[[str, str], workflow.ActivityHandle[R]]) -> R | None:
+        """Call with a key and a lease, until no breaker refuses and no outage is left, with waits. None:
+        stopped meanwhile."""
+        key, lease = str(workflow.uuid4()), ""
         while True:
-            token = current_lease.set(lease)
             try:
-                running = call()
-            finally:
-                current_lease.reset(token)
-            try:
-                return await running
+                return await call(key, lease)
             except ActivityError as error:
                 kind, dependency = _outage(error)
                 if not kind:
@@ -124,11 +124,15 @@ class Calls:
         *,
         attempts: int = 0,
         heartbeat: timedelta | None = None,
+        key: str = "",
+        lease: str = "",
     ) -> workflow.ActivityHandle[R]:
         target = self._targets[name]
-        running: workflow.ActivityHandle[R] = workflow.start_activity(
+        running: workflow.ActivityHandle[R] = GuardedCalls.start(
             target.name,
-            args=[argument] if target.takes_input else [],
+            *([argument] if target.takes_input else []),
+            idempotency_key=key,
+            lease=lease,
             result_type=result,
             task_queue=target.queue,
             summary=label,
