@@ -80,7 +80,7 @@ async def calls(address: str, namespace: str, dependency: str, gates: int) -> No
             due = int((time.monotonic() - began) * CALLS_A_SECOND / PROCESSES)
             while made < due:
                 made += 1
-                epoch, _probing = await gate.admit("", 1)
+                epoch, _probing = await gate.admit("", True)
                 gate.record(epoch, failed=made % FAILING == 0, error="away")
             await asyncio.sleep(0.01)
 

@@ -25,12 +25,13 @@ MAX_DOUBLINGS = 4
 EARLY_RESUME_TTL = timedelta(seconds=60)
 
 
-def refused_at(error: FailureError) -> tuple[str, int]:
-    """The dependency whose breaker refused, and the activity's attempt then; ("", 0): it was no refusal."""
+def refused_at(error: FailureError) -> tuple[str, bool]:
+    """The dependency whose breaker refused, and whether no attempt of that activity was ever let through;
+    ("", False): it was no refusal."""
     cause = error.cause
     if isinstance(cause, ApplicationError) and cause.type == CIRCUIT_OPEN and len(cause.details) == 2:
-        return str(cause.details[0]), int(cause.details[1])
-    return "", 0
+        return str(cause.details[0]), cause.details[1] is True
+    return "", False
 
 
 class _Hold:

@@ -158,7 +158,7 @@ class Running:
     def _open(self, server: Server) -> Jobs:
         name = self.model.dependency
         error = ApplicationError(
-            f"{name} is refused.", name, min(self.faults, 2), type=CIRCUIT_OPEN, non_retryable=True
+            f"{name} is refused.", name, self.faults <= 1, type=CIRCUIT_OPEN, non_retryable=True
         )
         return self._failed(server, error)
 

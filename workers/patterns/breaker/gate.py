@@ -59,11 +59,11 @@ class Gate:
         self._polling: asyncio.Task[None] | None = None
 
     async def admit(
-        self, lease: str, attempt: int, *, caller: str = "", held: bool = True
+        self, lease: str, never_sent: bool, *, caller: str = "", held: bool = True
     ) -> tuple[int, str]:
         """Returns the epoch (0: not known) and the lease, when the call is the probe. Raises CircuitOpen.
 
-        lease: what its workflow got by `resume`, or "". caller: its workflow id. held: its workflow waits for
+        lease: what its workflow got by `resume`, or "". never_sent: see circuit_open. caller: its workflow id. held: its workflow waits for
             `resume` after a refusal; otherwise the refusal is retryable, and the server retries the activity.
         """
         await self._refresh()
@@ -81,9 +81,9 @@ class Gate:
             return epoch, ""
         counters.count("breaker_refusals", dependency=self._dependency)
         if not held:
-            raise circuit_open(self._dependency, attempt, self._retry_after(machine))
+            raise circuit_open(self._dependency, never_sent, self._retry_after(machine))
         self._note_refusal()
-        raise circuit_open(self._dependency, attempt)
+        raise circuit_open(self._dependency, never_sent)
 
     def record(self, epoch: int, *, failed: bool = False, error: str = "", lease: str = "") -> None:
         """Count a finished call; with `lease` it was the probe."""

@@ -75,8 +75,10 @@ class _Activity(ActivityInboundInterceptor):
             return await super().execute_activity(input)
         gate, info = self._breakers.gate(dependency), activity.info()
         given = _header(input, LEASE_HEADER)
+        # The number of the attempt proves nothing, as an operator can reset it; when it was scheduled does.
+        never_sent = info.scheduled_time == info.current_attempt_scheduled_time
         epoch, lease = await gate.admit(
-            given, info.attempt, caller=info.workflow_id or "", held=bool(key or given)
+            given, never_sent, caller=info.workflow_id or "", held=bool(key or given)
         )
         call = _Call(gate, epoch, lease)
         if info.start_to_close_timeout:

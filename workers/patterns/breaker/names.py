@@ -75,16 +75,17 @@ def failures_of(fn: Callable[..., Any]) -> tuple[type[BaseException], ...] | Non
     return known
 
 
-def circuit_open(dependency: str, attempt: int, retry_after: timedelta | None = None) -> ApplicationError:
-    """The refusal of a call, whose activity is at `attempt`.
+def circuit_open(dependency: str, never_sent: bool, retry_after: timedelta | None = None) -> ApplicationError:
+    """The refusal of a call.
 
+    never_sent: no attempt of its activity was ever let through, so nothing can have happened.
     retry_after: None: not retryable, as its workflow waits for `resume` (GuardedCalls). Otherwise the server
         retries the activity after that time, by its own retry policy.
     """
     return ApplicationError(
         f"The breaker of {dependency} is open.",
         dependency,
-        attempt,
+        never_sent,
         type=CIRCUIT_OPEN,
         non_retryable=retry_after is None,
         next_retry_delay=retry_after,

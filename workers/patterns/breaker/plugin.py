@@ -29,8 +29,8 @@ class BreakerPlugin(Plugin):
     """`configs`: the settings of the registered breakers by dependency."""
 
     def __init__(self) -> None:
-        super().__init__("breaker", interceptors=lambda: [BreakerInterceptor(self.configs.get)])
         self.configs: dict[str, BreakerConfig] = {}
+        super().__init__("breaker", interceptors=lambda: [BreakerInterceptor(self.configs.get)])
         self.add(QUEUE, entities=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
         self.add(PLATFORM, entities=[CircuitBreakerWorkflow])  # it continues as new
 

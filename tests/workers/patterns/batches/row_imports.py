@@ -35,7 +35,7 @@ class Rows:
         async def import_rows(row: int, key: str) -> None:
             self.begun[key] += 1
             if self.refused:
-                raise circuit_open("shelf", activity.info().attempt)
+                raise circuit_open("shelf", never_sent=False)
             if self.away:
                 raise ApplicationError("The shelf is away.", type=UNAVAILABLE)
             if row in self.poison:

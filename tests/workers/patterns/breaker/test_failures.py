@@ -68,7 +68,7 @@ SAYS_NOTHING = [
     FileNotFoundError("settings.ini"),
     httpx.UnsupportedProtocol("no scheme"),
     RequestsInvalidURL(),
-    ApplicationError("open", "other", 1, type=CIRCUIT_OPEN),
+    ApplicationError("open", "other", True, type=CIRCUIT_OPEN),
     ApplicationError("no such host", type="HttpNotAllowed"),
     asyncio.CancelledError(),
 ]

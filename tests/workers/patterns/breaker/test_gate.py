@@ -63,18 +63,23 @@ class Breaker:
         return Gate(cast(Client, self), "payments", config)
 
 
-async def refused(gate: Gate, lease: str = "", attempt: int = 1) -> bool:
+async def refused(gate: Gate, lease: str = "", never_sent: bool = True) -> bool:
     try:
-        await gate.admit(lease, attempt)
+        await gate.admit(lease, never_sent)
     except ApplicationError as error:
-        return (error.type, error.non_retryable, *error.details) == (CIRCUIT_OPEN, True, "payments", attempt)
+        return (error.type, error.non_retryable, *error.details) == (
+            CIRCUIT_OPEN,
+            True,
+            "payments",
+            never_sent,
+        )
     return False
 
 
 async def test_asks_once_a_second_however_many_call() -> None:
     breaker = Breaker()
     gate = breaker.gate()
-    assert await asyncio.gather(*(gate.admit("", 1) for _ in range(50))) == [(4, "")] * 50
+    assert await asyncio.gather(*(gate.admit("", True) for _ in range(50))) == [(4, "")] * 50
     assert breaker.questions == 1
 
 
@@ -83,7 +88,7 @@ async def test_a_slow_breaker_delays_a_call_half_a_second_at_most_and_admits() -
     breaker.answers.clear()
     gate = breaker.gate()
     began = time.monotonic()
-    assert await gate.admit("", 1) == (0, "")
+    assert await gate.admit("", True) == (0, "")
     assert 0.4 < time.monotonic() - began < 2
     breaker.answers.set()
 
@@ -106,9 +111,9 @@ async def test_refuses_after_its_own_failures_without_waiting_for_the_breaker() 
     breaker = Breaker()
     gate = breaker.gate()
     for _ in range(3):
-        epoch, _lease = await gate.admit("", 1)
+        epoch, _lease = await gate.admit("", True)
         gate.record(epoch, failed=True, error="away")
-    assert await refused(gate, attempt=2)
+    assert await refused(gate, never_sent=False)
     await eventually(lambda: breaker.reports)
     assert [(report.calls, report.tail, report.epoch) for report in breaker.reports] == [(3, 3, 4)]
     await gate._confirm()
@@ -119,7 +124,7 @@ async def test_a_success_between_failures_opens_nothing() -> None:
     breaker = Breaker()
     gate = breaker.gate()
     for failed in (True, True, False, True, True):
-        epoch, _lease = await gate.admit("", 1)
+        epoch, _lease = await gate.admit("", True)
         gate.record(epoch, failed=failed)
     assert not await refused(gate)
     await eventually(lambda: breaker.reports)
@@ -132,9 +137,9 @@ async def test_half_open_admits_the_lease_once_and_reports_at_once() -> None:
     gate = breaker.gate()
     assert await refused(gate)
     assert await refused(gate, "another")
-    epoch, lease = await gate.admit("lease", 1)
+    epoch, lease = await gate.admit("lease", True)
     assert lease == "lease"
-    assert await refused(gate, "lease", attempt=2)
+    assert await refused(gate, "lease", never_sent=False)
     gate.record(epoch, lease="lease")
     probes = await eventually(lambda: [report for report in breaker.reports if report.lease])
     assert [(probe.lease, probe.healthy) for probe in probes] == [("lease", True)]
@@ -153,7 +158,7 @@ async def test_a_lease_that_was_lent_after_the_last_question_is_asked_for() -> N
         epoch=5,
         probe_lease="new",
     )
-    assert await gate.admit("new", 1) == (5, "new")
+    assert await gate.admit("new", True) == (5, "new")
 
 
 async def test_a_lease_is_worth_a_long_wait() -> None:
@@ -162,7 +167,7 @@ async def test_a_lease_is_worth_a_long_wait() -> None:
     gate = breaker.gate()
     assert await refused(gate)
     breaker.answers.clear()
-    call = asyncio.create_task(gate.admit("lease-1", 1))
+    call = asyncio.create_task(gate.admit("lease-1", True))
     await eventually(lambda: breaker.questions == 2)
     breaker.status = breaker.status.model_copy(
         update={"state": CircuitState.HALF_OPEN, "epoch": 5, "probe_lease": "lease-1"}
@@ -178,7 +183,7 @@ async def test_a_question_from_before_the_lease_does_not_answer_for_it() -> None
     breaker.answers.clear()
     bare = asyncio.create_task(refused(gate))
     await eventually(lambda: breaker.questions == 1)
-    probe = asyncio.create_task(gate.admit("lease-1", 1))
+    probe = asyncio.create_task(gate.admit("lease-1", True))
     await asyncio.sleep(0)
     breaker.answers.set()
     await bare
@@ -194,14 +199,14 @@ async def test_a_lease_that_nobody_can_confirm_is_honoured_once() -> None:
     gate = breaker.gate()
     assert await refused(gate)
     breaker.away = True
-    assert await gate.admit("lease-1", 1) == (4, "lease-1")
+    assert await gate.admit("lease-1", True) == (4, "lease-1")
     assert await refused(gate, "lease-1", 2)
 
 
 async def test_of_many_calls_in_many_processes_one_claims_the_probe() -> None:
     breaker = Breaker(CircuitState.HALF_OPEN, probe_claimable=True)
     gates_ = [breaker.gate() for _ in range(4)]
-    calls = [gate.admit("", 1, caller=f"run-{n}", held=n % 2 == 0) for n, gate in enumerate(gates_ * 5)]
+    calls = [gate.admit("", True, caller=f"run-{n}", held=n % 2 == 0) for n, gate in enumerate(gates_ * 5)]
     ends = await asyncio.gather(*calls, return_exceptions=True)
     admitted = [end[1] for end in ends if isinstance(end, tuple)]
     assert admitted == [breaker.status.probe_lease]
@@ -234,9 +239,9 @@ async def test_a_refused_call_that_no_resume_reaches_is_retried_when_it_makes_se
     given = {name: now + value if isinstance(value, timedelta) else value for name, value in more.items()}
     gate = Breaker(state, **given).gate()
     with pytest.raises(ApplicationError) as caught:
-        await gate.admit("", 7, held=False)
+        await gate.admit("", False, held=False)
     error = caught.value
-    assert (error.type, error.non_retryable, *error.details) == (CIRCUIT_OPEN, False, "payments", 7)
+    assert (error.type, error.non_retryable, *error.details) == (CIRCUIT_OPEN, False, "payments", False)
     assert error.next_retry_delay is not None
     assert least <= error.next_retry_delay.total_seconds() <= most
     assert gate._polling is None, "no workflow waits for the breaker"
@@ -279,7 +284,7 @@ async def test_what_our_own_failures_closed_is_asked_again_soon() -> None:
     breaker = Breaker()
     gate = breaker.gate()
     for _ in range(3):
-        epoch, _lease = await gate.admit("", 1)
+        epoch, _lease = await gate.admit("", True)
         gate.record(epoch, failed=True)
     assert await refused(gate)
     assert gate._poll_interval() == gates.LOCAL_STATE_TTL
@@ -298,7 +303,7 @@ async def test_a_breaker_that_has_ended_guards_nothing_and_says_so_once(
     breaker.gone = True
     await gate._confirm()
     await gate._confirm()
-    assert await gate.admit("", 1) == (0, "")
+    assert await gate.admit("", True) == (0, "")
     lines = [record.getMessage() for record in caplog.records]
     then = "it is started again" if registered else "it is not registered, so it is not started"
     assert lines == [f"No breaker of payments runs: calls are admitted; {then}."]
@@ -312,12 +317,12 @@ async def test_a_lease_is_honoured_though_our_own_copy_is_ahead() -> None:
     breaker = Breaker()
     gate = breaker.gate()
     for _ in range(3):
-        epoch, _lease = await gate.admit("", 1)
+        epoch, _lease = await gate.admit("", True)
         gate.record(epoch, failed=True)
     assert gate._machine
     gate._machine.epoch = 9
     breaker.become(CircuitState.HALF_OPEN, epoch=6, probe_lease="lease")
-    assert await gate.admit("lease", 1) == (9, "lease")
+    assert await gate.admit("lease", True) == (9, "lease")
 
 
 async def test_forced_states_are_not_the_gates_to_judge() -> None:
@@ -325,7 +330,7 @@ async def test_forced_states_are_not_the_gates_to_judge() -> None:
     breaker = Breaker(CircuitState.CLOSED, forced=forced)
     gate = breaker.gate()
     for _ in range(9):
-        epoch, _lease = await gate.admit("", 1)
+        epoch, _lease = await gate.admit("", True)
         gate.record(epoch, failed=True)
     assert not await refused(gate)
     breaker.become(CircuitState.OPEN, forced=forced)
@@ -338,7 +343,7 @@ async def test_forced_states_are_not_the_gates_to_judge() -> None:
 async def test_a_probe_without_an_answer_gives_its_lease_back() -> None:
     breaker = Breaker(CircuitState.HALF_OPEN, probe_lease="lease")
     gate = breaker.gate()
-    await gate.admit("lease", 1)
+    await gate.admit("lease", True)
     gate.give_back("lease")
     await eventually(lambda: breaker.reports)
     assert [(r.lease, r.healthy, r.began, r.calls) for r in breaker.reports] == [("lease", None, False, 0)]
@@ -348,7 +353,7 @@ async def test_a_long_probe_says_that_it_began(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(reporting, "BEGAN_SECONDS", 0.01)
     breaker = Breaker(CircuitState.HALF_OPEN, probe_lease="lease")
     gate = breaker.gate()
-    epoch, _lease = await gate.admit("lease", 1)
+    epoch, _lease = await gate.admit("lease", True)
     await eventually(lambda: breaker.reports)
     gate.record(epoch, lease="lease", failed=True, error="away")
     await eventually(lambda: len(breaker.reports) == 2)
