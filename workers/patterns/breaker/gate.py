@@ -63,7 +63,8 @@ class Gate:
     ) -> tuple[int, str]:
         """Returns the epoch (0: not known) and the lease, when the call is the probe. Raises CircuitOpen.
 
-        lease: what its workflow got by `resume`, or "". never_sent: see circuit_open. caller: its workflow id. held: its workflow waits for
+        lease: what its workflow got by `resume`, or "". never_sent: see circuit_open. caller: its workflow
+        id. held: its workflow waits for
             `resume` after a refusal; otherwise the refusal is retryable, and the server retries the activity.
         """
         await self._refresh()
