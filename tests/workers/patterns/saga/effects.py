@@ -11,7 +11,7 @@ import pytest
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from workers.patterns.events.effects import Effect
+from workers.patterns.events.messages import Effect
 from workers.registry.queues import PLATFORM
 from workers.registry.registry import Queue, registry
 
