@@ -15,7 +15,7 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.batches.messages import Carried, LongRunningInput, LongRunningResult, Notice
     from workers.patterns.batches.progress import ProgressState
     from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
-    from workers.patterns.events.effects import resolve
+    from workers.patterns.dynamic.switches import activities_of_run
     from workers.patterns.guarded_calls import GuardedCalls
     from workers.patterns.search_attributes import upsert_changed
 
@@ -45,7 +45,7 @@ class LongRunningWorkflow:
         self._mark()
         targets = self._carried.targets
         if targets is None:
-            targets = await resolve([start.activity, start.pages, start.notify])
+            targets = await activities_of_run(start.activity, start.pages, start.notify)
             self._carried = self._carried.model_copy(update={"targets": targets})
         calls = Calls(start, targets, self._holds, lambda: self._desk.cancelled)
         while not self._book.over and not self._desk.cancelled:

@@ -222,7 +222,7 @@ def test_a_forgotten_repeat_is_refused_by_its_age_and_a_newer_event_is_not() -> 
 
 
 def test_a_repeat_from_a_sender_whose_clock_is_fast_is_not_counted_twice() -> None:
-    """What is compared is the time that was sent, the same in every repeat, not the time that was recorded."""
+    """The time that was sent is compared, the same in every repeat, not the time that was recorded."""
     store, ahead = EventStore(COUNTED), timedelta(minutes=4)
     for number in range(REMEMBERED + FORGOTTEN_AT_ONCE + 5):
         body = tick(number)
