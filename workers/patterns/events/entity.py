@@ -289,10 +289,9 @@ class Entity:
         """What happens next, in a sentence or two."""
         stuck, count = self._store.waiting_for_operator(), len(self._store.pending)
         held, deadline = self._guarded.held, self._carried.deadline
-        parts = [f"{count} effects are to be done."] if count else []
+        parts = [f"Effects to be done: {count}."] if count else []
         if stuck:
-            first = stuck[0]
-            parts.append(f"{len(stuck)} wait for an operator; {first.event_id}: {first.error}")
+            parts.append(f"Waiting for an operator: {len(stuck)}; {stuck[0].event_id}: {stuck[0].error}")
         if held:
             parts.append(f"Held until {', '.join(held)} works again.")
         if self._carried.reason:

@@ -215,12 +215,12 @@ async def test_an_effect_that_never_works_waits_for_an_operator_and_the_others_g
         )
         await handle.signal("process_payment", body("e4", "o3"))
         closed = await close(handle)
-        assert (closed.outcome, "1 wait for an operator; e1: Declined" in closed.detail) == (
+        assert (closed.outcome, "Waiting for an operator: 1; e1: Declined" in closed.detail) == (
             Outcome.APPLIED,
             True,
         )
         assert await attributes(handle) == ("closing", ["operator"])
-        assert "wait for an operator" in (await handle.query("get_status", result_type=Status)).summary
+        assert "Waiting for an operator: 1" in (await handle.query("get_status", result_type=Status)).summary
         assert (await resolve(handle, "e9", "retry")).outcome == Outcome.REFUSED
         assert (await resolve(handle, "e1", "retry")).outcome == Outcome.APPLIED
         assert (await handle.result())["paid_in_full"] == 2

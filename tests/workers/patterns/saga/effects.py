@@ -23,7 +23,8 @@ class Ledger:
     """Does each effect once a key.
 
     failing: event types that it declines. refused: its breaker is open, and refuses as its interceptor would.
-    answers: cleared, calls hang until it is set. most_running: how many calls ran at once, at most. begun: when.
+    answers: cleared, calls hang until it is set.
+    most_running: how many calls ran at once, at most. begun: when each call began.
     """
 
     def __init__(self) -> None:
