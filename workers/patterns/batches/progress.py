@@ -26,6 +26,7 @@ class ProgressState(BaseModel):
     """Items are handled in order, so `position` says which are done. Carry it through continue-as-new.
 
     checkpoint: the position of the last one. quarter: the last that was passed, 0 to 4.
+    batch_end: index after the last item of the batch that is under way.
     """
 
     total: int = Field(ge=0)
@@ -36,6 +37,7 @@ class ProgressState(BaseModel):
     failed_items: list[FailedItem] = Field(default_factory=list)
     checkpoint: int = 0
     quarter: int = 0
+    batch_end: int = 0
 
     @property
     def position(self) -> int:
@@ -47,9 +49,14 @@ class ProgressState(BaseModel):
         return self.position >= self.total
 
     def next_batch(self, size: int, every: int) -> range:
-        """Indices of the next batch: it ends at the next checkpoint at the latest. Empty when all is done."""
+        """Indices of the next batch: it ends at the next checkpoint at the latest. Empty when all is done.
+
+        After an attempt that did only a part it is the rest: if that never ends, no other items fail with it.
+        """
         start = self.position
-        return range(start, min(start + size, (start // every + 1) * every, self.total))
+        if start >= self.batch_end:
+            self.batch_end = min(start + size, (start // every + 1) * every)
+        return range(start, min(self.batch_end, self.total))
 
     def record(self, results: Sequence[ItemResult]) -> bool:
         """Count the results of the next items. False, and nothing changes: they are of other items."""
