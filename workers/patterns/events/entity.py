@@ -211,17 +211,22 @@ class Entity:
         return None if self._full() else event
 
     def _full(self) -> bool:
-        """No further effect is started in this run."""
+        """No further effect is started in this run. One that was cancelled natively goes on while there is
+        room, as the next run of the chain could not end as cancelled."""
         info = workflow.info()
+        if workflow.cancellation_reason() is not None:
+            return self._without_room()
         return info.is_continue_as_new_suggested() or (
             info.get_current_history_length() > self._start.most_events
         )
 
     def _must_renew(self) -> bool:
         """The history is full, and no effect or alert is running, or there is no room to wait for it."""
+        busy = self._effects.calling or self._alerts.delivering
+        return self._without_room() if busy else self._full()
+
+    def _without_room(self) -> bool:
         info = workflow.info()
-        if not (self._effects.calling or self._alerts.delivering):
-            return self._full()
         return info.get_current_history_length() > HARD_EVENTS or info.get_current_history_size() > HARD_BYTES
 
     def _set_deadline(self, carried: datetime | None = None) -> None:
