@@ -71,8 +71,9 @@ class LongRunningWorkflow:
     async def run(self, start: LongRunningInput) -> LongRunningResult:
         try:
             return await self._run_to_end()
-        except asyncio.CancelledError:
-            if workflow.cancellation_reason() is not None:  # else the worker drops it from its cache
+        except (asyncio.CancelledError, ActivityError) as error:
+            # Without a reason the worker only drops it from its cache.
+            if workflow.cancellation_reason() is not None and is_cancelled_exception(error):
                 self._control.cancelled_by, self._control.over = self._control.cancelled_by or "", True
                 self._publish()
             raise
@@ -140,7 +141,7 @@ class LongRunningWorkflow:
 
     async def _call_batch(self, batch: Batch) -> BatchResult:
         start = self._start
-        return await self._call(
+        answer: BatchResult = await self._call(
             start.activity,
             batch,
             idempotency_key=batch.first_key,
@@ -149,10 +150,12 @@ class LongRunningWorkflow:
             heartbeat_timeout=timedelta(seconds=start.heartbeat_seconds),
             retry_policy=ONE_ATTEMPT,
         )
+        return answer
 
     async def _read_page(self, query: PageQuery) -> Page:
         summary = f"read items {query.first + 1} to {query.first + query.limit}"
-        return await self._call(self._start.pages, query, result_type=Page, summary=summary)
+        page: Page = await self._call(self._start.pages, query, result_type=Page, summary=summary)
+        return page
 
     async def _call(self, name: str, argument: Any, **options: Any) -> Any:
         """Call an activity by its name in the input, held while a breaker refuses it."""

@@ -296,10 +296,11 @@ class EventStore(Generic[S]):
             self.snapshot()
         return recorded
 
-    def _refuse(self, event_id: str, type: str, detail: str, now: datetime) -> None:
+    def _refuse(self, event_id: str, type: str, detail: str, now: datetime) -> Recorded | None:
         note = Refusal(event_id=event_id, type=type, detail=detail[:500], at=now)
         self._log.refused = [*self._log.refused, note][-MAX_REFUSALS:]
         self._log.refusals += 1
+        return None
 
     def _failed(self, event_id: str) -> FailedEffect | None:
         return next((each for each in self._log.failed_effects if each.event_id == event_id), None)

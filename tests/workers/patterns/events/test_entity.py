@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 import uuid
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -175,7 +176,7 @@ async def test_a_history_without_room_ends_beside_a_running_effect_and_waits_for
         await client.get_workflow_handle(handle.id).terminate()
 
 
-async def attributes(handle: WorkflowHandle[Any, Any]) -> tuple[str | None, list[str] | None]:
+async def attributes(handle: WorkflowHandle[Any, Any]) -> tuple[str | None, Sequence[str] | None]:
     """Stage and WaitingFor."""
     known = (await handle.describe()).typed_search_attributes
     return known.get(STAGE), known.get(WAITING_FOR)
