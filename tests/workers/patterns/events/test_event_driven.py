@@ -13,7 +13,7 @@ from temporalio.service import RPCError
 from tests.golden import replays
 from tests.support import eventually
 from tests.workers.patterns.saga.effects import Ledger, known, running
-from workers.client.attributes import STAGE
+from workers.client.attributes import STAGE, WAITING_FOR
 from workers.contracts import Decision, Outcome, Status, Verdict
 from workers.patterns.events.event_driven_workflow import EventDrivenWorkflow
 from workers.patterns.events.messages import Carried, EventDrivenInput, EventDrivenResult
@@ -165,6 +165,60 @@ async def test_a_native_cancellation_says_so(runs: Runs) -> None:
         with pytest.raises(WorkflowFailureError):
             await handle.result()
         assert (await handle.query("get_status", result_type=Status)).status == "cancelled"
+
+
+async def test_an_effect_that_never_works_keeps_it_open_until_an_operator_decides(
+    runs: Runs, ledger: Ledger
+) -> None:
+    ledger.failing = {"paid"}
+    async with runs.running():
+        handle = await runs.start(inactivity_seconds=1)
+        await handle.signal("workflow_event", event("e1", "paid"))
+
+        async def closing() -> bool:
+            known = (await handle.describe()).typed_search_attributes
+            return (known.get(STAGE), known.get(WAITING_FOR)) == ("closing", ["operator"])
+
+        await eventually(closing)
+        assert (await handle.query("get_status", result_type=Status)).status == "closing"
+        skip = Decision(decision_id="d1", actor="ann", choice="skip", evidence="The customer was called.")
+        await handle.signal("resolve", skip)
+        result = await handle.result()
+    assert (result.reason, result.followed, result.failed) == (
+        "inactivity",
+        0,
+        ["e1: Declined: Not with us."],
+    )
+
+
+async def test_a_native_cancellation_follows_up_what_came(runs: Runs, ledger: Ledger) -> None:
+    ledger.answers.clear()
+    async with runs.running():
+        handle = await runs.start()
+        await handle.signal("workflow_event", event("e1", "paid"))
+        await handle.signal("workflow_event", event("e2", "paid"))
+        await eventually(lambda: ledger.running)
+        await handle.cancel()
+        ledger.answers.set()
+        with pytest.raises(WorkflowFailureError):
+            await handle.result()
+    assert (len(ledger.done), ledger.most_running) == (2, 1)
+    assert (await handle.describe()).typed_search_attributes.get(STAGE) == "cancelled"
+
+
+async def test_effects_with_one_ordering_key_are_in_order_and_others_go_on(
+    runs: Runs, ledger: Ledger
+) -> None:
+    ledger.failing = {"paid"}
+    async with runs.running():
+        handle = await runs.start(effects={"paid": "post", "sent": "post"})
+        await handle.signal("workflow_event", event("e1", "paid", ordering_key="a"))
+        await handle.signal("workflow_event", event("e2", "sent", ordering_key="a"))
+        await handle.signal("workflow_event", event("e3", "sent", ordering_key="b"))
+        await handle.signal("workflow_event", event("e4", "sent"))
+        await eventually(lambda: len(ledger.done) == 2)
+        assert {key.rpartition("/")[2] for key in ledger.done} == {"e3", "e4"}
+        await handle.terminate()
 
 
 async def test_a_failed_action_is_told_and_many_events_take_several_runs(
