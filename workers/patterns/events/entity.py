@@ -74,7 +74,7 @@ class Entity:
 
         A native cancellation closes it too: effects of recorded events are done, or settled by an operator,
         before the run ends as cancelled. Raises CancelledError then, and ActivityError for an effect whose
-        activity nobody has registered.
+        activity is not registered.
         """
         self._publish()
         deadline = asyncio.create_task(self._close_when_inactive())

@@ -43,7 +43,7 @@ class FailedEffect(BaseModel):
     """An effect whose tries are used up.
 
     choice: "" while it waits for an operator, then retry, skip or settled_outside; best_effort: its type may
-        fail, so nobody was asked.
+        fail, so no operator was asked.
     by, evidence: who chose, and what shows that it is right.
     times: how often its tries were used up.
     """
