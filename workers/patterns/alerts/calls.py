@@ -24,6 +24,11 @@ class Alerts:
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
 
+    @property
+    def delivering(self) -> bool:
+        """An alert is under way. It ends with the run, so continue-as-new should wait for it."""
+        return any(not task.done() for task in self._tasks)
+
     def raise_soon(self, alert_id: str, title: str, *, detail: str = "", step: str = "") -> None:
         """Start the activity and return at once."""
         info = workflow.info()
