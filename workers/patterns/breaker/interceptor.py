@@ -69,7 +69,7 @@ class _Activity(ActivityInboundInterceptor):
             return await super().execute_activity(input)
         lease = _header(input, LEASE_HEADER)
         gate = self._breakers.gate(dependency)
-        epoch, probing = await gate.admit(lease, activity.info().attempt)
+        epoch, probing = await gate.admit(lease, attempt_of(activity.info()))
         try:
             result = await super().execute_activity(input)
         except (ApplicationError, TimeoutError, ConnectionError) as error:
@@ -82,6 +82,15 @@ class _Activity(ActivityInboundInterceptor):
             raise
         gate.note(epoch, lease=lease if probing else "")
         return result
+
+
+def attempt_of(info: activity.Info) -> int:
+    """The number of this attempt; 1 for the very first one alone.
+
+    An operator's reset sets the server's number back to 1, but not the time of the first attempt.
+    """
+    first = info.scheduled_time == info.current_attempt_scheduled_time
+    return info.attempt if first else max(2, info.attempt)
 
 
 def _header(input: ExecuteActivityInput, name: str) -> str:

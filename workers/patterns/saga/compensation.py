@@ -130,12 +130,12 @@ class Compensator:
     def _argument(self, entry: Entry, reason: str) -> Any:
         key = entry.status.idempotency_key
         if self._make is not None and not entry.from_child:
-            return self._make(key, entry.undo_key, reason, entry.edited)
+            return self._make(key, entry.undo_key, reason, entry.undo_edited)
         return UndoCall(
             idempotency_key=key,
             undo_key=entry.undo_key,
             reason=reason,
-            input=entry.undo_input if entry.edited is None else entry.edited,
+            input=entry.undo_input if entry.undo_edited is None else entry.undo_edited,
             result=entry.result,
         )
 
