@@ -123,11 +123,15 @@ class Entry:
         """A nested saga that was ended from outside. It made its own keys, so a second one does all anew."""
         return self.started and bool(self.status.child_workflow_id)
 
-    def starts(self) -> None:
-        if self._key_closed:  # the gateway refuses whatever comes under it
+    def open_key(self) -> str:
+        """The key for its next run: another one when a gateway refuses whatever comes under the last."""
+        if self._key_closed:
             self._base_key = self._base_key or self.status.idempotency_key
             self._keys, self._key_closed = self._keys + 1, False
             self.status.idempotency_key = f"{self._base_key}/r{self._keys}"
+        return self.status.idempotency_key
+
+    def starts(self) -> None:
         self.runs += 1
         self._started_before, self.started = self.started, True
         self.status.activity_id = numbered(self.label, self.runs)

@@ -117,7 +117,7 @@ async def test_of_several_that_are_stuck_the_operator_names_the_one(
 
     async def both() -> bool:
         undos = [item.compensation for item in (await run.status()).steps[:2]]
-        return all(undo and undo.status == StepState.STUCK for undo in undos)
+        return [undo.status for undo in undos if undo] == [StepState.STUCK] * 2
 
     await eventually(both)
     vague = await run.say("resolve_compensation", choice="skip", evidence="Seen.")
