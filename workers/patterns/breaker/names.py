@@ -63,7 +63,7 @@ def declared_dependency(fn: Callable[..., Any]) -> str | None:
 
 
 def circuit_open(dependency: str, attempt: int) -> ApplicationError:
-    """The refusal. `attempt` is the activity's: 1 says that this call never reached the dependency at all."""
+    """The refusal. `attempt` 1: this call never reached the dependency at all."""
     message = f"The breaker of {dependency} is open."
     return ApplicationError(
         message,

@@ -48,7 +48,7 @@ class ActivityOptions(TypedDict, total=False):
     priority: Priority
 
 
-def history_full(events: int = FORWARD_EVENTS, size: int = FORWARD_BYTES) -> bool:
+def history_full(events: int, size: int) -> bool:
     info = workflow.info()
     return info.get_current_history_length() > events or info.get_current_history_size() > size
 
@@ -83,7 +83,7 @@ class Forward:
             raise ApplicationError("Compensation has begun.", type=SAGA_COMPENSATING, non_retryable=True)
         if self.stopped:
             raise asyncio.CancelledError
-        if history_full():
+        if history_full(FORWARD_EVENTS, FORWARD_BYTES):
             why = "The history of this run is nearly full, so no further step begins."
             raise ApplicationError(why, type=HISTORY_FULL, non_retryable=True)
 
@@ -191,8 +191,8 @@ class Nested:
         """Start it and wait for its end, which a cancellation does not cut short."""
         entry, info = self._entry, workflow.info()
         suffix = numbered(entry.label, entry.runs).replace("/", "-").replace("#", "-")
-        # The chain is part of the id, by the random end of its run id, as a server may make ids that begin with the
-        # time: a child of an earlier chain may still be compensating under its own.
+        # The chain is part of the id, as a child of an earlier one may still be compensating under its own:
+        # the end of its run id, as servers make ids that begin with the time.
         entry.status.child_workflow_id = f"{info.workflow_id}-{suffix}-{info.first_execution_run_id[-12:]}"
         start = asyncio.create_task(
             workflow.start_child_workflow(

@@ -1,4 +1,4 @@
-"""Fake services for sagas: effects by name, once a key; undone once, and refused under that key from then on."""
+"""Fake services for sagas: effects happen once a key, are undone once, and are refused from then on."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What waits for an operator, on a real server: stuck compensations, stuck steps, unknown points of no return."""
+"""What waits for an operator, on a real server: compensations, steps, unknown points of no return."""
 
 from __future__ import annotations
 
@@ -68,9 +68,7 @@ async def test_an_input_that_must_not_be_sent_leaves_the_compensation_stuck(
     services.declining("two")
     run = await Run.start(client, services, step("one"), step("two"))
     await run.until("stuck", "operator")
-    plain = Client(
-        client.service_client, namespace=client.namespace, data_converter=pydantic_data_converter
-    )
+    plain = Client(client.service_client, namespace=client.namespace, data_converter=pydantic_data_converter)
     careless = Run(plain.get_workflow_handle_for(SagaWorkflow.run, run.handle.id))
     edited = {"name": "one", "password": "hunter2"}
     seen = {"choice": "retry", "evidence": "Nothing was cancelled."}
