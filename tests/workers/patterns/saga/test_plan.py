@@ -36,11 +36,11 @@ for _ in range(DEEPEST):
         (DEEP, "nested 5 deep at most"),
         (
             SagaPlan(steps=[a("1", needs=["2"]), a("2")]),
-            "1 needs the result of 2, which is no step before it.",
+            "1 needs the result of 2, which is no step before",
         ),
         (
             SagaPlan(steps=[a("1"), a("2", needs=["3"])]),
-            "2 needs the result of 3, which is no step before it.",
+            "2 needs the result of 3, which is no step before",
         ),
         (SagaPlan(steps=[a("1"), a("2", undo_after=["1"])]), "undone after 1, which is no step after it."),
         (SagaPlan(steps=[a(amount={"minor": 1, "currency": "EUR"})]), "has an amount, so it needs an undo"),
