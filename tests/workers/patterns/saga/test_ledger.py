@@ -41,11 +41,11 @@ def nothing() -> None:
     """Nothing needs to know of a change."""
 
 
-def played(fate: Fate, ledger: Ledger, outside: set[str], final: bool = False) -> Entry:
+def played(fate: Fate, ledger: Ledger, outside: set[str], final: bool = False, chain: str = "run") -> Entry:
     """Take the step through its fate; `outside` gets its key when it has an effect there."""
     money = Money(minor=fate.minor, currency="EUR")
     status = StepStatus(name=fate.name, amount=money, point_of_no_return=final)
-    entry = ledger.register("run", status, undo=f"undo_{fate.name}" if fate.undo else "")
+    entry = ledger.register(chain, status, undo=f"undo_{fate.name}" if fate.undo else "")
     key = entry.open_key()
     if fate.held:
         entry.starts()
@@ -129,9 +129,9 @@ def test_what_a_nested_saga_hands_over_is_undone_as_ones_own(
         played(fate, parent, outside)
     before = set(outside)
     if committed:
-        played(Fate("pivot", 0, "done", True, False, 9), child, outside, final=True)
+        played(Fate("pivot", 0, "done", True, False, 9), child, outside, final=True, chain="child")
     for fate in nested:
-        played(fate, child, outside)
+        played(fate, child, outside, chain="child")
     child.go(SagaState.COMPLETED)
     result = SagaResult.model_validate_json(child.result().model_dump_json())
     owed = [entry.status.idempotency_key for entry in child.owed() if entry.has_undo]
