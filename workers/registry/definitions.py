@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,10 @@ class Problem:
 
     def __str__(self) -> str:
         return f"{self.where}: {self.what} {self.fix}"
+
+
+WORKFLOW_CHECKS: list[Callable[[type], Iterable[Problem]]] = []
+"""What patterns find wrong with a workflow class; filled by workers/temporal.py."""
 
 
 class RegistryError(Exception):
@@ -142,6 +146,8 @@ def workflow_problems(cls: type) -> Iterator[Problem]:
             fix = "Take `raw: RawValue = NO_BODY` under @lenient_signal; read it with DecisionLog or read()."
             what = f"{name}: a signal {signal.name} without a body fails its workflow task for ever."
             yield Problem(place(signal.fn), what, fix, warning=True)
+    for check in WORKFLOW_CHECKS:
+        yield from check(cls)
 
 
 def _parameters(fn: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -76,6 +76,7 @@ class Running:
     faults: int = 0
     cancel_requested: bool = False
     landed: bool = False  # an attempt reached the outside
+    again: bool = False  # there was an attempt before this one, also when a reset made its number 1
 
     def happenings(self, server: Server) -> Iterator[Happening]:
         yield Happening(f"{self.label}=ok", "progress", lambda: self._ok(server))
@@ -112,7 +113,7 @@ class Running:
     def land(self, server: Server) -> Any:
         """The call arrives. What it does is done, whoever hears of it."""
         self.landed = True
-        self.call.attempt = self.attempt
+        self.call.attempt, self.call.again = self.attempt, self.again
         return self.model.do(server.world, self.call)
 
     def _quietly(self, server: Server) -> None:
@@ -158,7 +159,11 @@ class Running:
     def _open(self, server: Server) -> Jobs:
         name = self.model.dependency
         error = ApplicationError(
-            f"{name} is refused.", name, self.faults <= 1, type=CIRCUIT_OPEN, non_retryable=True
+            f"{name} is refused.",
+            name,
+            not self.again,
+            type=CIRCUIT_OPEN,
+            non_retryable=True,
         )
         return self._failed(server, error)
 
@@ -194,7 +199,7 @@ class Running:
         if self.deadline is not None and server.clock + backoff >= self.deadline:
             return self._give_up(server, cause, RetryState.RETRY_STATE_TIMEOUT)
         server.wait(backoff)
-        self.attempt += 1
+        self.attempt, self.again = self.attempt + 1, True
         return []
 
     def _give_up(self, server: Server, cause: Failure, state: RetryState.ValueType) -> Jobs:

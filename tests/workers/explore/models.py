@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from workers.contracts import Decision
+from workers.testing.explore import Scenario
 from workers.testing.messages import Say, spoken
 from workers.testing.view import View
 from workers.testing.world import FAULTS, QUIET_FAULTS, Activity, Call, World
@@ -42,6 +43,15 @@ def step(world: World, call: Call) -> dict[str, str]:
 def undo(world: World, call: Call) -> None:
     """An undo that takes an UndoCall."""
     world.ledger.undo(call.input["idempotency_key"], call.input["undo_key"])
+
+
+def told(scenario: Scenario, replay: str) -> str:
+    """The story of one trace. Fails when a batch of it could not happen: a replay leaves such out."""
+    story = scenario.explore(replay=replay).story
+    batches = [batch.strip() for batch in replay.split(";") if batch.strip()]
+    missing = [batch for batch in batches if f": {batch}\n" not in story]
+    assert not missing, f"{missing} did not happen.\n{story}"
+    return story
 
 
 def decision(name: str = "d", **more: Any) -> Decision:

@@ -80,7 +80,7 @@ class Compensator:
 
     async def _settle(self, entry: Entry, later: list[Entry], reason: str) -> None:
         """Undo one step once its turn has come, as often as an operator says."""
-        await workflow.wait_condition(lambda: all(_lets_pass(other, entry) for other in later))
+        await workflow.wait_condition(lambda: _has_its_turn(entry, later))
         while not await self._undo(entry, reason):
             title = "A compensation failed for good"
             choice = await self._operator.choice(entry, title, entry.undo.error or "")
@@ -130,20 +130,28 @@ class Compensator:
     def _argument(self, entry: Entry, reason: str) -> Any:
         key = entry.status.idempotency_key
         if self._make is not None and not entry.from_child:
-            return self._make(key, entry.undo_key, reason, entry.edited)
+            return self._make(key, entry.undo_key, reason, entry.undo_edited)
         return UndoCall(
             idempotency_key=key,
             undo_key=entry.undo_key,
             reason=reason,
-            input=entry.undo_input if entry.edited is None else entry.edited,
+            input=entry.undo_input if entry.undo_edited is None else entry.undo_edited,
             result=entry.result,
         )
 
 
-def _lets_pass(later: Entry, entry: Entry) -> bool:
-    """Does `later` no longer keep `entry` waiting? Undone or settled; or it waits for an operator or a
-    breaker, and `entry` does not need it undone."""
-    return later.undo_finished or (later.undo_waits and not entry.needs_undone(later))
+def _has_its_turn(entry: Entry, later: list[Entry]) -> bool:
+    """Is each of the `later` ones undone or settled? Those that wait for an operator or a breaker, or for
+    one that does, let pass what does not need them undone first."""
+    waiting: list[Entry] = []
+    for other in reversed(later):
+        if other.undo_finished:
+            continue
+        behind = other.undo_runs == 0 and any(other.needs_undone(first) for first in waiting)
+        if not (other.undo_waits or behind):
+            return False
+        waiting.append(other)
+    return not any(entry.needs_undone(other) for other in waiting)
 
 
 def settled_as(choice: str) -> StepState:
