@@ -54,7 +54,7 @@ class Ledger:
     async def _post(self, effect: Effect) -> None:
         self.calls[effect.idempotency_key] += 1
         if self.refused:
-            raise circuit_open("ledger", activity.info().attempt)
+            raise circuit_open("ledger", never_sent=activity.info().attempt == 1)
         if self.down:
             raise ApplicationError("The ledger is away.")
         if effect.type in self.failing:
