@@ -183,6 +183,7 @@ class BreakerWorkflow(BreakerHandlers):
 
     def _moved(self, before: CircuitState) -> None:
         super()._moved(before)
+        upsert_changed({CIRCUIT_STATE: self._machine.state.value})
         if self._machine.state is before:
             return
         if self._machine.state is CircuitState.CLOSED:
