@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from temporalio import activity
 from temporalio.client import Client, WorkflowExecutionStatus, WorkflowFailureError, WorkflowHandle
 from temporalio.exceptions import ApplicationError, CancelledError
 from temporalio.service import RPCError, RPCStatusCode
@@ -32,6 +31,7 @@ from workers.contracts.alerts import RAISE_ALERT, Alert
 from workers.patterns.approval.messages import ApprovalRequest, ApprovalResult, EscalationRule
 from workers.patterns.approval.workflow import ApprovalWorkflow
 from workers.registry.queues import PLATFORM
+from workers.testing.swap import swapped
 
 TWO = ApprovalPolicy(quorum=2, roles=["approver"], self_approval=False, delegation=True)
 APPROVER = {"roles": ["approver"]}
@@ -122,15 +122,14 @@ async def test_two_of_a_role_and_the_result_says_who_when_and_why(bench: Bench) 
 
 
 @pytest.fixture
-async def heard(worker: Any) -> AsyncIterator[list[Alert]]:
+def heard() -> Iterator[list[Alert]]:
     """The alerts that are raised meanwhile."""
     alerts: list[Alert] = []
 
-    @activity.defn(name=RAISE_ALERT)
     async def raise_alert(alert: Alert) -> None:
         alerts.append(alert)
 
-    async with worker(PLATFORM, activities=[raise_alert]):
+    with swapped(RAISE_ALERT, raise_alert):
         yield alerts
 
 
