@@ -11,9 +11,11 @@ from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
+    from workers.client.attributes import CIRCUIT_STATE
     from workers.contracts import CircuitState, CircuitStatus, Decision, Outcome, Status, Verdict
     from workers.patterns.breaker.machine import Machine
     from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
+    from workers.patterns.search_attributes import upsert_changed
 
 FORCED_FOR = timedelta(hours=1)
 FORCED_FOR_AT_MOST = timedelta(hours=24)
@@ -101,6 +103,7 @@ class BreakerHandlers:
     def _moved(self, before: CircuitState) -> None:
         """Something happened, and the machine may be in another state than `before`."""
         self._updated_at = workflow.now()
+        upsert_changed({CIRCUIT_STATE: self._machine.state.value})
         self._log_transition()
 
     def _release_held(self) -> None:

@@ -51,8 +51,8 @@ class CircuitBreakerWorkflow(BreakerHandlers):
     @workflow.run
     async def run(self, operation: CircuitOperation) -> Any:
         resolved = operation.resolved or await self._resolve(operation.activity)
+        upsert_changed({CIRCUIT_STATE: self._machine.state.value})
         while True:
-            upsert_changed({CIRCUIT_STATE: self._machine.state.value})
             if self._machine.state is CircuitState.OPEN:
                 await self._wait(self._machine.next_probe_at)
             else:
@@ -104,7 +104,6 @@ class CircuitBreakerWorkflow(BreakerHandlers):
                 await self._wait(self._pause_until())
             return False, None
         self._report(epoch, lease)
-        upsert_changed({CIRCUIT_STATE: machine.state.value})
         return True, result
 
     async def _call(self, resolved: Resolved) -> Any:
@@ -145,7 +144,6 @@ class CircuitBreakerWorkflow(BreakerHandlers):
     def _fail_if_opened_too_often(self, failure: str) -> None:
         operation = self._operation
         if self._openings >= operation.max_openings and not self._machine.forced:
-            upsert_changed({CIRCUIT_STATE: self._machine.state.value})
             counts = f"{operation.activity} opened its breaker {self._openings} times in {self._tries} tries"
             raise ApplicationError(
                 f"{counts}, the last with: {failure}", type=OPENED_TOO_OFTEN, non_retryable=True

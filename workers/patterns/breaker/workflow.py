@@ -44,8 +44,8 @@ class BreakerWorkflow(BreakerHandlers):
     async def run(self, start: BreakerState) -> None:
         if start.machine is None:
             self._release.look_once()
+        upsert_changed({CIRCUIT_STATE: self._machine.state.value})
         while self._pending_probe or not self._is_full():
-            upsert_changed({CIRCUIT_STATE: self._machine.state.value})
             await self._step()
             before = self._machine.state
             self._machine.tick(workflow.now())
@@ -140,6 +140,7 @@ class BreakerWorkflow(BreakerHandlers):
         if holder and not problem:
             if machine.state is CircuitState.OPEN:
                 machine.half_open(workflow.now(), why)
+                self._moved(CircuitState.OPEN)
             holder = holder if await self._offer_probe(holder) else ""
         if holder and not problem:
             outcome, detail = Outcome.APPLIED, f"{holder} probes."
@@ -151,6 +152,7 @@ class BreakerWorkflow(BreakerHandlers):
         else:
             if machine.state is CircuitState.OPEN:
                 machine.half_open(workflow.now(), why)
+                self._moved(CircuitState.OPEN)
             machine.no_candidate(workflow.now())
             outcome, detail = Outcome.APPLIED, "No workflow is held at this breaker; the next call probes."
         self._decisions.record(decision, outcome, detail, workflow.now())
