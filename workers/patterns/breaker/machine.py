@@ -5,7 +5,7 @@ once and replaces by newer states of the workflow. After M. Nygard, "Release It!
 OPEN refuses, HALF_OPEN lets one probe through. A person may force it OPEN or CLOSED for a while.
 
 The probe is a call that carries the lease. The breaker workflow offers the lease to a workflow that it holds;
-when it finds none, any call may claim it (`claimable`), so that it closes again whatever calls.
+when none is found that uses it, any call may claim it (`claimable`), so it closes again whatever calls.
 """
 
 from __future__ import annotations
@@ -67,6 +67,7 @@ class Machine(BaseModel):
     """The whole state. Times are given by the caller (aware).
 
     epoch: grows with each change of state; reports name the one in which their calls were admitted.
+    lease_used: a call is known to carry the lease: it claimed it, or has begun.
     issued_leases: the leases of this epoch, of which each may answer.
     unanswered: how many of them came to nothing; `skipped` are the workflows that had those.
     empty_searches: searches of this epoch that found no held workflow to probe.
@@ -88,6 +89,7 @@ class Machine(BaseModel):
     forced: Forced | None = None
     lease: str | None = None
     lease_until: datetime | None = None
+    lease_used: bool = False
     holder: str | None = None
     issued_leases: list[str] = Field(default_factory=list)
     unanswered: int = 0
@@ -112,7 +114,7 @@ class Machine(BaseModel):
             return
         if report.claim and self.claimable:
             self.grant_lease(report.claim, now)
-            self.holder = report.holder or None
+            self.lease_used, self.holder = True, report.holder or None
         if report.lease:
             self._probe_answered(report, now)
         elif self.state is CircuitState.CLOSED and report.epoch in (0, self.epoch):
@@ -134,13 +136,15 @@ class Machine(BaseModel):
 
     @property
     def claimable(self) -> bool:
-        """May any call claim the lease? Only when no held workflow was found to probe."""
-        half_open = self.state is CircuitState.HALF_OPEN and not self.forced
-        return half_open and self.lease is None and self.empty_searches > 0
+        """May any call claim the lease? Only when no held workflow was found to probe, or one that was found did
+        not use its lease, as the next may not either."""
+        if self.state is not CircuitState.HALF_OPEN or self.forced or self.lease_used:
+            return False
+        return self.unanswered > 0 or (self.lease is None and self.empty_searches > 0)
 
     def grant_lease(self, lease: str, now: datetime) -> None:
         """HALF_OPEN: from now on only the call that carries `lease` is admitted."""
-        self.lease, self.holder = lease, None
+        self.lease, self.lease_used, self.holder = lease, False, None
         self.lease_until = now + timedelta(seconds=PICKUP_SECONDS)
         self.issued_leases = [*self.issued_leases, lease][-MAX_NAMES:]
 
@@ -153,6 +157,7 @@ class Machine(BaseModel):
     def revoke_lease(self) -> None:
         """No call has the lease any more."""
         self.lease = self.lease_until = self.holder = None
+        self.lease_used = False
 
     def no_candidate(self, now: datetime) -> datetime | None:
         """No held workflow was found to probe, so any call may. Returns when to search again; None: not
@@ -214,7 +219,8 @@ class Machine(BaseModel):
             state=CircuitState(status.state),
             forced=status.forced,
             lease=status.probe_lease,
-            empty_searches=int(status.probe_claimable),
+            unanswered=int(status.probe_claimable),
+            lease_used=not status.probe_claimable,
             **known,
         )
 
@@ -261,6 +267,7 @@ class Machine(BaseModel):
         elif report.healthy is False:
             self._open(now, "The probe failed.")
         elif current and report.began:
+            self.lease_used = True
             self.lease_until = now + timedelta(seconds=LEASE_SECONDS)
         elif current:
             self._lease_expired(now)

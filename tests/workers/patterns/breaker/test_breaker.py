@@ -165,6 +165,29 @@ def test_with_no_held_workflow_the_first_call_that_claims_the_probe_gets_it() ->
     assert state_of(machine) is CircuitState.CLOSED
 
 
+def test_after_a_lease_that_was_not_used_a_call_need_not_wait_for_the_next() -> None:
+    """A held workflow without workers would keep all calls out, as it is offered each probe."""
+    machine, now = probing(), NOW + timedelta(seconds=60 + PICKUP_SECONDS)
+    machine.assign_probe("lease", "deaf", NOW)
+    machine.tick(now)
+    machine.grant_lease("deaf's again", now)
+    assert machine.status().probe_claimable
+    copied = Machine.of(machine.status())
+    for each in (machine, copied):
+        each.report(Report(process="a", seq=1, claim="a's", holder="order-a"), now)
+        each.report(Report(process="b", seq=1, claim="b's", holder="order-b"), now)
+        assert (each.lease, each.holder, each.claimable) == ("a's", "order-a", False)
+
+
+def test_a_probe_that_has_begun_is_not_claimed() -> None:
+    machine, now = probing(), NOW + timedelta(seconds=60 + PICKUP_SECONDS)
+    machine.tick(now)
+    machine.grant_lease("next", now)
+    machine.report(Report(process="q", seq=1, lease="next", began=True), now)
+    machine.report(Report(process="a", seq=1, claim="a's"), now)
+    assert machine.lease == "next"
+
+
 def test_a_failing_claimed_probe_costs_another_wait() -> None:
     machine, now = claimable(), NOW + timedelta(seconds=63)
     machine.report(Report(process="a", seq=1, claim="a's"), now)
