@@ -136,7 +136,7 @@ class Machine(BaseModel):
 
     @property
     def claimable(self) -> bool:
-        """May any call claim the lease? Only when no held workflow was found to probe, or one that was found did
+        """May any call claim the lease? Only when no held workflow was found to probe, or one that was did
         not use its lease, as the next may not either."""
         if self.state is not CircuitState.HALF_OPEN or self.forced or self.lease_used:
             return False
