@@ -12,6 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from orders.messages import EffectResult, OrderInput, OrderLine, OrderRules, StepInput, UndoInput, Validated
+from workers.contracts.effects import effect_refused
 from workers.patterns.breaker.names import UNAVAILABLE, guarded
 
 EFFECTS = {
@@ -43,8 +44,10 @@ class FakeGateways:
         self.faults[name] = refuse
 
     def declining(self, name: str, kind: str = "Declined", message: str = "No.") -> None:
+        """It says that nothing happened."""
+
         def refuse() -> None:
-            raise ApplicationError(message, type=kind, non_retryable=True)
+            raise effect_refused(message, type=kind)
 
         self.faults[name] = refuse
 

@@ -67,14 +67,12 @@ def stuck(view: View) -> bool:
     return "operator" in view.waiting_for
 
 
-def operator(*choices: str) -> list[Say]:
-    """A person settles what is stuck."""
+def operator(*choices: str, evidence: str = "Seen in the bank's own list.") -> list[Say]:
+    """An operator settles what is stuck."""
     return [
         Say(
             "resolve_compensation",
-            lambda view, choice=choice: decision(
-                f"{choice}-{view.tasks}", choice=choice, evidence="Seen in the bank's own list."
-            ),
+            lambda view, choice=choice: decision(f"{choice}-{view.tasks}", choice=choice, evidence=evidence),
             label=f"operator-{choice}",
             times=3,
             when=stuck,

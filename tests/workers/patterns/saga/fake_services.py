@@ -24,6 +24,8 @@ from workers.patterns.saga.messages import Retry, SagaResult, StepCall, UndoCall
 from workers.patterns.saga.plan import SagaPlan, SagaRules, SagaStep
 from workers.patterns.saga.workflow import SagaWorkflow
 
+BUGS: set[str] = set()
+"""Names of the bugs that the code of a test's workflow has now."""
 ONCE = SagaRules(undo_attempts=1, held_retry_seconds=600)
 
 
