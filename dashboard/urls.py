@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.contrib import admin
 from django.urls import include, path, register_converter
 
-from dashboard.actions import view as acts
+from dashboard.actions import view as actions
 from dashboard.extend import api_urls
 from dashboard.pages.approvals import view as approvals
 from dashboard.pages.audit import view as audit
@@ -34,7 +34,7 @@ urlpatterns = [
     path("workflows/<tid:workflow_id>/", workflow.newest, name="workflow"),
     path(RUN, workflow.page, name="run"),
     path(f"{RUN}region/", workflow.region, name="run-region"),
-    path(f"{RUN}act/<slug:act>/", acts.decide, name="act"),
+    path(f"{RUN}action/<slug:action>/", actions.act, name="action"),
     path("approvals/", approvals.page, name="approvals"),
     path("regions/approvals/", approvals.region, name="approvals-region"),
     path("breakers/", breakers.page, name="breakers"),

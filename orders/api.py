@@ -17,7 +17,8 @@ from ninja import Field, NinjaAPI, Path, Schema, Status
 from ninja.errors import HttpError, ValidationError
 from ninja.utils import check_csrf
 
-from dashboard.access import Forbidden, LoginRequired, Verb, authorise, viewer_of
+from dashboard.access import Forbidden, LoginRequired, Verb, authorise
+from dashboard.web.guard import viewer_of
 from orders.models import Order
 from orders.services import OrderConflict, place_order
 from orders.validation import NewOrder

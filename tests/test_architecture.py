@@ -20,7 +20,7 @@ ARROWS = {
     "dashboard": ["query", "live", "web", "temporal_api", "audit", "actions", "panels", "pages"],
     "dashboard.pages": ["breakers", "approvals", "workers", "workflows", "run", "overview", "audit"],
 }
-COMPOSE = {"apps.py", "asgi.py", "settings.py", "temporal.py", "urls.py"}
+COMPOSE = {"apps.py", "asgi.py", "console.py", "settings.py", "temporal.py", "urls.py"}
 COMPOSING_FOLDERS = {"management", "migrations"}
 
 

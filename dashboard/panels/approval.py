@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from workers.contracts import ApprovalState, ApprovalStatus
+from dashboard.extend import Panel, register
+from workers.contracts import ApprovalState, ApprovalStatus, Query
 
-WORDS = {
-    ApprovalState.NOT_NEEDED: ("rest", "Not needed"),
+STATES = {
     ApprovalState.PENDING: ("wait", "Pending"),
     ApprovalState.APPROVED: ("done", "Approved"),
     ApprovalState.REJECTED: ("rest", "Rejected"),
@@ -17,23 +17,45 @@ WORDS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """The approval with its state as colour and word; `rule` says in words what it takes."""
+class ApprovalView:
+    """The approval with its state as tone and word; `rule` says in words which votes it requires."""
 
-    s: str
+    tone: str
     word: str
     status: ApprovalStatus
     rule: str
-    pending: bool
+
+    @property
+    def pending(self) -> bool:
+        return self.status.state == ApprovalState.PENDING
 
 
-def draw(status: ApprovalStatus) -> Question:
-    """The panel of an approval."""
+def _rule(status: ApprovalStatus) -> str:
+    policy = status.policy
+    votes = "1 vote" if policy.quorum == 1 else f"{policy.quorum} votes"
+    roles = f" with the role {' or '.join(policy.roles)}" if policy.roles else ""
+    own = "" if policy.self_approval else " The requester may not vote."
+    delegated = " A vote can be delegated." if policy.delegation else ""
+    return f"Requires {votes}{roles}.{own}{delegated}"
+
+
+def draw(status: ApprovalStatus) -> ApprovalView | None:
+    """The panel of an approval; None where none is needed."""
+    if status.state == ApprovalState.NOT_NEEDED:
+        return None
+    unknown = ("rest", status.state or "Unknown")
     known = status.state in set(ApprovalState)
-    s, word = WORDS[ApprovalState(status.state)] if known else ("rest", status.state or "Unknown")
-    quorum = status.policy.quorum
-    who = f" of {' or '.join(status.policy.roles)}" if status.policy.roles else ""
-    own = "" if status.policy.self_approval else ", and not of whoever asked"
-    delegated = " Who may vote can hand that on." if status.policy.delegation else ""
-    rule = f"It takes {'one vote' if quorum == 1 else f'{quorum} votes'}{who}{own}.{delegated}"
-    return Question(s, word, status, rule, status.state == ApprovalState.PENDING)
+    tone, word = STATES[ApprovalState(status.state)] if known else unknown
+    return ApprovalView(tone, word, status, _rule(status))
+
+
+register(
+    Panel(
+        query=Query.APPROVAL,
+        title="Approval",
+        template="dashboard/panels/approval.html",
+        model=ApprovalStatus,
+        draw=lambda run, status: draw(status),
+        order=10,
+    )
+)

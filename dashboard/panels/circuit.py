@@ -1,25 +1,31 @@
-"""The breaker card: is it passing calls, how near to its limit, and what changed it last."""
+"""A circuit breaker as a card, on the page of a run and on the page of all breakers: does it pass calls, how
+near is it to its limit, what changed it last."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from workers.contracts import CircuitState, CircuitStatus, Transition
+from dashboard.extend import Panel, register
+from dashboard.temporal_api.answers import BREAKER
+from dashboard.temporal_api.run import RunPage
+from workers.contracts import CircuitState, CircuitStatus, Query, Transition, WaitingFor
 
-SHOWN = 8
+SHOWN = 6  # transitions
 FAR_PAST = datetime.min.replace(tzinfo=UTC)
-# State -> (colour, shape, word, lit lamp, sentence).
-LOOKS = {
-    CircuitState.CLOSED: ("done", "done", "Closed", "Calls pass."),
+TEMPLATE = "dashboard/panels/circuit.html"
+# State -> (tone, shape, word, sentence), the worst first.
+STATES: dict[str, tuple[str, str, str, str]] = {
     CircuitState.OPEN: ("stop", "stop", "Open", "No call passes."),
     CircuitState.HALF_OPEN: (
         "wait",
         "half",
         "Half open",
-        "One call passes as a probe; its success closes it.",
+        "One call passes as a probe. Its success closes the breaker, its failure opens it again.",
     ),
+    CircuitState.CLOSED: ("done", "done", "Closed", "Calls pass."),
 }
+UNKNOWN = ("rest", "rest", "No answer", "The breaker has not told its state.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,28 +53,34 @@ def rate_of(status: CircuitStatus) -> Rate | None:
     return Rate(percent, limit, status.calls, status.minimum_calls, status.window_seconds)
 
 
-def gauge_top(status: CircuitStatus) -> float:
-    """The end of the scale of failures: the limit stands at four fifths of it."""
-    return max(status.failure_count, status.threshold * 1.25)
-
-
 @dataclass(frozen=True, slots=True)
-class Card:
-    """A breaker with its state as colour, shape, word and sentence; the newest transitions first. A forced
-    state is shown as such, as the breaker's own rule is off; `lamp` is the one that is lit all the same."""
+class BreakerView:
+    """A breaker with its state as tone, shape, word and sentence; the newest transitions first, each with the
+    word of its state. A forced state is shown as such, as the breaker's own rule is off; `lamp` is the one
+    that is lit all the same."""
 
-    s: str
+    tone: str
     lamp: str
     shape: str
     word: str
     about: str
     status: CircuitStatus
     rate: Rate | None
-    transitions: list[Transition]
+    transitions: list[tuple[str, Transition]]
+
+    @property
+    def open(self) -> bool:
+        return self.status.state == CircuitState.OPEN
+
+    @property
+    def probes_at(self) -> datetime | None:
+        """When the next probe goes out; None while nothing waits for one."""
+        return self.status.next_probe_at if self.open else None
 
     @property
     def gauge_top(self) -> float:
-        return gauge_top(self.status)
+        """The end of the scale of failures: the limit stands at four fifths of it."""
+        return max(self.status.failure_count, self.status.threshold * 1.25)
 
 
 def _when(change: Transition) -> datetime:
@@ -76,13 +88,42 @@ def _when(change: Transition) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def draw(status: CircuitStatus) -> Card:
+def _word(state: str) -> str:
+    return STATES[state][2] if state in STATES else state or "Unknown"
+
+
+def draw(status: CircuitStatus) -> BreakerView:
     """The card of a breaker."""
-    known = status.state in set(CircuitState)
-    unknown = ("rest", "rest", status.state or "Unknown", "")
-    s, shape, word, about = LOOKS[CircuitState(status.state)] if known else unknown
-    lamp = s
+    tone, shape, word, about = STATES.get(status.state, UNKNOWN)
+    lamp = tone
     newest = sorted(status.transitions, key=_when, reverse=True)[:SHOWN]
     if status.forced:
-        s, shape, word = "rest", "rest", f"Forced {word.lower()}"
-    return Card(s, lamp, shape, word, about, status, rate_of(status), newest)
+        tone, shape, word = "rest", "rest", f"Forced {word.lower()}"
+    transitions = [(_word(change.state), change) for change in newest]
+    return BreakerView(tone, lamp, shape, word, about, status, rate_of(status), transitions)
+
+
+def _holding(run: RunPage, status: CircuitStatus) -> BreakerView | None:
+    """The breaker that holds a run; None once it holds it no more."""
+    return draw(status) if (run.row.waiting_for or "").startswith(WaitingFor.BREAKER) else None
+
+
+register(
+    Panel(
+        query=Query.CIRCUIT,
+        title="Breaker",
+        template=TEMPLATE,
+        model=CircuitStatus,
+        draw=lambda run, status: draw(status),
+        order=30,
+    ),
+    Panel(
+        query=BREAKER,
+        title="Breaker",
+        template=TEMPLATE,
+        model=CircuitStatus,
+        draw=_holding,
+        place="side",
+        source="from the breaker",
+    ),
+)

@@ -1,75 +1,70 @@
-"""The header of a run: its state in one sentence, and what can be decided about it now."""
+"""The header of a run: its state in one sentence, the workflow's own (`get_status`) where it has one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dashboard.panels.drawn import Drawn
 from dashboard.temporal_api.run import RunPage
-from workers.contracts import Signal, WaitingFor
+from dashboard.temporal_api.tolerant import read
+from workers.contracts import Query, Status, WaitingFor
 
 SENTENCES = {
-    "moving": "It works by itself; nobody needs to do anything.",
-    "waiting": "It waits for a person.",
-    "stuck": "Undoing failed for good. It stands until somebody resolves the step.",
-    "compensating": "It is being undone, the last step first. It ends by itself once that is through.",
+    "moving": "It is running; no action is needed.",
+    "waiting": "It waits for an operator.",
+    "stuck": "Compensation failed permanently. Resolve the step to continue.",
+    "compensating": "Its steps are being compensated, the last one first. It ends by itself afterwards.",
     "completed": "It ended as planned.",
-    "compensated": "It ended with everything undone.",
-    "rejected": "It was rejected, and what had been done is undone.",
-    "cancelled": "It was cancelled, and what had been done is undone.",
+    "compensated": "It ended with every step compensated.",
+    "rejected": "It was rejected, and what had been done is compensated.",
+    "cancelled": "It was cancelled, and what had been done is compensated.",
     "failed": "It failed.",
-    "terminated": "It was terminated: nothing was undone, and nothing more happens.",
-    "timed_out": "It ran out of time; nothing was undone.",
+    "terminated": "It was terminated: nothing was compensated, and nothing more happens.",
+    "timed_out": "It timed out; nothing was compensated.",
 }
 # What Temporal itself says of workflows that have no line.
-PLAIN = {
+STATUSES = {
     1: "It is running.",
     2: "It has completed.",
     3: "It failed.",
     4: "It was cancelled.",
     5: "It was terminated.",
-    6: "It goes on as a newer run.",
-    7: "It ran out of time.",
-}
-DECIDABLE = {
-    Signal.APPROVE.value: "approve",
-    Signal.REJECT.value: "reject",
-    Signal.CANCEL.value: "cancel",
-    "resolve": "resolve the stuck step",
+    6: "It continued as a newer run.",
+    7: "It timed out.",
 }
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """`word` and `s` as a status, `text` the sentence, `decidable` what may be decided, in words; empty
-    when nothing."""
+    """The status as tone and word, and a sentence."""
 
-    s: str
+    tone: str
     word: str
     text: str
-    decidable: str
 
 
-def _text(run: RunPage, said: Drawn) -> str:
-    if said.status and said.status.summary:
-        return said.status.summary
+def _own(run: RunPage) -> str:
+    """The summary that the workflow gives of itself."""
+    answer = run.known.answers.get(Query.STATUS)
+    status = read(Status, answer.value)[0] if answer and answer.at else None
+    return status.summary if status else ""
+
+
+def _text(run: RunPage) -> str:
+    if summary := _own(run):
+        return summary
     waiting = run.row.waiting_for or ""
     if run.row.condition == "held":
-        return (
-            f"It is held at the breaker of {waiting.removeprefix(WaitingFor.BREAKER)}, and goes on by itself "
-            "once that closes."
-        )
+        dependency = waiting.removeprefix(WaitingFor.BREAKER)
+        return f"It is held by the breaker of {dependency}, and continues once that closes."
     if run.row.condition == "waiting" and waiting == WaitingFor.APPROVAL:
         return "It waits for an approval."
-    text = SENTENCES.get(run.row.condition or "", "") or PLAIN.get(run.row.status, "")
+    text = SENTENCES.get(run.row.condition or "", "") or STATUSES.get(run.row.status, "")
     failure = run.history.failure
     return f"{text} {failure}" if failure and not run.open else text
 
 
-def headline(run: RunPage, said: Drawn) -> Headline:
+def headline(run: RunPage) -> Headline:
     """The header of a run."""
-    words = [DECIDABLE[act] for act in said.acts]
-    decidable = " or ".join(words) if len(words) < 3 else f"{', '.join(words[:-1])} or {words[-1]}"
     if run.cancel_requested and run.open:
-        return Headline("undo", run.row.word, f"{_text(run, said)} Cancellation was requested.", decidable)
-    return Headline(run.row.s, run.row.word, _text(run, said), decidable)
+        return Headline("undo", run.row.word, f"{_text(run)} Cancellation was requested.")
+    return Headline(run.row.s, run.row.word, _text(run))

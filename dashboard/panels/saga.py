@@ -1,4 +1,4 @@
-"""The saga ladder: each step on the left, what undoes it on the right. Attempts and times are joined by
+"""The saga ladder: each step on the left, its compensation on the right. Attempts and times are joined by
 activity id from describe and history, as workflow code cannot see them."""
 
 from __future__ import annotations
@@ -6,82 +6,83 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
+from dashboard.extend import Panel, register
 from dashboard.templatetags.signalbox import clock, duration, money, until
 from dashboard.temporal_api.history import Span
 from dashboard.temporal_api.run import RunPage
-from workers.contracts import CompensationStatus, SagaState, SagaStatus, StepState, StepStatus
+from workers.contracts import CompensationStatus, Query, SagaState, SagaStatus, StepState, StepStatus
 
-# State -> (colour, word).
-LOOKS = {
+# State -> (tone, word).
+STEPS = {
     StepState.PENDING: ("rest", "waits"),
     StepState.RUNNING: ("run", "running"),
     StepState.DONE: ("done", "done"),
     StepState.FAILED: ("stop", "failed"),
-    StepState.UNKNOWN: ("wait", "may have happened"),
+    StepState.UNKNOWN: ("wait", "outcome unknown"),
     StepState.STUCK: ("stop", "stuck"),
     StepState.SKIPPED: ("rest", "skipped"),
     StepState.SETTLED: ("done", "settled outside"),
 }
-WORDS = {
+SAGAS = {
     SagaState.RUNNING: ("run", "Running"),
     SagaState.COMPLETED: ("done", "Completed"),
     SagaState.COMPENSATING: ("undo", "Compensating"),
     SagaState.COMPENSATED: ("rest", "Compensated"),
     SagaState.STUCK: ("stop", "Stuck"),
 }
-# What has not been undone is not always still to be undone.
-AHEAD: dict[str, str] = {
-    SagaState.RUNNING: "stands by",
+# A compensation that has not run is not always still to run.
+NOT_RUN: dict[str, str] = {
+    SagaState.RUNNING: "ready",
     SagaState.COMPLETED: "not needed",
     SagaState.COMPENSATED: "not needed",
 }
-UNDOING = (StepState.RUNNING, StepState.DONE, StepState.STUCK, StepState.FAILED)
+COMPENSATING = (StepState.RUNNING, StepState.DONE, StepState.STUCK, StepState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One side of a rung; a rung without a compensation says so."""
+class StepSide:
+    """A step, or its compensation, as tone, name, word and details."""
 
-    s: str
+    tone: str
     name: str
     word: str
     detail: str
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """A step and what undoes it; `live` is the colour of the joint while it is being undone. `child` is the
-    workflow of a nested saga."""
+class StepRow:
+    """A step and its compensation; `link_tone` is the tone of the line between them once it runs. `child` is
+    the workflow of a nested saga."""
 
-    step: Side
-    undo: Side
-    live: str
+    step: StepSide
+    compensation: StepSide
+    link_tone: str
     group: str = ""
     child: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Rungs that follow each other, or, with a name, that ran side by side."""
+class StepGroup:
+    """Steps that follow each other, or, with a name, that ran side by side."""
 
-    group: str
-    rungs: list[Rung]
+    name: str
+    rows: list[StepRow]
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
-    """The state of the saga as (colour, word), and its rungs in stretches. `exposure`: minor units by
-    currency of what is, or may be, in effect and not undone."""
+class SagaView:
+    """The state of the saga as tone and word, and its steps in groups. `exposure`: minor units by currency of
+    what is, or may be, in effect and not compensated."""
 
-    s: str
+    tone: str
     word: str
-    stretches: list[Stretch]
+    groups: list[StepGroup]
     exposure: dict[str, int]
 
 
 def look(status: str) -> tuple[str, str]:
-    """Colour and word of a state; a word of its own for one that the contract does not have."""
-    return LOOKS[StepState(status)] if status in set(StepState) else ("rest", status or "unknown")
+    """Tone and word of a state; a word of its own for one that the contract does not have."""
+    return STEPS[StepState(status)] if status in set(StepState) else ("rest", status or "unknown")
 
 
 def _attempts(run: RunPage, activity_id: str) -> tuple[str, list[str]]:
@@ -103,73 +104,74 @@ def _plain(text: str) -> str:
 
 
 def _tries(span: Span) -> str:
-    return "1 attempt" if span.attempt == 1 else f"{span.attempt} attempts"
+    return f"{span.attempt} attempts" if span.attempt > 1 else ""
 
 
 def _times(span: Span) -> list[str]:
     return [text for text in (_plain(str(clock(span.start))), duration(span.seconds)) if text]
 
 
-def _forward(run: RunPage, step: StepStatus) -> Side:
-    s, word = look(step.status)
-    tries, details = _attempts(run, step.activity_id)
+def _side(tone: str, name: str, word: str, tries: str, details: list[str]) -> StepSide:
+    return StepSide(
+        tone, name, f"{word}, {tries}" if tries else word, " · ".join(text for text in details if text)
+    )
+
+
+def _forward(run: RunPage, step: StepStatus) -> StepSide:
+    tone, word = look(step.status)
+    tries, times = _attempts(run, step.activity_id)
     name = f"{step.name or 'Unnamed step'}{f', {money(step.amount)}' if step.amount else ''}"
-    told = [step.error or "", *details, "cannot be undone" if step.point_of_no_return else ""]
     # Keys begin with the first run id, which the page shows already.
     key = step.idempotency_key.replace(run.first_run_id, "…") if run.first_run_id else step.idempotency_key
-    key = f"key {key}" if key else ""
-    return Side(
-        s, name, f"{word}, {tries}" if tries else word, " · ".join(text for text in (*told, key) if text)
-    )
+    final = "point of no return" if step.point_of_no_return else ""
+    return _side(tone, name, word, tries, [step.error or "", *times, final, f"key {key}" if key else ""])
 
 
-def _back(run: RunPage, undo: CompensationStatus | None, state: str) -> Side:
-    if undo is None:
-        return Side("rest", "nothing to undo", "", "")
-    s, word = look(undo.status)
-    if undo.status == StepState.PENDING:
-        word = AHEAD.get(state, word)
-    s = "undo" if undo.status == StepState.RUNNING else s
-    tries, details = _attempts(run, undo.activity_id)
-    told = [undo.error or "", *details]
-    return Side(
-        s, undo.name, f"{word}, {tries}" if tries else word, " · ".join(text for text in told if text)
-    )
+def _compensation(run: RunPage, found: CompensationStatus | None, state: str) -> StepSide:
+    if found is None:
+        return StepSide("rest", "no compensation", "", "")
+    tone, word = look(found.status)
+    if found.status == StepState.PENDING:
+        word = NOT_RUN.get(state, word)
+    tone = "undo" if found.status == StepState.RUNNING else tone
+    tries, times = _attempts(run, found.activity_id)
+    return _side(tone, found.name, word, tries, [found.error or "", *times])
 
 
-def _rung(run: RunPage, step: StepStatus, state: str) -> Rung:
-    undo = step.compensation
-    live = (
-        ""
-        if undo is None or undo.status not in UNDOING
-        else "stop"
-        if undo.status == StepState.STUCK
-        else "undo"
-    )
-    return Rung(_forward(run, step), _back(run, undo, state), live, step.group, step.child_workflow_id)
+def _row(run: RunPage, step: StepStatus, state: str) -> StepRow:
+    found, tone = step.compensation, ""
+    if found and found.status in COMPENSATING:
+        tone = "stop" if found.status == StepState.STUCK else "undo"
+    sides = _forward(run, step), _compensation(run, found, state)
+    return StepRow(*sides, tone, step.group, step.child_workflow_id)
 
 
 def _exposure(status: SagaStatus) -> dict[str, int]:
+    """Nothing once a saga has completed: what it did then is what was wanted."""
+    if status.state == SagaState.COMPLETED:
+        return {}
     sums: dict[str, int] = {}
     for amount in status.exposure:
         sums[amount.currency] = sums.get(amount.currency, 0) + amount.minor
     return {currency: minor for currency, minor in sums.items() if minor}
 
 
-def draw(run: RunPage, status: SagaStatus) -> Ladder:
+def draw(run: RunPage, status: SagaStatus) -> SagaView:
     """The ladder of a saga."""
     known = status.state in set(SagaState)
-    s, word = WORDS[SagaState(status.state)] if known else ("rest", status.state or "Unknown")
-    rungs = [_rung(run, step, status.state) for step in status.steps]
-    stretches = [Stretch(name, list(found)) for name, found in groupby(rungs, key=lambda rung: rung.group)]
-    return Ladder(s, word, stretches, _exposure(status))
+    tone, word = SAGAS[SagaState(status.state)] if known else ("rest", status.state or "Unknown")
+    rows = [_row(run, step, status.state) for step in status.steps]
+    groups = [StepGroup(name, list(found)) for name, found in groupby(rows, key=lambda row: row.group)]
+    return SagaView(tone, word, groups, _exposure(status))
 
 
-def stuck_steps(status: SagaStatus) -> list[str]:
-    """Names of the steps that wait for a person, or whose compensation does."""
-    return [
-        step.name
-        for step in status.steps
-        if step.status == StepState.STUCK
-        or (step.compensation and step.compensation.status == StepState.STUCK)
-    ]
+register(
+    Panel(
+        query=Query.SAGA,
+        title="Saga",
+        template="dashboard/panels/saga.html",
+        model=SagaStatus,
+        draw=draw,
+        order=20,
+    )
+)

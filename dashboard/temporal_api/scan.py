@@ -23,6 +23,8 @@ from dashboard.conf import conf as console
 from dashboard.query.query import Filter, Term, list_url, scoped
 from dashboard.temporal_api.listing import listed
 from dashboard.temporal_api.rows import Row
+from workers.client.connection import get_client
+from workers.client.errors import TemporalUnavailable
 from workers.client.visibility import any_of, both
 from workers.contracts import WaitingFor
 
@@ -34,6 +36,7 @@ FRESH = 1.0  # seconds
 # becomes the load.
 KEPT_FACTOR = 3
 MAX_SCOPES = 200  # scopes whose last scan is kept
+SHOWN_HELD = 50  # ids of held runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +93,11 @@ class Scan:
     def by_condition(self) -> dict[str, Total]:
         """Totals by condition."""
         return _totals(self.rows, lambda row: row.condition or "", lambda name: Filter(condition=name))
+
+    def held_by(self, dependency: str) -> list[str]:
+        """Ids of the first runs that the breaker of a dependency holds."""
+        value = f"{WaitingFor.BREAKER}{dependency}"
+        return [row.workflow_id for row in self.rows if row.waiting_for == value][:SHOWN_HELD]
 
     def held(self) -> dict[str, Total]:
         """Totals of held runs by the dependency whose breaker holds them."""
@@ -157,3 +165,13 @@ def glance(client: Client, viewer: Viewer) -> Scan | None:
     old."""
     key, _ = _start(client, viewer)
     return _last[key][1] if key in _last else None
+
+
+async def held_ids(viewer: Viewer, dependency: str) -> list[str]:
+    """Ids of the first workflows that this viewer sees held by the breaker of a dependency; none while
+    Temporal is away."""
+    try:
+        scan = await open_runs(await get_client(), viewer)
+    except TemporalUnavailable:
+        return []
+    return scan.held_by(dependency)

@@ -1,4 +1,4 @@
-"""The way into a view: a login, a right, and a page for whatever keeps somebody out."""
+"""Decorator of every view: require a login and a permission, and map domain errors to responses."""
 
 from __future__ import annotations
 
@@ -9,16 +9,18 @@ from urllib.parse import urlsplit
 
 from asgiref.sync import sync_to_async
 from django.conf import settings
+from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.utils.http import url_has_allowed_host_and_scheme
 from django_htmx.middleware import HtmxDetails
 
-from dashboard.access import Forbidden, LoginRequired, Verb, Viewer, authorise, viewer_of
+from dashboard.access import Forbidden, LoginRequired, Permission, Viewer, authorise
 from dashboard.web import errors
 from workers.client.errors import RunNotFound, TemporalUnavailable
 
 P = ParamSpec("P")
+TENANT_PREFIX = "tenant:"
 
 
 class ConsoleRequest(HttpRequest):
@@ -32,8 +34,23 @@ View = Callable[Concatenate[ConsoleRequest, P], Awaitable[HttpResponseBase]]
 Guarded = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
 
 
+def viewer_from(user: AbstractBaseUser | AnonymousUser) -> Viewer:
+    """The viewer of a signed-in user; reads the groups from the database. Raises LoginRequired."""
+    if not isinstance(user, User) or not user.is_active:
+        raise LoginRequired
+    names = set(user.groups.values_list("name", flat=True))
+    tenants = sorted(name.removeprefix(TENANT_PREFIX) for name in names if name.startswith(TENANT_PREFIX))
+    roles = frozenset(name for name in names if not name.startswith(TENANT_PREFIX))
+    return Viewer(user.get_username(), roles, tenants[0] if tenants else None, user.is_superuser)
+
+
+async def viewer_of(request: HttpRequest) -> Viewer:
+    """The viewer of a request. Raises LoginRequired."""
+    return await sync_to_async(viewer_from)(await request.auser())
+
+
 def _to_login(request: HttpRequest) -> HttpResponse:
-    """Where somebody without a login is sent; comes back to the page, never to the address of an act."""
+    """Where somebody without a login is sent; comes back to the page, never to the address of an action."""
     here = request.get_full_path()
     if request.method != "GET" or request.headers.get("HX-Request"):
         referer = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
@@ -47,10 +64,10 @@ def _to_login(request: HttpRequest) -> HttpResponse:
     return response
 
 
-def console(verb: Verb) -> Callable[[View[P]], Guarded[P]]:
-    """Decorate an async view: only who may `verb` gets in, as `request.viewer`; the view itself still
-    authorises each run. Temporal being away becomes a 503 page, a run that is not there a 404 page with a way
-    back."""
+def console(permission: Permission | None = None) -> Callable[[View[P]], Guarded[P]]:
+    """Decorate an async view: a viewer with `permission` gets in, as `request.viewer`; the view itself still
+    authorises each run. Without a permission, a login is enough and the view authorises everything. Temporal
+    being away becomes a 503 page, a run that is not there a 404 page with a way back."""
 
     def decorate(view: View[P]) -> Guarded[P]:
         async def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -60,7 +77,8 @@ def console(verb: Verb) -> Callable[[View[P]], Guarded[P]]:
                 return _to_login(request)
             request.viewer = viewer  # type: ignore[attr-defined]
             try:
-                authorise(viewer, verb)
+                if permission:
+                    authorise(viewer, permission)
                 return await view(request, *args, **kwargs)  # type: ignore[arg-type]
             except Forbidden as error:
                 return await sync_to_async(errors.permission_denied)(request, error)

@@ -69,8 +69,8 @@ async def test_a_workflow_that_answers_every_contract_gets_every_panel(browser, 
     for title in ("Saga", "Approval", "Breaker", "Progress", "State"):
         assert f'aria-label="{title}"' in text
     assert "Charge, €310.40" in text
-    assert "cannot be undone" in text
-    assert "It takes 2 votes of finance." in text
+    assert "point of no return" in text
+    assert "Requires 2 votes with the role finance." in text
     assert "One vote is missing" in text
     assert "opens at 5" in text
     assert "4 of 10" in text
@@ -100,7 +100,7 @@ async def test_encoded_failures_are_told_in_their_words(client, queue, browser):
 
 
 async def test_half_a_contract_is_drawn_as_far_as_it_goes(browser, foreign):
-    text = unescape(await until(browser, await foreign(HALF), "levitating", "Not as the contract says"))
+    text = unescape(await until(browser, await foreign(HALF), "levitating", "Unexpected answer"))
 
     assert "The answer is a list, where an object was expected." in text
     assert "steps.0.name" in text

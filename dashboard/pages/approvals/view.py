@@ -9,7 +9,6 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import Verb
-from dashboard.actions.forms import Form
 from dashboard.pages.approvals import read as approvals
 from dashboard.web.guard import ConsoleRequest, console
 
@@ -31,15 +30,15 @@ async def _context(request: ConsoleRequest) -> dict[str, Any]:
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
-    """What waits, the soonest deadline first. The form stands outside of the regions: nothing replaces it
-    under somebody's hands."""
+    """What waits, the soonest deadline first. The form stands outside of the regions, so that nothing
+    replaces what a viewer types."""
     context = {"nav": "approvals", "title": "Approvals", **await _context(request)}
     if chosen := context["chosen"]:
         row = chosen.item.row
         context |= {
             "workflow_id": row.workflow_id,
             "run_id": row.run_id,
-            "form": Form(approvals.acts(request.viewer, chosen)),
+            "form": approvals.form(request.viewer, chosen),
             "next": request.path,
         }
     return render(request, "dashboard/approvals/page.html", context)

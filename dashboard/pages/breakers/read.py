@@ -5,51 +5,45 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
 from pydantic import ValidationError
 from temporalio.client import Client
 
 from dashboard.access import Subject, Viewer, scope
+from dashboard.actions import offers
+from dashboard.actions.offers import OfferedForm
+from dashboard.extend import Target, actions
 from dashboard.live.cached_read import PATIENCE, Seen, seen, set_badges
-from dashboard.panels.circuit import Rate, gauge_top, rate_of
+from dashboard.panels.circuit import STATES, BreakerView, draw
 from dashboard.temporal_api.answers import Asked, Declared, declaration, query
 from dashboard.temporal_api.listing import listed
 from dashboard.temporal_api.rows import Row
 from dashboard.temporal_api.scan import Scan, Total, open_runs
 from workers.client.attributes import CIRCUIT_STATE, TENANT_ID
 from workers.client.connection import get_client
-from workers.client.errors import BadQuery, TemporalUnavailable
+from workers.client.errors import BadQuery
 from workers.client.visibility import both
-from workers.contracts import CircuitState, CircuitStatus, Query, Signal, Transition, WaitingFor
+from workers.contracts import CircuitState, CircuitStatus, Query
 from workers.registry.registry import registry
 
 BREAKER_TYPE = "BreakerWorkflow"
 BREAKER_PREFIX = "breaker-"
 MOST = 100
-SHOWN_TRANSITIONS = 6
-SHOWN_WAITING = 50
-# State -> s, word, shape; the worst first.
-STATES: dict[str, tuple[str, str, str]] = {
-    CircuitState.OPEN: ("stop", "Open", "stop"),
-    CircuitState.HALF_OPEN: ("wait", "Half open", "half"),
-    CircuitState.CLOSED: ("done", "Closed", "done"),
-}
-UNKNOWN = ("rest", "No answer", "rest")
 
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
     """One card. `answer` is what the breaker said, or said last; `state` may come from the list alone.
-    `waiting`: ids of the first workflows that it holds."""
+    `held_ids`: ids of the first workflows that it
+    holds."""
 
     row: Row
     dependency: str
     state: str
     answer: Seen[CircuitStatus]
     held: Total | None
-    waiting: list[str] = field(default_factory=list)
+    held_ids: list[str] = field(default_factory=list)
 
     @property
     def status(self) -> CircuitStatus:
@@ -57,46 +51,20 @@ class Breaker:
         return self.answer.value or CircuitStatus(state=self.state, dependency=self.dependency)
 
     @property
-    def look(self) -> tuple[str, str, str]:
-        """s, word and shape. A forced state is shown as such, as the breaker's own rule is off."""
-        s, word, shape = STATES.get(self.state, UNKNOWN)
-        return ("rest", f"Forced {word.lower()}", "rest") if self.status.forced else (s, word, shape)
-
-    @property
-    def lamp(self) -> str:
-        """Which lamp of the signal is lit."""
-        return STATES.get(self.state, UNKNOWN)[0]
+    def view(self) -> BreakerView:
+        """The card; its state may come from the list."""
+        known = {"state": self.state, "dependency": self.dependency}
+        return draw(self.status.model_copy(update=known))
 
     @property
     def open(self) -> bool:
         return self.state == CircuitState.OPEN
 
     @property
-    def probes_at(self) -> datetime | None:
-        """When the next probe goes out; None while nothing waits for one."""
-        return self.status.next_probe_at if self.open else None
-
-    @property
-    def rate(self) -> Rate | None:
-        """The share of failures beside its limit; None where the breaker does not judge by rate."""
-        return rate_of(self.status)
-
-    @property
     def subject(self) -> Subject:
         """What somebody acts on."""
         tenant: Any = self.row.attributes.get(TENANT_ID.name)
         return Subject(self.row.workflow_id, self.row.run_id, tenant if isinstance(tenant, str) else None)
-
-    @property
-    def gauge_top(self) -> float:
-        return gauge_top(self.status)
-
-    @property
-    def transitions(self) -> list[tuple[str, Transition]]:
-        """With the word of each new state, the newest first."""
-        newest = sorted(self.status.transitions, key=lambda item: str(item.at or ""), reverse=True)
-        shown = newest[:SHOWN_TRANSITIONS]
-        return [(STATES[item.state][1] if item.state in STATES else item.state, item) for item in shown]
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +77,15 @@ class Breakers:
     complete: bool
 
     @property
+    def holds(self) -> list[tuple[str, Total]]:
+        """What is held by dependency; pairs, as a template would take a name of a dict for a method."""
+        return [*self.held.items()]
+
+    @property
     def counts(self) -> list[tuple[int, str, str]]:
-        """How many in each state: count, s, word in the middle of a sentence."""
-        found = Counter(card.look[:2] for card in self.cards)
-        return [(count, s, word.lower()) for (s, word), count in found.items()]
+        """How many in each state: count, tone, word in the middle of a sentence."""
+        found = Counter((view.tone, view.word) for view in (card.view for card in self.cards))
+        return [(count, tone, word.lower()) for (tone, word), count in found.items()]
 
 
 def _clause(viewer: Viewer, *, attribute: bool) -> str:
@@ -142,11 +115,6 @@ async def _ask(client: Client, row: Row) -> CircuitStatus:
         return CircuitStatus(state=str(state or ""))
 
 
-def _waiting(scan: Scan, dependency: str) -> list[str]:
-    value = f"{WaitingFor.BREAKER}{dependency}"
-    return [row.workflow_id for row in scan.rows if row.waiting_for == value][:SHOWN_WAITING]
-
-
 async def _breaker(client: Client, viewer: Viewer, row: Row, scan: Scan, held: dict[str, Total]) -> Breaker:
     key = (row.workflow_id, row.run_id)
     answer = await seen("breaker", viewer, lambda: _ask(client, row), detail=key, patience=PATIENCE)
@@ -154,7 +122,7 @@ async def _breaker(client: Client, viewer: Viewer, row: Row, scan: Scan, held: d
     listed_state = str(row.attributes.get(CIRCUIT_STATE.name) or "")
     state = said.state if said and not answer.notice else listed_state or (said.state if said else "")
     dependency = (said.dependency if said else "") or row.workflow_id.removeprefix(BREAKER_PREFIX)
-    return Breaker(row, dependency, state, answer, held.get(dependency), _waiting(scan, dependency))
+    return Breaker(row, dependency, state, answer, held.get(dependency), scan.held_by(dependency))
 
 
 def _worst_first(card: Breaker) -> tuple[int, str]:
@@ -178,29 +146,33 @@ async def read(viewer: Viewer) -> Seen[Breakers]:
     return await seen("breakers", viewer, lambda: _read(viewer))
 
 
-OWN_SIGNALS = frozenset({Signal.FORCE_OPEN, Signal.FORCE_CLOSE, Signal.RELEASE, Signal.PROBE})
-
-
 async def _declared(row: Row) -> Declared:
     client = await get_client()
     asked = Asked(row.workflow_id, row.run_id, "", f"{row.workflow_id}\n{row.run_id}", None)
     return await declaration(client.get_workflow_handle(row.workflow_id, run_id=row.run_id), asked)
 
 
-async def signals(viewer: Viewer, card: Breaker) -> frozenset[str]:
-    """The signals that a breaker says it takes. While no worker can be asked, ours take all four: they are
-    kept until one comes."""
+async def _signals(viewer: Viewer, card: Breaker) -> frozenset[str]:
+    """The signals that a breaker says it takes. While no worker can be asked, our own type takes all: they
+    are kept until a worker comes."""
     row = card.row
     key = (row.workflow_id, row.run_id)
     found = await seen("declared", viewer, lambda: _declared(row), detail=key, patience=PATIENCE)
     if found.value is None and row.workflow_type == BREAKER_TYPE:
-        return frozenset(map(str, OWN_SIGNALS))
+        return frozenset(action.signal for action in actions("breakers").values())
     return found.value.signals if found.value else frozenset()
 
 
-async def held_by(viewer: Viewer, dependency: str) -> list[str]:
-    """Ids of the first workflows that this viewer sees held by the breaker of a dependency."""
-    try:
-        return _waiting(await open_runs(await get_client(), viewer), dependency)
-    except TemporalUnavailable:
-        return []
+async def form(viewer: Viewer, card: Breaker) -> OfferedForm | None:
+    """What the viewer may do to a breaker; None where it takes nothing."""
+    target = Target(
+        viewer,
+        card.subject,
+        card.row.workflow_type,
+        signals=await _signals(viewer, card),
+        queries=frozenset({str(Query.CIRCUIT)}),
+        attributes=card.row.attributes,
+        answers={Query.CIRCUIT: card.status},
+        held=card.held_ids,
+    )
+    return next(iter(offers.forms(target, "breakers")), None)

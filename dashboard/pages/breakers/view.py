@@ -10,9 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import Verb, Viewer
-from dashboard.actions.forms import Form
 from dashboard.pages.breakers import read as breakers
-from dashboard.panels import offered
 from dashboard.web.guard import ConsoleRequest, console
 
 
@@ -22,18 +20,14 @@ async def _context(viewer: Viewer) -> dict[str, Any]:
     return {"seen": seen, "breakers": seen.value, "cards": [(card, None) for card in cards]}
 
 
-async def _form(viewer: Viewer, card: breakers.Breaker) -> Form | None:
-    return offered.breaker(viewer, card.subject, await breakers.signals(viewer, card), card.waiting)
-
-
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
-    """A card for each breaker, with what it holds, and the form to act on it. Refreshing passes the forms
-    by: nothing replaces one under somebody's hands."""
+    """A card for each breaker, with what it holds, and the form of its actions. Refreshing passes the forms
+    by, so that nothing replaces what a viewer types."""
     context = {"nav": "breakers", "title": "Breakers", **await _context(request.viewer)}
     shown = [card for card, _ in context["cards"]]
-    forms = await asyncio.gather(*(_form(request.viewer, card) for card in shown))
+    forms = await asyncio.gather(*(breakers.form(request.viewer, card) for card in shown))
     context |= {"cards": list(zip(shown, forms, strict=True)), "next": request.path}
     return render(request, "dashboard/breakers/page.html", context)
 

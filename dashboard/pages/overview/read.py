@@ -133,7 +133,7 @@ def _forward(line: extend.Line, scan: Scan, cards: dict[str, Breaker]) -> list[S
         dependency = line.guards.get(stage.name, "")
         card = cards.get(dependency)
         total = replace(totals.get(stage.name, Total("")), url=list_url(narrowed))
-        shown = card if card and card.lamp in ("stop", "wait") else None
+        shown = card if card and card.view.lamp in ("stop", "wait") else None
         stations.append(
             Station(
                 at,
