@@ -8,7 +8,7 @@ from typing import Any
 from django import forms
 
 from dashboard.access import Permission, may
-from dashboard.extend import Action, Group, Offer, Target, register
+from dashboard.extend import Action, Group, Offer, Place, Target, register
 from dashboard.forms import ActionForm, ReasonRequired, printable
 from workers.contracts import Query, Signal
 
@@ -23,7 +23,7 @@ GROUP = Group(
     "held workflow try; a success closes the breaker.",
     unfolded=True,
 )
-PLACES = frozenset({"run", "breakers"})
+PLACES: frozenset[Place] = frozenset({"run", "breakers"})
 
 
 class ForceForm(ActionForm):

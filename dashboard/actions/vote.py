@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dashboard.access import Permission
 from dashboard.actions.refusals import vote_refusal
-from dashboard.extend import Action, Offer, Target, register
+from dashboard.extend import Action, Offer, Place, Target, register
 from dashboard.forms import ReasonRequired
 from workers.client.attributes import WAITING_FOR
 from workers.contracts import ApprovalState, ApprovalStatus, Query, Signal, WaitingFor
 
-PLACES = frozenset({"run", "approvals", "bulk"})
+PLACES: frozenset[Place] = frozenset({"run", "approvals", "bulk"})
 ROLES = frozenset({"approver"})
 
 
