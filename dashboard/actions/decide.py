@@ -14,10 +14,8 @@ from dashboard.conf import conf
 from dashboard.errors import Invalid
 from dashboard.extend import Action, Target
 from dashboard.forms import ActionForm
-from dashboard.temporal_api.decisions import find_run, read_verdict, send
-from workers.contracts import Decision, Outcome, Verdict
-
-REQUESTED = "Cancellation is requested; the workflow decides how it ends."
+from dashboard.temporal_api.decisions import deliver, find_run
+from workers.contracts import Decision, Verdict
 
 
 def _valid(viewer: Viewer, action: Action, subject: Subject, data: Mapping[str, Any]) -> ActionForm:
@@ -47,7 +45,7 @@ async def decide(
 
     `run_id` is the run that was shown (empty: the newest), `data` the fields of the action's form. Sending
     the same `decision_id` again gives the same answer. The verdict is waited for until `deadline` (of
-    time.monotonic(); default: VERDICT_SECONDS after sending); `gate` (a semaphore) is held while Temporal is
+    time.monotonic(); default: in VERDICT_SECONDS); `gate` (a semaphore) is held while Temporal is
     called before that, so that many of these can be gathered. Raises Invalid, Forbidden, Hidden, RunNotFound,
     Closed, TemporalUnavailable, and DatabaseError when the intent cannot be recorded.
     """
@@ -61,16 +59,6 @@ async def decide(
     decision = _decision(viewer, form, shown.chain)
     about = {"decision_id": decision.decision_id, "reason": decision.reason, "detail": form.detail()}
     async with recorded(viewer, action.name, subject, **about) as record:
-        async with gate:
-            told = await send(shown, action.signal, decision)
-        if action.signal:
-            end = time.monotonic() + conf().verdict_seconds if deadline is None else deadline
-            record.verdict = await read_verdict(told, decision.decision_id, end)
-        else:
-            record.verdict = Verdict(
-                decision_id=decision.decision_id,
-                outcome=Outcome.PENDING,
-                detail=REQUESTED,
-                by=decision.actor,
-            )
+        end = time.monotonic() + conf().verdict_seconds if deadline is None else deadline
+        record.verdict = await deliver(shown, action.signal, decision, end, gate)
     return record.verdict

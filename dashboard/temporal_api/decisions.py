@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from contextlib import suppress
+from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -40,7 +40,8 @@ from workers.conf import conf
 from workers.contracts import ApprovalStatus, Decision, Outcome, Query, Signal, Verdict, Vote
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2  # seconds between two queries for the verdict
-SETTLED = frozenset({Outcome.APPLIED, Outcome.REFUSED, Outcome.ALREADY_DECIDED})
+UNSETTLED = (Outcome.UNKNOWN, Outcome.PENDING)
+REQUESTED = "Cancellation is requested; the workflow decides how it ends."
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +83,33 @@ async def newest_of_chain(run: ChainRun) -> ChainRun:
     return newest if newest.chain == run.chain else await find_run(run.workflow_id, run.run_id)
 
 
-async def send(run: ChainRun, signal: str, decision: Decision) -> ChainRun:
-    """Send to the run that was shown, else once to the run of the same chain that is open now; return the
-    run that got it. Without a signal, Temporal's own cancellation is requested.
+async def deliver(
+    run: ChainRun,
+    signal: str,
+    decision: Decision,
+    deadline: float,
+    gate: AbstractAsyncContextManager[Any],
+) -> Verdict:
+    """Send a decision to a run, or to the run of its chain that is open now, and wait for the verdict until
+    `deadline` (of time.monotonic()). Without a signal, Temporal's own cancellation is requested. `gate` is
+    held while it is sent.
 
-    A closed chain is returned as it is when its workflow has the verdict of this very decision. Raises
-    Closed when it does not, TemporalUnavailable.
+    No verdict in time is Outcome.PENDING with a sentence, never an error. Raises Closed where the chain has
+    ended and its workflow has no verdict of this very decision, TemporalUnavailable.
     """
-    client, last = await get_client(), run
+    async with gate:
+        told = await _to_chain(run, signal, decision)
+    if signal:
+        return await _verdict(told, decision.decision_id, deadline)
+    return Verdict(
+        decision_id=decision.decision_id, outcome=Outcome.PENDING, detail=REQUESTED, by=decision.actor
+    )
+
+
+async def _to_chain(run: ChainRun, signal: str, decision: Decision) -> ChainRun:
+    """Send to the run that was shown, else once to the run of the same chain that is open now; the run that
+    got it, now or, where the chain is closed, before."""
+    client = await get_client()
     with suppress(RunNotFound):
         await _send(client, run, signal, decision)
         return run
@@ -138,7 +158,7 @@ async def _settled(client: Client, run: ChainRun, decision_id: str) -> bool:
     """Does a closed workflow have the verdict of this decision, got before it closed?"""
     with suppress(ValidationError, NoAnswer, QueryFailed, TemporalUnavailable):
         verdict = Verdict.model_validate(await _query(client, run, Query.DECISION, decision_id))
-        return verdict.outcome not in (Outcome.UNKNOWN, Outcome.PENDING)
+        return verdict.outcome not in UNSETTLED
     return False
 
 
@@ -154,9 +174,8 @@ async def _earlier(client: Client, run: ChainRun, signal: str) -> Verdict | None
     return None
 
 
-async def read_verdict(run: ChainRun, decision_id: str, deadline: float) -> Verdict:
-    """The workflow's verdict on a decision that was sent to it; asked for until `deadline` (of
-    time.monotonic()). No answer in time is Outcome.PENDING with a sentence, never an error."""
+async def _verdict(run: ChainRun, decision_id: str, deadline: float) -> Verdict:
+    """What the workflow answers about a decision that was sent to it."""
     waiting = f"Sent, not confirmed yet: no worker of {run.queue} answers. The decision counts once one does."
     pending = Verdict(decision_id=decision_id, outcome=Outcome.PENDING)
     pause, client = FIRST_PAUSE, await get_client()
@@ -164,7 +183,7 @@ async def read_verdict(run: ChainRun, decision_id: str, deadline: float) -> Verd
         while (left := deadline - time.monotonic()) > 0:
             answer = await _query(client, run, Query.DECISION, decision_id, seconds=left)
             verdict = Verdict.model_validate(answer)
-            if verdict.outcome not in (Outcome.UNKNOWN, Outcome.PENDING):
+            if verdict.outcome not in UNSETTLED:
                 return verdict
             await asyncio.sleep(min(pause, max(0.0, deadline - time.monotonic())))
             pause = min(pause * 2, LONGEST_PAUSE)

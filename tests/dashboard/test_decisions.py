@@ -199,7 +199,7 @@ async def test_the_gate_is_free_while_verdicts_are_waited_for(client, queue, vie
         free.append(not gate.locked())
         return Verdict()
 
-    monkeypatch.setattr(deciding, "read_verdict", verdict)
+    monkeypatch.setattr(decisions, "_verdict", verdict)
     await decide(viewers["approver"], run.id, "", "approve", decision_id=new_id(), gate=gate)
     assert free == [True]
 
