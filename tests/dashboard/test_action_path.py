@@ -1,9 +1,9 @@
 """The way of an action from its POST to the verdict: through which folders the viewer and the decision go.
 
-A folder of `dashboard/` or `workers/` is a room; modules beside the folders (`access`, `forms`) are the room of
-their app. A step into a room is a call across folders of a function that is handed the viewer, the decision
-or the verdict: as an argument, or inside of one (a request, a dataclass, a list). Coming back to a caller is no
-step. A room that is stepped into after another one was is a return: a reader would have to turn back to it.
+A folder of `dashboard/` or `workers/` is a room; modules beside the folders (`access`, `forms`) are the room
+of their app. A step into a room is a call across folders of a function that is handed the viewer, the
+decision or the verdict: as an argument, or inside of one (a request, a dataclass, a list). Coming back to a
+caller is no step. A room that is stepped into twice, with another one between, is a return.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import fields, is_dataclass
 from itertools import groupby
 from pathlib import Path
 from types import FrameType
-from typing import Any
+from typing import Any, Self
 
 import pytest
 from django.http import HttpRequest
@@ -36,10 +36,10 @@ def room(frame: FrameType) -> str:
     path = Path(frame.f_code.co_filename)
     if not path.is_relative_to(ROOT):
         return ""
-    parts = path.relative_to(ROOT).parts
-    return (
-        "/".join(parts[:2] if len(parts) > 2 else parts[:1]) if parts[0] in ("dashboard", "workers") else ""
-    )
+    app, *inside_app = path.relative_to(ROOT).parts
+    if app not in ("dashboard", "workers"):
+        return ""
+    return f"{app}/{inside_app[0]}" if len(inside_app) > 1 else app
 
 
 def inside(value: Any) -> Iterator[Any]:
@@ -62,7 +62,7 @@ class Walk:
         self.steps: list[str] = []
         self._known: set[FrameType] = set()  # a coroutine is "called" again each time it goes on
 
-    def __enter__(self) -> Walk:
+    def __enter__(self) -> Self:
         sys.setprofile(self._profile)
         return self
 

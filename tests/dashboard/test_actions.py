@@ -5,16 +5,20 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.contrib.messages import get_messages
 from django.test import AsyncClient
 from django.urls import reverse
 
 from dashboard.models import AuditEntry
+from dashboard.temporal_api import decisions
+from devtools.management.commands.demo_users import person
 from tests.dashboard.flows import Decidable, foreign_worker
 from workers.client import connection
 from workers.client.connection import set_client
 from workers.conf import conf as workers_conf
+from workers.contracts import Verdict
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -80,6 +84,41 @@ async def test_a_reason_that_is_too_long_is_kept_to_be_shortened(anna, run):
     assert "At most 2000 characters" in text
     assert "&lt;b&gt;" + "x" * 2100 in text
     assert await AuditEntry.objects.acount() == 0
+
+
+async def test_a_form_comes_back_whole(anna, run):
+    """All its buttons, and what is offered on the run now; here only cancel, as its approval has expired."""
+    sent = fields(actions="cancel pause", reason="")
+    ada = AsyncClient()
+    await ada.aforce_login((await sync_to_async(person)("ada", ("admin",)))[0])
+    response = await ada.post(address(run, "cancel"), sent, headers={"HX-Request": "true"})
+    text = response.content.decode()
+    assert response.status_code == 422
+    assert address(run, "cancel") in text
+    assert address(run, "pause") not in text
+    assert "<html" not in text
+
+
+async def test_after_the_end_every_button_of_the_form_is_off(anna, run):
+    await run.signal("go", "end")
+    await run.result()
+    response = await anna.post(address(run, "reject"), fields(actions="approve reject", reason="late"))
+    text = response.content.decode()
+    assert response.status_code == 409
+    assert "Approve: The workflow is closed." in text
+    assert "Reject: The workflow is closed." in text
+    assert "late</textarea>" in text
+
+
+async def test_an_outcome_that_the_contract_does_not_have_is_told_as_not_confirmed(anna, run, monkeypatch):
+    async def odd(*_):
+        return Verdict(outcome="accepted", detail="We took it.")
+
+    monkeypatch.setattr(decisions, "_verdict", odd)
+    response = await anna.post(address(run), fields(), headers={"HX-Request": "true"})
+    assert response.status_code == 200
+    assert "Sent, not confirmed yet" in response.content.decode()
+    assert "We took it." in response.content.decode()
 
 
 async def test_two_people(anna, run, admin_user):

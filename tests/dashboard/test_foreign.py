@@ -16,6 +16,8 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 from temporalio.worker import Worker
 
+from dashboard import extend
+from dashboard.extend import Panel
 from dashboard.live import cached_read
 from dashboard.temporal_api import answers
 from tests.dashboard.shunting import FULL, HALF, Foreign, Silent, refund
@@ -130,6 +132,36 @@ async def test_a_handler_that_raises_spoils_its_own_panel_only(browser, foreign)
     text = unescape(await until(browser, handle, "1 of 3", "The answer is empty"))
 
     assert "Facts" in text
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Panel("get_progress", "Progress", "dashboard/panels/progress.html", draw=lambda run, answer: 1 / 0),
+        Panel("get_progress", "Progress", "no/such/template.html"),
+        Panel("get_progress", "Progress", "dashboard/panels/saga.html", draw=lambda run, answer: Explosive()),
+    ],
+    ids=["draw raises", "no template", "template raises"],
+)
+async def test_a_panel_that_cannot_be_drawn_says_so_and_the_others_stay(
+    browser, foreign, broken, monkeypatch, caplog
+):
+    monkeypatch.setitem(extend._panels, "get_progress", broken)
+    handle = await foreign({"get_progress": {"total": 3}, "get_state": {"cart": "full"}})
+
+    text = unescape(await until(browser, handle, "This panel could not be drawn", "full"))
+
+    assert 'aria-label="Progress"' in text
+    assert 'aria-label="State"' in text
+    assert "Panel Progress of foreign/" in caplog.text
+
+
+class Explosive:
+    """A view model that cannot be read."""
+
+    @property
+    def exposure(self) -> str:
+        raise RuntimeError("no exposure")
 
 
 async def test_the_list_shows_foreign_types_with_what_every_workflow_has(client, queue, browser, foreign):
