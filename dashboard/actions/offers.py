@@ -104,7 +104,10 @@ def buttons(target: Target, place: Place) -> list[Button]:
 
 def reason_hint(found: Iterable[Action]) -> str:
     """When the reason that some actions share is required, as a sentence."""
+    found = [*found]
     strict = [action.label.lower() for action in found if action.form.reason_required]
+    if len(strict) == len(found):
+        return "Required; kept in the audit log."
     if not strict:
         return "Optional; kept in the audit log."
     *first, last = strict

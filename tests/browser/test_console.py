@@ -173,13 +173,13 @@ def test_a_form_on_a_card_stays_while_the_card_follows(visit: Visitor):
     expect(reason).to_have_value("Their status page says so.")
     card.get_by_role("button", name="Force open").click()
     expect(card.locator(".decision")).to_contain_text("Applied", timeout=PATIENCE)
-    expect(card).to_contain_text("Forced open by", timeout=PATIENCE)
+    expect(card).to_contain_text("then it is released", timeout=PATIENCE)
     page.reload()
     card.get_by_text("Operate this breaker").click()
     reason.fill("They answer again.")
     card.get_by_role("button", name="Release").click()
     expect(card.locator(".decision")).to_contain_text("Applied", timeout=PATIENCE)
-    expect(card).not_to_contain_text("Forced open by", timeout=PATIENCE)
+    expect(card).not_to_contain_text("then it is released", timeout=PATIENCE)
 
 
 def test_the_workers_page_knows_who_polls(visit: Visitor, it):

@@ -178,6 +178,7 @@ def test_a_button_is_disabled_by_role_first_then_by_the_workflows_policy():
         (["approve", "reject"], "Required to reject; kept in the audit log."),
         (["approve", "reject", "cancel"], "Required to reject or cancel; kept in the audit log."),
         (["unpause"], "Optional; kept in the audit log."),
+        (["force_open", "release"], "Required; kept in the audit log."),
     ],
 )
 def test_a_form_says_when_it_needs_a_reason(found, hint):
