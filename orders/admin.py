@@ -55,7 +55,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Typed:
+class Submission:
     """An action with what was typed for some orders. `batch` is made with the form: sent again, the answers
     are the same."""
 
@@ -64,7 +64,7 @@ class Typed:
     batch: str
 
     @classmethod
-    def of(cls, request: HttpRequest, action: Action) -> Typed:
+    def of(cls, request: HttpRequest, action: Action) -> Submission:
         posted = request.POST
         return cls(action, posted.get("reason", ""), posted.get("batch", "")[:40] or uuid.uuid4().hex)
 
@@ -79,7 +79,9 @@ class Typed:
         return {name: str(errors[0]) for name, errors in form.errors.items()}
 
 
-async def decide_all(viewer: Viewer, orders: Sequence[Order], typed: Typed) -> list[Verdict | BaseException]:
+async def decide_all(
+    viewer: Viewer, orders: Sequence[Order], submission: Submission
+) -> list[Verdict | BaseException]:
     """The verdict for each order, or the error that kept it from being decided; one's error stops no other.
     Temporal is called for a few at a time, and all verdicts are waited for until one deadline."""
     patience = conf().verdict_seconds * (BULK_PATIENCE if len(orders) > 1 else 1)
@@ -87,7 +89,9 @@ async def decide_all(viewer: Viewer, orders: Sequence[Order], typed: Typed) -> l
 
     async def one(order: Order) -> Verdict:
         run = (order.workflow_id, order.first_run_id)
-        return await decide(viewer, typed.action, *run, typed.data(order), deadline=deadline, gate=gate)
+        return await decide(
+            viewer, submission.action, *run, submission.data(order), deadline=deadline, gate=gate
+        )
 
     return await asyncio.gather(*(one(order) for order in orders), return_exceptions=True)
 
@@ -199,16 +203,16 @@ class OrderAdmin(OrderAdminBase):
         order, chosen = self.get_object(request, str(pk)), actions("bulk").get(action)
         if chosen is None or order is None or not self.has_view_permission(request, order):
             raise Hidden("There is no such order.")
-        typed = Typed.of(request, chosen)
+        submission = Submission.of(request, chosen)
         if request.method != "POST":
-            return self._form(request, typed, [order], {})
-        (result,) = async_to_sync(decide_all)(viewer_from(request.user), [order], typed)
+            return self._form(request, submission, [order], {})
+        (result,) = async_to_sync(decide_all)(viewer_from(request.user), [order], submission)
         if isinstance(result, BaseException):
             answer = _answer(order, chosen, result)
             errors = result.errors if isinstance(result, Invalid) else {}
             note = "" if errors else answer.text
             status = STATUS.get(type(result), 503)
-            return self._form(request, typed, [order], errors, note=note, status=status)
+            return self._form(request, submission, [order], errors, note=note, status=status)
         told = tell(chosen, order.workflow_id, result)
         self.message_user(request, told.text, told.level)
         response = HttpResponseRedirect(reverse("admin:orders_order_change", args=[order.pk]))
@@ -218,7 +222,7 @@ class OrderAdmin(OrderAdminBase):
     def _form(
         self,
         request: HttpRequest,
-        typed: Typed,
+        submission: Submission,
         orders: Sequence[Order],
         errors: dict[str, str],
         *,
@@ -229,11 +233,11 @@ class OrderAdmin(OrderAdminBase):
         of = orders[0] if len(orders) == 1 else f"{len(orders)} orders"
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{typed.action.label} {of}",
+            "title": f"{submission.action.label} {of}",
             "opts": self.opts,
             "orders": orders,
-            "typed": typed,
-            "hint": reason_hint([typed.action]),
+            "submission": submission,
+            "hint": reason_hint([submission.action]),
             "errors": errors,
             "note": note,
             "bulk": bulk,
@@ -251,12 +255,12 @@ class OrderAdmin(OrderAdminBase):
                 request, f"At most {MOST_AT_ONCE} orders at once. Nothing was changed.", messages.ERROR
             )
             return None
-        viewer, typed = viewer_from(request.user), Typed.of(request, action)
+        viewer, submission = viewer_from(request.user), Submission.of(request, action)
         sent = "batch" in request.POST
-        errors = typed.errors(viewer, orders[0]) if sent else {}
+        errors = submission.errors(viewer, orders[0]) if sent else {}
         if errors or (action.form.reason_required and not sent):
-            return self._form(request, typed, orders, errors, status=422 if errors else 200, bulk=True)
-        results = async_to_sync(decide_all)(viewer, orders, typed)
+            return self._form(request, submission, orders, errors, status=422 if errors else 200, bulk=True)
+        results = async_to_sync(decide_all)(viewer, orders, submission)
         answers = [_answer(order, action, result) for order, result in zip(orders, results, strict=True)]
         context = {
             **self.admin_site.each_context(request),

@@ -15,6 +15,7 @@ from dashboard.temporal_api.answers import BREAKER, Answer
 from dashboard.temporal_api.payloads import shorten
 from dashboard.temporal_api.run import RunPage
 from dashboard.temporal_api.tolerant import read
+from workers.contracts import WaitingFor
 
 logger = logging.getLogger(__name__)
 LONGEST_RAW = 2000  # characters
@@ -72,11 +73,11 @@ def view(panel: Panel, run: RunPage, answer: Answer) -> PanelView | None:
 
 
 def _shown(panel: Panel, run: RunPage) -> bool:
-    """Declared, or answered: also what was declared before and may not be asked for now."""
+    """Declared, or answered before by a run that cannot be asked now; the breaker, while it holds the run."""
     known = run.known
     declared = known.declared.queries if known.declared else frozenset()
     if panel.query == BREAKER:
-        return BREAKER in known.answers
+        return BREAKER in known.answers and (run.row.waiting_for or "").startswith(WaitingFor.BREAKER)
     return panel.query in declared or panel.query in known.answers
 
 

@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 
 from dashboard.extend import Panel, register
 from dashboard.temporal_api.answers import BREAKER
-from dashboard.temporal_api.run import RunPage
-from workers.contracts import CircuitState, CircuitStatus, Query, Transition, WaitingFor
+from workers.contracts import CircuitState, CircuitStatus, Query, Transition
 
 SHOWN = 6  # transitions
 FAR_PAST = datetime.min.replace(tzinfo=UTC)
@@ -103,11 +102,6 @@ def draw(status: CircuitStatus) -> BreakerView:
     return BreakerView(tone, lamp, shape, word, about, status, rate_of(status), transitions)
 
 
-def _holding(run: RunPage, status: CircuitStatus) -> BreakerView | None:
-    """The breaker that holds a run; None once it holds it no more."""
-    return draw(status) if (run.row.waiting_for or "").startswith(WaitingFor.BREAKER) else None
-
-
 register(
     Panel(
         query=Query.CIRCUIT,
@@ -122,7 +116,7 @@ register(
         title="Breaker",
         template=TEMPLATE,
         model=CircuitStatus,
-        draw=_holding,
+        draw=lambda run, status: draw(status),
         place="side",
         source="from the breaker",
     ),
