@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -10,7 +11,7 @@ from typing import Any
 from django.forms import BoundField
 
 from dashboard.access import Verb, Viewer, authorise, may
-from dashboard.extend import Action, Group, Place, Target, actions
+from dashboard.extend import Action, Group, Offer, Place, Target, actions
 from dashboard.forms import ActionForm
 from dashboard.temporal_api.answers import Known, ask, models
 from dashboard.temporal_api.rows import Row
@@ -18,6 +19,8 @@ from dashboard.temporal_api.run import PATIENCE, RunPage, asked_of, describe_run
 from dashboard.temporal_api.scan import held_ids
 from workers.client.connection import get_client
 from workers.contracts import CircuitStatus, Query
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +97,20 @@ def _why(target: Target, action: Action, own: str) -> str:
     return may(viewer, permission) or own or may(viewer, permission, target.subject)
 
 
+def _offer(target: Target, action: Action) -> Offer | None:
+    """Whether an action is offered; one that cannot say so is not: it must not take the page with it."""
+    try:
+        return action.offered(target)
+    except Exception:
+        logger.exception("Action %s failed to say whether it is offered.", action.name)
+        return None
+
+
 def buttons(target: Target, place: Place) -> list[Button]:
     """The buttons of all actions that make sense on the target now, in their order."""
     if not target.open:
         return []
-    offers = ((action, action.offered(target)) for action in actions(place).values())
+    offers = ((action, _offer(target, action)) for action in actions(place).values())
     return [Button(action, _why(target, action, offer.why)) for action, offer in offers if offer]
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
 from django.core.exceptions import ImproperlyConfigured
 
+from dashboard import extend
 from dashboard.access import Permission, Subject, Viewer
 from dashboard.actions import breaker, refusals
 from dashboard.actions.offers import Typed, buttons, forms, reason_hint
@@ -224,6 +226,13 @@ def test_a_breaker_of_all_tenants_is_not_operated_by_one(settings):
     assert "operate breakers" in why(Viewer("vera", frozenset({"viewer"}), "acme"))
     assert why(Viewer("otto", frozenset({"operator"}), "default")) == ""
     assert why(Viewer("root", superuser=True)) == ""
+
+
+def test_an_action_that_cannot_say_whether_it_is_offered_is_not(monkeypatch, caplog):
+    broken = replace(actions()["pause"], name="broken", offered=lambda on: Offer(on.nothing))
+    monkeypatch.setitem(extend._actions, "broken", broken)
+    assert names(target(signals=frozenset({"cancel"}))) == ["cancel"]
+    assert "Action broken failed" in caplog.text
 
 
 def test_an_action_that_destroys_requires_a_reason():
