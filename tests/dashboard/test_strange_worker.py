@@ -19,6 +19,7 @@ from temporalio.client import Client
 from dashboard.live import cached_read
 from dashboard.models import AuditEntry
 from tests.support import HTMX, eventually
+from workers.client.connection import has_pollers
 from workers.conf import conf
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,9 +47,10 @@ async def stranger(client):
 
 
 @pytest.fixture
-async def strange(stranger, strange_queue):
-    """A run of the strange workflow, with secrets in its input and its memo."""
+async def strange(client, stranger, strange_queue):
+    """A run of the strange workflow, with secrets in its input and its memo; its worker polls."""
     cached_read.forget()
+    await eventually(lambda: has_pollers(client, strange_queue))
     dependency = f"weather-{uuid.uuid4().hex[:8]}"
     return await stranger.start_workflow(
         "Strange",
@@ -95,7 +97,7 @@ async def act(browser, run, name: str, **fields: str) -> str:
         response = await browser.post(url, fields, headers={"HX-Request": "true"})
         assert response.status_code == 200, response.content.decode()
         text = unescape(response.content.decode())
-        # The same decision again gets the same answer, so asking until a worker polls is safe.
+        # The same decision again gets the same answer, so asking until the worker has answered is safe.
         return None if "Sent, not confirmed yet" in text else text
 
     return re.sub(r"<[^>]+>|\s+", " ", await eventually(sent))
@@ -134,10 +136,8 @@ async def test_what_it_declares_gets_a_form(people, strange):
         "delegate",
         "resolve_compensation",
     ):
-        assert (
-            f'formaction="{reverse("action", args=["default", strange.id, strange.result_run_id, name])}"'
-            in text
-        )
+        url = reverse("action", args=["default", strange.id, strange.result_run_id, name])
+        assert f'formaction="{url}"' in text
     assert "/action/unpause/" not in text
     assert "Only who asked" not in text
     assert "The requester (ada) may withdraw it, and those who could vote." in text
