@@ -28,7 +28,7 @@ ARROWS = {
         *("handlers", "approval", "saga", "events", "batches"),
     ],
 }
-COMPOSE = {"admin.py", "apps.py", "asgi.py", "settings.py", "temporal.py", "urls.py"}
+COMPOSE = {"admin.py", "apps.py", "asgi.py", "console.py", "settings.py", "temporal.py", "urls.py"}
 COMPOSING_FOLDERS = {"management", "migrations"}
 
 

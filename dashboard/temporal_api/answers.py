@@ -18,7 +18,9 @@ from typing import Any
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
 
+from dashboard import extend
 from dashboard.temporal_api.describe import describe
+from dashboard.temporal_api.tolerant import read
 from workers.client.connection import has_pollers
 from workers.client.errors import (
     NoAnswer,
@@ -34,11 +36,11 @@ from workers.patterns.breaker.names import breaker_id
 from workers.payloads.redaction import redact, redact_text
 
 METADATA = "__temporal_workflow_metadata"
-ASKED = (Query.STATUS, Query.SAGA, Query.APPROVAL, Query.CIRCUIT, Query.PROGRESS, Query.STATE)
 FRESH = 0.5  # seconds
 INTERFACE_KEPT_SECONDS = 300.0  # seconds; a deployment changes the build and so the key
 KEPT = 500
-BREAKER = "breaker"
+# Under this name, an answer is not the run's own, but that of the breaker that holds it.
+BREAKER = f"{Query.CIRCUIT} of the breaker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,8 +127,10 @@ async def query(
     args: Sequence[Any] = (),
     queue: str = "",
     hint: Any = None,
+    seconds: float | None = None,
 ) -> Any:
-    """Ask a workflow one query; its answer as plain JSON, redacted.
+    """Ask a workflow one query; its answer as plain JSON, redacted. It gets `seconds` (default: the setting
+    for all calls of Temporal).
 
     Raises NoAnswer at once where no worker polls, or when none answered in time; QueryFailed for a
     handler that raised, an unknown query or an answer that cannot be decoded; RunNotFound,
@@ -134,7 +138,7 @@ async def query(
     """
     if not await has_pollers(client, queue or await _queue_of(client, handle)):
         raise NoAnswer("No worker answers: none polls the queue of this workflow.")
-    patience = timedelta(seconds=conf().rpc_timeout)
+    patience = timedelta(seconds=conf().rpc_timeout if seconds is None else max(seconds, 0.01))
     try:
         with rpc_errors():
             answer = await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=patience)
@@ -201,10 +205,21 @@ async def _ask(client: Client, known: RunAnswers, target: QueryTarget) -> None:
     except RunNotFound:
         known.no_answer = "This run is gone."
     if known.interface and not known.no_answer:
-        names = [name for name in ASKED if name in known.interface.queries]
+        wanted = {str(Query.STATUS), *(panel.query for panel in extend.panels())}
+        names = sorted(wanted & known.interface.queries)
         jobs += [_one(client, known, handle, name, name, target.queue) for name in names]
     await asyncio.gather(*jobs)
     known.asked = time.monotonic()
+
+
+def models(known: RunAnswers) -> dict[str, Any]:
+    """What a run answered, as the models of the panels, by query; without what cannot be read."""
+    found = {}
+    for panel in extend.panels():
+        answer = known.by_query.get(panel.query)
+        if panel.model and answer and answer.at and (model := read(panel.model, answer.value)[0]):
+            found[panel.query] = model
+    return found
 
 
 async def ask(client: Client, target: QueryTarget, patience: float) -> RunAnswers:
