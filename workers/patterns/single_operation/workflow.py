@@ -21,12 +21,12 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.breaker.config import BreakerConfig, Report
     from workers.patterns.breaker.handlers import BreakerHandlers, refuses_probe
     from workers.patterns.breaker.machine import Machine
-    from workers.patterns.breaker.messages import CircuitOperation
     from workers.patterns.decisions import NO_BODY, DecisionResult, lenient_signal
     from workers.patterns.dynamic.resolve import Resolved
     from workers.patterns.dynamic.switches import activities_of_run
     from workers.patterns.guarded_calls import GuardedCalls
     from workers.patterns.search_attributes import upsert_changed
+    from workers.patterns.single_operation.messages import CircuitOperation
 
 OPENED_TOO_OFTEN = "OperationUnavailable"
 CANCELLED = "OperationCancelled"
