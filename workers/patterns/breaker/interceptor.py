@@ -92,8 +92,8 @@ class _Activity(ActivityInboundInterceptor):
 
 
 def never_sent(info: activity.Info) -> bool:
-    """Is this the very first attempt? Its number proves nothing, as an operator can reset it to 1; the time at
-    which it was scheduled does."""
+    """Is this the very first attempt? Its number proves nothing, as an operator can reset it to 1; the time
+    at which it was scheduled does."""
     return info.scheduled_time == info.current_attempt_scheduled_time
 
 

@@ -31,6 +31,7 @@ from tests.workers.patterns.breaker.guarded_services import (
 from workers.client.attributes import WAITING_FOR
 from workers.client.launch import launch
 from workers.patterns.breaker import gate as gates
+from workers.patterns.breaker import reporter
 from workers.patterns.breaker.names import QUEUE as BREAKERS
 from workers.patterns.breaker.names import BreakerConfig, breaker_id, guarded
 from workers.patterns.breaker.plugin import breakers
@@ -244,6 +245,7 @@ async def test_a_registered_breaker_that_was_ended_is_started_by_a_report(
 ) -> None:
     config = BreakerConfig(dependency=service.dependency, threshold=2)
     monkeypatch.setitem(breakers.configs, service.dependency, config)
+    monkeypatch.setattr(reporter, "QUIET_SECONDS", 1.0)
     shared: WorkflowHandle[Any, Any] = client.get_workflow_handle(breaker_id(service.dependency))
     async with service.running(), worker(BREAKERS, workflows=[BreakerWorkflow], activities=REACHES):
         first = await service.breaker(threshold=2)
