@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 
 from orders.messages import WORKFLOW_TYPE, OrderInput, OrderResult, Stage
 from orders.workflows.order import OrderWorkflow
-from tests.orders.worlds import World, an_order
+from tests.orders.fake_gateways import FakeGateways, an_order
 from tests.support import eventually
 from workers.client.attributes import DEADLINE, SAGA_STATE, STAGE, WAITING_FOR
 from workers.contracts import (
@@ -37,7 +37,7 @@ class Bench:
     """One queue, one world, and the calls that the console makes."""
 
     def __init__(self, client: Client, queue: str, worker: Any) -> None:
-        self.client, self.queue, self.world = client, queue, World()
+        self.client, self.queue, self.world = client, queue, FakeGateways()
         self._worker = worker
 
     def running(self) -> Any:

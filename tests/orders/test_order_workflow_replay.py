@@ -18,15 +18,16 @@ from temporalio.client import Client, WorkflowHandle, WorkflowHistory
 from orders.messages import WORKFLOW_TYPE
 from orders.workflows.order import OrderWorkflow
 from tests.golden import replayer, scrubbed
-from tests.orders.worlds import World, an_order
+from tests.orders.fake_gateways import FakeGateways, an_order
 from tests.support import eventually
 from workers.client.attributes import SAGA_STATE, WAITING_FOR
 from workers.contracts import ApprovalPolicy, Decision
 from workers.patterns.alerts.activities import raise_alert
 from workers.patterns.breaker import names as breaker
 from workers.patterns.breaker.activities import find_held, offer_probe, release_held
+from workers.patterns.breaker.messages import BreakerState
 from workers.patterns.breaker.names import Report, breaker_id
-from workers.patterns.breaker.workflow import BreakerState, BreakerWorkflow
+from workers.patterns.breaker.workflow import BreakerWorkflow
 
 FOLDER = Path(__file__).parent.parent / "histories"
 WORKFLOWS = [OrderWorkflow, BreakerWorkflow]
@@ -37,7 +38,7 @@ Handle = WorkflowHandle[Any, Any]
 class Play:
     """A world, a breaker of its own, and the order that is played."""
 
-    def __init__(self, client: Client, world: World, dependency: str, order: Handle) -> None:
+    def __init__(self, client: Client, world: FakeGateways, dependency: str, order: Handle) -> None:
         self.world, self.dependency, self.order = world, dependency, order
         self.breaker = client.get_workflow_handle(breaker_id(dependency))
 
@@ -100,7 +101,7 @@ async def test_fresh_histories_replay(
 ) -> None:
     act, rules = PLAYS[name]
     dependency = f"payments-{uuid.uuid4().hex[:8]}"
-    world = World(lambda _: dependency)
+    world = FakeGateways(lambda _: dependency)
     activities = [*world.activities(), offer_probe, release_held, find_held, raise_alert]
     async with worker(queue, workflows=WORKFLOWS, activities=activities):
         state = BreakerState(dependency=dependency, open_seconds=2)

@@ -161,7 +161,7 @@ class Running:
         error = ApplicationError(
             f"{name} is refused.",
             name,
-            max(2, self.attempt) if self.again else 1,
+            not self.again,
             type=CIRCUIT_OPEN,
             non_retryable=True,
         )

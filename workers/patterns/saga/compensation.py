@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from workers.contracts import SagaState, StepState
@@ -18,6 +17,7 @@ from workers.patterns.guarded_calls import GuardedCalls, refused_at
 from workers.patterns.saga.ledger import Entry, Ledger
 from workers.patterns.saga.messages import UndoCall
 from workers.patterns.saga.steps import ActivityOptions, history_full
+from workers.shielding import wait_until
 
 COMPENSATION_EVENTS, COMPENSATION_BYTES = 45_000, 45_000_000
 """Of a run's history: from here on a compensation that a breaker holds waits for an operator instead of
@@ -41,7 +41,7 @@ class Operator:
         name = entry.status.name
         alert_id = f"{entry.undo_key}/stuck/{entry.runs + entry.undo_runs}"
         self._alerts.raise_soon(alert_id, f"{title}: {name}", detail=detail, step=name)
-        await workflow.wait_condition(lambda: bool(entry.choice))
+        await wait_until(lambda: bool(entry.choice))
         return entry.choice
 
     def resolved(self, state: SagaState) -> None:
@@ -80,7 +80,7 @@ class Compensator:
 
     async def _settle(self, entry: Entry, later: list[Entry], reason: str) -> None:
         """Undo one step once its turn has come, as often as an operator says."""
-        await workflow.wait_condition(lambda: _has_its_turn(entry, later))
+        await wait_until(lambda: _has_its_turn(entry, later))
         while not await self._undo(entry, reason):
             title = "A compensation failed for good"
             choice = await self._operator.choice(entry, title, entry.undo.error or "")

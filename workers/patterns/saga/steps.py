@@ -150,9 +150,9 @@ def _note(entry: Entry, handle: asyncio.Task[Any], cancelled: bool) -> str:
         entry.failed("Cancelled while it ran.")
         return ""
     if isinstance(error, FailureError):
-        dependency, attempt = refused_at(error)
+        dependency, never_sent = refused_at(error)
         if dependency:
-            entry.held(attempt == 1, f"Held: the breaker of {dependency} is open.")
+            entry.held(never_sent, f"Held: the breaker of {dependency} is open.")
             return dependency
     cause = getattr(error, "cause", None) or error
     message = cause.message if isinstance(cause, ApplicationError) else str(cause)

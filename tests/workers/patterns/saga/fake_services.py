@@ -64,7 +64,7 @@ class FakeServices:
 
     def held(self, name: str, dependency: str) -> None:
         """As the interceptor of a breaker refuses the first attempt."""
-        self.refusing(name, dependency, 1, kind=CIRCUIT_OPEN)
+        self.refusing(name, dependency, True, kind=CIRCUIT_OPEN)
 
     def hanging(self, name: str) -> threading.Event:
         return self.gates.setdefault(name, threading.Event())

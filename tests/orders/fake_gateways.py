@@ -1,4 +1,4 @@
-"""A small outside world at the activities' edge, and what order workflow tests need around it."""
+"""Fake gateways at the activities' edge, and what order workflow tests need around it."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ EFFECTS = {
 }
 
 
-class World:
+class FakeGateways:
     """Does each effect once a key, undoes it once, and refuses it after its undo, as a gateway must."""
 
     def __init__(self, guard: Callable[[str], str] = lambda dependency: dependency) -> None:
