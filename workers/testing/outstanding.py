@@ -159,11 +159,7 @@ class Running:
     def _open(self, server: Server) -> Jobs:
         name = self.model.dependency
         error = ApplicationError(
-            f"{name} is refused.",
-            name,
-            not self.again,
-            type=CIRCUIT_OPEN,
-            non_retryable=True,
+            f"{name} is refused.", name, not self.again, type=CIRCUIT_OPEN, non_retryable=True
         )
         return self._failed(server, error)
 

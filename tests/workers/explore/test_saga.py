@@ -192,7 +192,7 @@ def test_a_declined_step_that_an_operator_has_run_again_is_done() -> None:
         SAGAS, input=plan(a_step("a", point_of_no_return=True), a_step("z")), native_cancel=False
     )
     story = told(retried, "; resolve_activities.1=ok; a=ok; z=declined; operator-retry; z#2=ok")
-    assert "the run ends: completed" in story
+    assert "z happens [run-1/z/1/r2]" in story
 
 
 def test_a_bug_while_it_compensates_leaves_the_run_open() -> None:
