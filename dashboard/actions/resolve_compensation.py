@@ -12,12 +12,6 @@ from dashboard.forms import LONGEST_ID, LONGEST_REASON, TOO_LONG, ActionForm
 from workers.client.attributes import SAGA_STATE
 from workers.contracts import Query, SagaState, SagaStatus, Signal, StepState
 
-CHOICES = {
-    "retry": "Try it again",
-    "skip": "Leave it uncompensated",
-    "settled_outside": "It was settled outside",
-}
-
 
 def stuck_steps(status: SagaStatus | None) -> list[str]:
     """Names of the steps that wait for an operator, or whose compensation does."""
@@ -29,44 +23,53 @@ def stuck_steps(status: SagaStatus | None) -> list[str]:
     ]
 
 
+def choice_field(skip: str) -> forms.ChoiceField:
+    """What an operator may do about a step that failed permanently; `skip` says what leaving it means."""
+    choices = {"retry": "Try it again", "skip": skip, "settled_outside": "It was settled outside"}
+    refusals = dict.fromkeys(("required", "invalid_choice"), "Choose retry, skip or settled outside.")
+    return forms.ChoiceField(label="What to do about it", choices=[*choices.items()], error_messages=refusals)
+
+
 class ResolveForm(ActionForm):
-    """Which step, what to do about it, and the evidence for it."""
+    """The evidence for a choice. Subclasses add the fields `step`, what failed, and `choice`."""
 
     reason_required = True
+    evidence = forms.CharField(
+        required=False,
+        max_length=LONGEST_REASON,
+        help_text="For example the number of a bank transfer. Required unless it is tried again.",
+        error_messages=TOO_LONG,
+    )
+
+    def clean(self) -> dict[str, Any]:
+        cleaned = super().clean() or self.cleaned_data
+        if cleaned.get("choice", "retry") != "retry" and not cleaned.get("evidence"):
+            self.add_error(
+                "evidence", "Say what shows that it is right, for example the number of a transfer."
+            )
+        return cleaned
+
+    def detail(self) -> str:
+        step, evidence = (self.cleaned_data[name] for name in ("step", "evidence"))
+        choice = self.cleaned_data["choice"].replace("_", " ")
+        return f"{step or 'the oldest'}: {choice}{f'; evidence: {evidence}' if evidence else ''}"
+
+
+class ResolveCompensationForm(ResolveForm):
+    """Which step of a saga, and what to do about its compensation."""
+
+    field_order = ("step", "choice", "evidence")
     step = forms.CharField(
         label="Step whose compensation is stuck",
         max_length=LONGEST_ID,
         error_messages={"required": "Name the step whose compensation is stuck.", **TOO_LONG},
     )
-    choice = forms.ChoiceField(
-        label="What to do about it",
-        choices=[*CHOICES.items()],
-        error_messages=dict.fromkeys(
-            ("required", "invalid_choice"), "Choose retry, skip or settled outside."
-        ),
-    )
-    evidence = forms.CharField(
-        required=False,
-        max_length=LONGEST_REASON,
-        help_text="For example the number of a bank transfer. Required when it was settled outside.",
-        error_messages=TOO_LONG,
-    )
+    choice = choice_field("Leave it uncompensated")
 
     def __init__(self, target: Target, *args: Any, **kwargs: Any) -> None:
         super().__init__(target, *args, **kwargs)
         if steps := stuck_steps(target.answer(Query.SAGA, SagaStatus)):
             self.fields["step"].widget = forms.Select({"class": "field"}, [(name, name) for name in steps])
-
-    def clean(self) -> dict[str, Any]:
-        cleaned = super().clean() or self.cleaned_data
-        if cleaned.get("choice") == "settled_outside" and not cleaned.get("evidence"):
-            self.add_error("evidence", "Say how it was settled, for example the number of the bank transfer.")
-        return cleaned
-
-    def detail(self) -> str:
-        evidence = self.cleaned_data["evidence"]
-        choice = self.cleaned_data["choice"].replace("_", " ")
-        return f"{self.cleaned_data['step']}: {choice}{f'; evidence: {evidence}' if evidence else ''}"
 
 
 def offered(target: Target) -> Offer | None:
@@ -86,7 +89,7 @@ register(
         done="Resolved",
         permission=Permission("resolve a stuck compensation", frozenset({"operator"})),
         offered=offered,
-        form=ResolveForm,
+        form=ResolveCompensationForm,
         tone="stop",
         order=12,
     )

@@ -123,6 +123,12 @@ VOTES = ["approve", "reject", "cancel"]
         ({"attributes": {"WaitingFor": ["breaker", "approval"]}}, VOTES),
         ({"attributes": {"SagaState": "stuck"}}, ["resolve_compensation", "cancel"]),
         ({"answers": {Query.SAGA: SagaStatus(state="stuck")}}, ["resolve_compensation", "cancel"]),
+        ({"attributes": {"WaitingFor": ["operator"]}}, ["cancel"]),
+        ({"signals": frozenset({"cancel", "resolve"})}, ["cancel"]),
+        (
+            {"attributes": {"WaitingFor": ["operator"]}, "signals": frozenset({"cancel", "resolve"})},
+            ["cancel", "resolve"],
+        ),
         ({"answers": {Query.PROGRESS: Progress()}, "signals": PAUSES}, ["cancel", "pause"]),
         ({"answers": {Query.PROGRESS: Progress(paused=True)}, "signals": PAUSES}, ["cancel", "unpause"]),
         ({"signals": PAUSES}, ["cancel", "pause", "unpause"]),

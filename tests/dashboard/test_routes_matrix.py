@@ -49,6 +49,7 @@ ACTIONS: dict[str, set[str]] = {
     "cancel": OPERATORS,
     "request_cancel": OPERATORS,
     "resolve_compensation": OPERATORS,
+    "resolve": OPERATORS,
     "pause": OPERATORS,
     "unpause": OPERATORS,
     "force_open": OPERATORS,

@@ -212,6 +212,7 @@ async def test_a_stuck_step_is_resolved_and_it_is_cancelled(people, strange):
         step="charge",
         choice="skip",
         reason="Paid by hand.",
+        evidence="Transfer 12",
     )
     assert "charge: skip." in told
     assert "It stops." in await act(people["operator"], strange, "cancel", reason="Enough.")
@@ -228,6 +229,11 @@ async def test_a_stuck_step_is_resolved_and_it_is_cancelled(people, strange):
         ("probe", {"reason": "kept <b>", "workflow_id": "x" * 1001}, "cannot be the id"),
         ("withdraw", {"reason": ""}, "A reason is needed"),
         ("pause", {"reason": ""}, "A reason is needed"),
+        (
+            "resolve_compensation",
+            {"reason": "kept <b>", "step": "charge", "choice": "skip"},
+            "Say what shows that it is right",
+        ),
     ],
 )
 async def test_a_mistake_is_told_and_nothing_is_lost_or_sent(people, strange, name, fields, said):

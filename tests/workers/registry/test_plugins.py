@@ -177,7 +177,7 @@ async def test_a_plugin_serves_workers_and_replayers_with_interceptors_of_their_
     def marker(made: Worker | Replayer) -> list[int]:
         found: Any = made.config(active_config=True)["interceptors"]
         names = [type(item).__name__ for item in found]
-        assert names[0] == "MetricsInterceptor"
+        assert names[0] == "AttemptsInterceptor"
         assert names[-2:] == ["Marker", "PayloadInterceptor"]
         return [id(item) for item in found if isinstance(item, Marker)]
 
