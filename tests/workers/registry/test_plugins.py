@@ -178,7 +178,7 @@ async def test_a_plugin_serves_workers_and_replayers_with_interceptors_of_their_
         found: Any = made.config(active_config=True)["interceptors"]
         names = [type(item).__name__ for item in found]
         assert names[0] == "AttemptsInterceptor"
-        assert names[-2:] == ["Marker", "PayloadInterceptor"]
+        assert names[-3:] == ["Marker", "VersioningInterceptor", "PayloadInterceptor"]
         return [id(item) for item in found if isinstance(item, Marker)]
 
     one = marker(Worker(client, task_queue=queue, workflows=[mailer.Mailing], plugins=worker_plugins()))
