@@ -28,6 +28,8 @@ FAULT_KINDS = (
     "refused-after",
     "open",
     "reset",
+    "pause",
+    "heartbeat",
     "message",
     "odd-message",
     "cancel-run",
@@ -178,6 +180,6 @@ def _smaller(trace: Trace) -> Iterator[Trace]:
     for number, batch in enumerate(trace):
         for at, label in enumerate(batch):
             name, _, how = label.rpartition("=")
-            if name and how not in ("ok", "started", "completed", "lands"):
+            if name and how not in ("ok", "started", "completed", "lands", "unpause"):
                 milder = [*batch[:at], f"{name}=ok", *batch[at + 1 :]]
                 yield [*trace[:number], milder, *trace[number + 1 :]]

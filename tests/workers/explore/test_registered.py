@@ -9,8 +9,8 @@ from temporalio import activity
 from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, Interceptor
 
 from tests.workers.explore.models import PLATFORM
+from workers.patterns.saga.messages import StepCall
 from workers.patterns.saga.plan import SagaPlan, SagaStep
-from workers.patterns.saga.saga import StepCall
 from workers.patterns.saga.workflow import SagaWorkflow
 from workers.testing.explore import Scenario, Violation
 from workers.testing.invariants import no_forgotten_effect
