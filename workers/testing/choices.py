@@ -16,6 +16,8 @@ from typing import Protocol
 from workers.testing.outstanding import Happening
 
 Trace = list[list[str]]
+Enabled = Callable[[], list[Happening]]
+"""Asked for what can happen now, as it takes a while to find that out."""
 
 FAULT_KINDS = (
     "lost",
@@ -61,7 +63,7 @@ class Chooser(Protocol):
     what arrives while a closing task is under way. `local`: does this local activity work?"""
 
     def more(self) -> bool: ...
-    def pick(self, enabled: list[Happening], batch: list[str]) -> Happening | None: ...
+    def pick(self, enabled: Enabled, batch: list[str]) -> Happening | None: ...
     def meanwhile(self, enabled: list[Happening]) -> list[Happening]: ...
     def local(self, label: str) -> bool: ...
 
@@ -81,10 +83,10 @@ class Scripted:
         self._at += 1
         return True
 
-    def pick(self, enabled: list[Happening], batch: list[str]) -> Happening | None:
+    def pick(self, enabled: Enabled, batch: list[str]) -> Happening | None:
         while self._batch and not self._batch[0].startswith("!"):
             label = self._batch.pop(0)
-            for happening in enabled:
+            for happening in enabled():
                 if happening.label == label:
                     return happening
         return None
@@ -108,23 +110,25 @@ class Random:
         self._rate = self._random.choice((0.1, 0.3, 0.6))
         self._together = self._random.choice((0.1, 0.4, 0.7))
         self._left = self._random.randint(1, steps)
-        self._stopped = False
+        self._batches, self._stopped = 0, False
         self._earliest: dict[str, int] = {}  # messages would else all come at the very beginning
 
     def more(self) -> bool:
         self._left -= 1
+        self._batches += 1
         return self._left >= 0 and not self._stopped
 
-    def pick(self, enabled: list[Happening], batch: list[str]) -> Happening | None:
+    def pick(self, enabled: Enabled, batch: list[str]) -> Happening | None:
         if batch and (len(batch) > 3 or self._random.random() > self._together):
             return None
-        faults = [item for item in enabled if item.kind in self._kinds and self._due(item)]
-        progress = [item for item in enabled if item.kind == "progress"]
+        possible = enabled()
+        faults = [item for item in possible if item.kind in self._kinds and self._due(item)]
+        progress = [item for item in possible if item.kind == "progress"]
         if not progress or (faults and self._random.random() < self._rate):
             progress, faults = faults, progress
         if progress:
             return self._random.choice(progress)
-        self._stopped = not batch and bool(self._left)
+        self._stopped = not batch and self._batches > 1  # before the run begins there is nothing yet
         return None
 
     def _due(self, item: Happening) -> bool:

@@ -19,6 +19,7 @@ from workers.testing.outstanding import ChildRun, External, Jobs, Running, Timer
 from workers.testing.world import Call, World
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
+_BEGIN_MICROS = int(BEGIN.timestamp()) * 1_000_000
 CLOSING = {
     "complete_workflow_execution": "completed",
     "fail_workflow_execution": "failed",
@@ -65,6 +66,10 @@ class Execution:
     def at(self) -> datetime:
         """The clock as a time."""
         return BEGIN + timedelta(seconds=self.clock)
+
+    def micros(self) -> int:
+        """The clock as microseconds since 1970."""
+        return _BEGIN_MICROS + round(self.clock * 1_000_000)
 
     def wait(self, seconds: float) -> None:
         self.clock += seconds

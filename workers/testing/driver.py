@@ -40,10 +40,10 @@ class _NoLoop:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the log lines of the SDK and of workflows, of which an exploration makes thousands, and with
-    fewer rounds of the garbage collector, which take a fifth of the time."""
-    threshold = gc.get_threshold()
-    gc.set_threshold(50_000, *threshold[1:])
+    """Without the log lines of the SDK and of workflows, of which an exploration makes thousands, and without
+    the garbage collector, which takes a fifth of the time; see `collect`."""
+    collecting = gc.isenabled()
+    gc.disable()
     gc.freeze()  # what was there before need not be looked through again and again
     loggers = [logging.getLogger(name) for name in QUIET]
     before = [logger.disabled for logger in loggers]
@@ -53,9 +53,16 @@ def quiet() -> Iterator[None]:
         yield
     finally:
         gc.unfreeze()
-        gc.set_threshold(*threshold)
+        if collecting:
+            gc.enable()
         for logger, disabled in zip(loggers, before, strict=True):
             logger.disabled = disabled
+
+
+def collect() -> None:
+    """Drop the instances that are not used any more; what stays is not looked through again."""
+    gc.collect()
+    gc.freeze()
 
 
 @contextmanager
@@ -88,6 +95,7 @@ class Code:
         object.__setattr__(self, "definition", workflow._Definition.must_from_class(self.cls))
         object.__setattr__(self, "classes", tuple(cls for cls in classes if cls is not None))
         object.__setattr__(self, "payloads", self.converter.payload_converter_class())
+        self.extern["__temporal_assert_local_activity_valid"] = lambda name: None  # as a worker's own
 
     @property
     def name(self) -> str:

@@ -22,7 +22,7 @@ from workers.payloads.assembly import data_converter
 from workers.process.plugins import worker_interceptors
 from workers.registry.registry import registry
 from workers.testing.choices import Chooser, Random, Scripted, Trace, parsed, shrunk, written
-from workers.testing.driver import Code, Nondeterminism, quiet
+from workers.testing.driver import Code, Nondeterminism, collect, quiet
 from workers.testing.memory import Memory
 from workers.testing.messages import Say
 from workers.testing.outstanding import Happening, Jobs
@@ -37,6 +37,7 @@ Invariant = Callable[[View], str | None]
 ARRIVES = {"progress", "message", "odd-message", "cancel-run"}
 """Kinds that can come while a closing workflow task is under way."""
 MOST_TASKS = 200  # of a fair continuation
+COLLECT = 500  # traces between two rounds of the garbage collector
 
 
 class Violation(AssertionError):
@@ -182,6 +183,8 @@ class Scenario:
         for number in range(traces):
             if seconds is not None and time.perf_counter() - begin > seconds:
                 break
+            if number % COLLECT == COLLECT - 1:
+                collect()
             self._checked(Random(f"{seed}/{number}", self.steps), report)
 
     def _checked(self, chooser: Chooser, report: Report) -> Played:
@@ -273,7 +276,7 @@ class Played:
             self._batch = []
             self.trace.append(self._batch)
             jobs: Jobs = []
-            while happening := self._chooser.pick(server.enabled(), self._batch):
+            while happening := self._chooser.pick(server.enabled, self._batch):
                 self._batch.append(happening.label)
                 jobs += happening.make()
             if jobs or not begun:

@@ -71,7 +71,13 @@ class _Recorded(Server):
         following: Jobs = jobs
         while following:
             task = self.run.task(
-                following, self.at(), length=length, size=size, more=bool(tasks), replaying=True, flags=flags
+                following,
+                self.micros(),
+                length=length,
+                size=size,
+                more=bool(tasks),
+                replaying=True,
+                flags=flags,
             )
             tasks.append(task)
             following = self.apply(task)

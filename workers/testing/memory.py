@@ -10,9 +10,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
 from typing import Any
 
+from google.protobuf.timestamp_pb2 import Timestamp
 from pydantic_core import to_json
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
 
@@ -27,12 +27,12 @@ MOST_TASKS = 10_000
 @dataclass(slots=True, eq=False)
 class Known:
     """The state after a task. `task`: None at the beginning. `flags`: logic flags of the SDK that were used
-    so far. `next`: by the bytes of what came next. `replayed`: a fresh instance has made the same
+    so far. `next`: by what came next. `replayed`: a fresh instance has made the same
     commands."""
 
     task: Task | None = None
     flags: frozenset[int] = frozenset()
-    next: dict[bytes, Known] = field(default_factory=dict)
+    next: dict[Any, Known] = field(default_factory=dict)
     answers: dict[Any, Any] = field(default_factory=dict)
     state: int = 0
     replayed: bool = False
@@ -63,7 +63,7 @@ class Memory:
         )
         return self._runs.setdefault(key, Known(replayed=True))
 
-    def keep(self, last: Known, key: bytes, task: Task) -> Known:
+    def keep(self, last: Known, key: Any, task: Task) -> Known:
         self._tasks += 1
         known = last.next[key] = Known(task, last.flags.union(task.flags))
         return known
@@ -85,8 +85,8 @@ class Run:
 
     def task(
         self,
-        jobs: Iterable[WorkflowActivationJob],
-        at: datetime,
+        jobs: Sequence[WorkflowActivationJob],
+        micros: int,
         *,
         length: int,
         size: int,
@@ -95,34 +95,38 @@ class Run:
         replaying: bool = False,
         flags: Iterable[int] = (),
     ) -> Task:
-        """The next activation; `flags`: that a recorded task used. Raises TaskFailed, Nondeterminism."""
+        """The next activation, at so many microseconds since 1970. `flags`: that a recorded task used.
+        Raises TaskFailed, Nondeterminism."""
         last = self._path[-1]
-        activation = WorkflowActivation(
-            run_id=self.start.run_id,
-            history_length=length,
-            history_size_bytes=size,
-            continue_as_new_suggested=suggest,
-            available_internal_flags=sorted(last.flags.union(flags)),
-            is_replaying=replaying,
-            jobs=jobs,
-        )
-        activation.timestamp.FromDatetime(at)
-        key = activation.SerializeToString(deterministic=True)
+        content = [job.SerializeToString(deterministic=True) for job in jobs]
+        key = (micros, length, size, suggest, replaying, *content)
         known = last.next.get(key)
         if known is None:
-            instance = self._ready()
-            self._memory.activations += 1
-            try:
-                task = instance.run(activation, more)
-            except TaskFailed:
-                self.evict()
-                raise
-            known = self._memory.keep(last, key, task)
+            activation = WorkflowActivation(
+                run_id=self.start.run_id,
+                timestamp=Timestamp(seconds=micros // 10**6, nanos=micros % 10**6 * 1000),
+                history_length=length,
+                history_size_bytes=size,
+                continue_as_new_suggested=suggest,
+                available_internal_flags=sorted(last.flags.union(flags)),
+                is_replaying=replaying,
+                jobs=jobs,
+            )
+            known = self._memory.keep(last, key, self._live(activation, more))
         else:
             self._behind += 1
         self._path.append(known)
         assert known.task is not None
         return known.task
+
+    def _live(self, activation: WorkflowActivation, more: bool) -> Task:
+        instance = self._ready()
+        self._memory.activations += 1
+        try:
+            return instance.run(activation, more)
+        except TaskFailed:
+            self.evict()
+            raise
 
     def answer(self, name: str, arguments: Sequence[Any], whole: bool) -> Any:
         """What a query answers, as plain JSON. `whole`: through payloads and interceptors. Raises

@@ -131,7 +131,7 @@ class Server(Execution):
                 Happening(f"{item.label}=deadline", "dropped", partial(self._expire, item)),
             )
             for item in self.activities.values()
-            if item.deadline is not None
+            if item.deadline is not None and not item.waiting  # a pause stops it
         ]
         if not found:
             return []
@@ -242,7 +242,7 @@ class Server(Execution):
         suggest = self.events > self._suggest_after
         return self.run.task(
             sorted(jobs, key=order),
-            self.at(),
+            self.micros(),
             length=self.events + 2,
             size=self.bytes,
             suggest=suggest,

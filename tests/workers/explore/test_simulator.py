@@ -45,13 +45,14 @@ class Till(World):
 
 def scenario(cls: type, *invariants: Any, **more: Any) -> Scenario:
     given = {
+        "world": Till,
         "native_cancel": False,
         "interceptors": (),
         "search_attributes": None,
         "name": cls.__name__,
         **more,
     }
-    return Scenario(cls, "key", Till, invariants, **given)
+    return Scenario(cls, "key", invariants=invariants, **given)
 
 
 def found(planted: Scenario, **how: Any) -> Violation:
