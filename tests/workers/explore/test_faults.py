@@ -47,7 +47,7 @@ class TrustsADeadline:
 
 
 def test_a_paused_activity_outlives_its_deadline() -> None:
-    violation = found(scenario(TrustsADeadline, world=till("error"), away=()))
+    violation = found(scenario(TrustsADeadline, world=till("error"), away=()), traces=4000)
     assert violation.name == "task_never_fails"
     labels = [label for batch in violation.trace for label in batch]
     assert labels == ["charge.1=pause", "charge.1=error", "timer.1"]
