@@ -106,10 +106,11 @@ async def _lists(workflows: int, rounds: int) -> list[Any]:
     from bench.seed import customer, seed
     from dashboard.query.query import Filter, Term, list_url
     from devtools.supervisor.state_dir import ports
+    from workers.conf import conf
 
     with tempfile.TemporaryDirectory() as folder:
         free = ports(Path(folder), ["ui", "web"])
-    path = list_url(Filter(terms=(Term("CustomerId", "=", customer(7)),)))
+    path = list_url(conf().namespace, Filter(terms=(Term("CustomerId", "=", customer(7)),)))
     query = f"CustomerId = '{customer(7)}'"
     user, cookie = await asyncio.to_thread(_person)
     async with _temporal(ui_port=free["ui"]) as client:

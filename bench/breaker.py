@@ -56,7 +56,7 @@ async def admission(client: Client, dependency: str) -> float:
     @guarded(dependency)
     def behind() -> None: ...
 
-    breakers = BreakerInterceptor()
+    breakers = BreakerInterceptor({}.get)
     breakers.client = client
 
     async def measured() -> float:
@@ -80,8 +80,8 @@ async def calls(address: str, namespace: str, dependency: str, gates: int) -> No
             due = int((time.monotonic() - began) * CALLS_A_SECOND / PROCESSES)
             while made < due:
                 made += 1
-                epoch, _probing = await gate.admit("", 1)
-                gate.note(epoch, failed=made % FAILING == 0, error="away")
+                epoch, _probing = await gate.admit("", True)
+                gate.record(epoch, failed=made % FAILING == 0, error="away")
             await asyncio.sleep(0.01)
 
     await asyncio.gather(*(one(number) for number in range(gates)))

@@ -140,8 +140,8 @@ async def measure(folder: Path, rounds: int, count: int) -> list[Row]:
     middle = [median(found) for found in rates]
     return [
         told("orders by a bare worker", middle[0], "/s"),
-        at_least("with all interceptors and typed payloads, over that", middle[1] / middle[0], "x", 0.85),
-        at_least("with encryption and audited completion too", middle[2] / middle[0], "x", 0.75),
+        at_least("with all interceptors and typed payloads, over that", middle[1] / middle[0], "x", 0.95),
+        at_least("with encryption and audited completion too", middle[2] / middle[0], "x", 0.9),
     ]
 
 

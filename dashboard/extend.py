@@ -1,7 +1,7 @@
 """What an app tells the console about its workflows, in its own `console.py`.
 
 The console finds every `<app>/console.py` when Django starts. Such a module calls `register()` with
-lines, money and columns, and `register_api()` with the URLs of its own API. Nothing here knows a domain.
+pipelines, money and columns, and `register_api()` with the URLs of its own API. Nothing here knows a domain.
 """
 
 from __future__ import annotations
@@ -17,32 +17,29 @@ from django.utils.module_loading import autodiscover_modules
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """A station of a line: `name` is the value of the Stage search attribute, `label` what people read."""
+    """A stage of a pipeline: `name` is the value of the Stage search attribute, `label` what people read."""
 
     name: str
     label: str
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
-    """The stages that runs of one workflow type pass, in order; `guards` maps a stage to the dependency
-    whose breaker stands before it. Only types with a line have conditions; all others show Temporal's
-    own status."""
+class Pipeline:
+    """The stages that runs of one workflow type pass, in order; `breakers` maps a stage to the dependency
+    whose breaker guards it. Only types with a pipeline have conditions; all others show Temporal's own
+    status."""
 
     workflow_type: str
     title: str
     stages: tuple[Stage, ...]
-    guards: Mapping[str, str] = field(default_factory=dict)
+    breakers: Mapping[str, str] = field(default_factory=dict)
+    labels: Mapping[str, str] = field(init=False, compare=False, repr=False)
+    places: Mapping[str, int] = field(init=False, compare=False, repr=False)
 
-    def label(self, stage: str) -> str:
-        """What people read for a stage, also for one that the line does not have."""
-        return next(
-            (item.label for item in self.stages if item.name == stage), stage.replace("_", " ").capitalize()
-        )
-
-    def place(self, stage: str) -> int | None:
-        """Index of a stage, from 0; None where the line does not have it."""
-        return next((at for at, item in enumerate(self.stages) if item.name == stage), None)
+    def __post_init__(self) -> None:
+        """`labels` and `places` (indices from 0) of the stages by name."""
+        object.__setattr__(self, "labels", {item.name: item.label for item in self.stages})
+        object.__setattr__(self, "places", {item.name: at for at, item in enumerate(self.stages)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,37 +62,23 @@ class Column:
     kind: Literal["text", "money", "time", "number"] = "text"
 
 
-_lines: dict[str, Line] = {}
-_moneys: dict[str, Money] = {}
-_columns: dict[str, Column] = {}
+# What is registered: pipelines and money by workflow type, columns by key in the order of their registration.
+pipelines: dict[str, Pipeline] = {}
+moneys: dict[str, Money] = {}
+columns: dict[str, Column] = {}
 _apis: dict[str, Any] = {}
 
 
-def register(*items: Line | Money | Column) -> None:
+def register(*items: Pipeline | Money | Column) -> None:
     """Add what an app has; the same key again replaces the one before."""
     for item in items:
         match item:
-            case Line():
-                _lines[item.workflow_type] = item
+            case Pipeline():
+                pipelines[item.workflow_type] = item
             case Money():
-                _moneys[item.workflow_type] = item
+                moneys[item.workflow_type] = item
             case Column():
-                _columns[item.key] = item
-
-
-def lines() -> dict[str, Line]:
-    """Lines by workflow type."""
-    return _lines
-
-
-def moneys() -> dict[str, Money]:
-    """Money by workflow type."""
-    return _moneys
-
-
-def columns() -> list[Column]:
-    """Columns in the order in which they were registered."""
-    return list(_columns.values())
+                columns[item.key] = item
 
 
 @cache

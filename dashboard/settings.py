@@ -71,6 +71,7 @@ MIDDLEWARE = [
     "django.middleware.clickjacking.XFrameOptionsMiddleware",
     "django_htmx.middleware.HtmxMiddleware",
     "axes.middleware.AxesMiddleware",
+    "dashboard.web.errors.ErrorPages",
 ]
 TEMPLATES = [
     {
@@ -114,7 +115,7 @@ if _dashboard.channel_redis_url:
         "CONFIG": {"hosts": [_dashboard.channel_redis_url.get_secret_value()]},
     }
 
-# What workers cache is shared by all processes: a lock in the memory of one would hold back nobody else.
+# What workers cache is shared by all processes: a lock in the memory of one would hold back no other.
 CACHES: dict[str, Any] = {
     "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
     "workers": {
@@ -140,7 +141,7 @@ AUTH_PASSWORD_VALIDATORS = [
     for name in ("UserAttributeSimilarityValidator", "MinimumLengthValidator", "CommonPasswordValidator")
 ]
 LOGIN_URL = "login"
-LOGIN_REDIRECT_URL = "overview"
+LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
 AXES_FAILURE_LIMIT = 5
 AXES_COOLOFF_TIME = 0.25  # hours
@@ -203,7 +204,7 @@ LOGGING = {
         "uvicorn": {"level": "WARNING"},
         "temporalio": {"filters": ["core_fields"]},
         "temporalio.activity": {"filters": ["failed_attempts"]},
-        # Anybody can send any Host header; the answer 400 says enough.
+        # Any client can send any Host header; the answer 400 says enough.
         "django.security.DisallowedHost": {"handlers": ["quiet"], "propagate": False},
     },
 }

@@ -22,17 +22,18 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from dashboard.access import Forbidden, Hidden, Viewer, may, viewer_from
+from dashboard.access import Forbidden, Hidden, Viewer, default_namespace, may, viewer_from
 from dashboard.actions import decisions
 from dashboard.actions.fields import MAX_REASON, reason_problems
 from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
-from dashboard.actions.view import LEVELS, SHAPES, say
+from dashboard.actions.view import LEVELS, say
 from dashboard.conf import conf
 from dashboard.errors import Closed, Invalid
-from dashboard.templatetags.signalbox import money
+from dashboard.formats import money
+from dashboard.states import look
 from orders.models import Order
 from workers.client.errors import TemporalError
-from workers.contracts import Money, Outcome, Verdict
+from workers.contracts import Money, Verdict
 
 OFFERED = ("approve", "reject", "cancel")
 MOST_AT_ONCE, SENT_AT_ONCE = 200, 20
@@ -43,17 +44,17 @@ STATUS = {Invalid: 422, Closed: 409, Forbidden: 403, Hidden: 404}
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What became of one order's decision; `s` and `word` as everywhere in the console."""
+    """What became of one order's decision; `tone` and `word` as everywhere in the console."""
 
     order: Order
-    s: str
+    tone: str
     word: str
     text: str
 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What somebody wants for some orders. `batch` is made with the form: sent again, same answers."""
+    """What a person wants for some orders. `batch` is made with the form: sent again, same answers."""
 
     act: str
     reason: str
@@ -97,8 +98,8 @@ async def decide_all(viewer: Viewer, orders: Sequence[Order], wish: Wish) -> lis
 def _answer(order: Order, act: str, result: Verdict | Exception) -> Answer:
     if isinstance(result, Exception):
         return Answer(order, "stop", "Not done", getattr(result, "message", "") or str(result))
-    s, word = SHAPES.get(Outcome(result.outcome), ("wait", "Recorded, waiting"))
-    return Answer(order, s, word, say(act, order.workflow_id, result))
+    shown = look(result.outcome, "outcome")
+    return Answer(order, shown.tone, shown.word, say(act, order.workflow_id, result))
 
 
 if TYPE_CHECKING:
@@ -144,7 +145,9 @@ class OrderAdmin(OrderAdminBase):
     @admin.display(description="workflow")
     def console(self, order: Order) -> SafeString:
         return format_html(
-            '<a href="{}">{}</a>', reverse("workflow", args=[order.workflow_id]), order.workflow_id
+            '<a href="{}">{}</a>',
+            reverse("workflow", args=[default_namespace(), order.workflow_id]),
+            order.workflow_id,
         )
 
     def get_urls(self) -> list[URLPattern]:
@@ -160,7 +163,8 @@ class OrderAdmin(OrderAdminBase):
     ) -> HttpResponse:
         viewer = viewer_from(request.user)
         order = self.get_object(request, object_id)
-        ended = async_to_sync(decisions.closed_as)(order.workflow_id, order.first_run_id) if order else ""
+        closed_as = async_to_sync(decisions.closed_as)
+        ended = closed_as(viewer, order.workflow_id, order.first_run_id) if order else ""
         closed = f"The workflow is closed: {ended}." if ended else ""
         whys = [may(viewer, KINDS[ACTS[act]].verb) or closed for act in OFFERED]
         choices = [Choice(act, LABELS[act], why) for act, why in zip(OFFERED, whys, strict=True)]
@@ -181,7 +185,7 @@ class OrderAdmin(OrderAdminBase):
             errors = result.errors if isinstance(result, Invalid) else {}
             note = "" if errors else answer.text
             return self._form(request, wish, [order], errors, note=note, status=STATUS.get(type(result), 503))
-        level = LEVELS.get(result.outcome, messages.WARNING)
+        level = LEVELS[look(result.outcome, "outcome").tone]
         self.message_user(request, say(act, order.workflow_id, result), level)
         response = HttpResponseRedirect(reverse("admin:orders_order_change", args=[order.pk]))
         response.status_code = 303

@@ -94,7 +94,7 @@ def _forbidden(request: HttpRequest, error: Forbidden) -> HttpResponse:
 
 
 @api.exception_handler(LoginRequired)
-def _nobody(request: HttpRequest, error: LoginRequired) -> HttpResponse:
+def _login_required(request: HttpRequest, error: LoginRequired) -> HttpResponse:
     return api.create_response(request, {"detail": "Sign in first."}, status=401)
 
 

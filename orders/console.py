@@ -1,8 +1,8 @@
-"""What the console shows of orders: its line with stages and guards, amount, columns, the JSON API."""
+"""What the console shows of orders: its pipeline with stages and breakers, amount, columns, the JSON API."""
 
 from __future__ import annotations
 
-from dashboard.extend import Column, Line, Money, Stage, register, register_api
+from dashboard.extend import Column, Money, Pipeline, Stage, register, register_api
 from orders import attributes, messages
 from orders.api import api
 
@@ -15,10 +15,10 @@ STAGES = (
     Stage(messages.Stage.NOTIFYING, "Notify"),
     Stage(messages.Stage.DELIVERED, "Delivered"),
 )
-GUARDS = {messages.Stage.CHARGING.value: "payments", messages.Stage.SHIPPING.value: "freight"}
+BREAKERS = {messages.Stage.CHARGING.value: "payments", messages.Stage.SHIPPING.value: "freight"}
 
 register(
-    Line(messages.WORKFLOW_TYPE, "Orders", STAGES, GUARDS),
+    Pipeline(messages.WORKFLOW_TYPE, "Orders", STAGES, BREAKERS),
     Money(messages.WORKFLOW_TYPE, attributes.ORDER_AMOUNT.name, "currency"),
     Column("customer_name", "Customer", source="memo"),
     Column(attributes.ORDER_AMOUNT.name, "Amount", kind="money"),

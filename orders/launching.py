@@ -45,4 +45,4 @@ def memo_of(order: OrderInput) -> dict[str, Any]:
 def identity_of(order: OrderInput) -> dict[str, Any]:
     """What makes an order the same when it is launched again: all but the rules, which are those of the
     first launch, whatever the settings say now."""
-    return order.model_dump(exclude={"rules"})
+    return order.model_dump(exclude={"rules"}, exclude_defaults=True)

@@ -20,7 +20,7 @@ from workers.client.attributes import PLATFORM, ensure
 from workers.client.connection import connect, set_client
 from workers.conf import conf
 from workers.devserver import server as devserver
-from workers.registry.registry import registry
+from workers.registry.registry import activity_name, registry
 
 try:
     from tests.personas import *  # noqa: F403 (fixtures)
@@ -105,7 +105,7 @@ def worker(client: Client, tables: None, django_db_blocker: Any) -> WorkerFactor
                         client,
                         task_queue=name,
                         workflows=[*workflows] or [*(known.workflows if known else ())],
-                        activities=[*dict.fromkeys([*acts, *registry.shared])],
+                        activities=[*{activity_name(fn): fn for fn in [*registry.shared, *acts]}.values()],
                         activity_executor=executor,
                         max_concurrent_activities=16,
                         plugins=plugins,

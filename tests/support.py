@@ -12,6 +12,8 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.service import RPCError
 
+HTMX = {"HX-Request": "true"}  # the header by which htmx asks a page for the part that changes
+
 
 async def eventually(fn: Callable[[], Any], *, timeout: float = 30, every: float = 0.05) -> Any:
     """Call `fn` (sync or async) until it returns something truthy, then return it; fail after `timeout` s."""

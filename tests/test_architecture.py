@@ -1,4 +1,4 @@
-"""The house holds: imports run down, workflow files stay clear of Django, every file says what it is."""
+"""The layout holds: imports run down, workflow files stay clear of Django, every file says what it is."""
 
 from __future__ import annotations
 

@@ -173,6 +173,17 @@ class WorkersConf(Conf):
     tenants: tuple[str, ...] = Field(
         (), alias="WORKER_TENANTS", description="JSON list of tenants whose runs workers take; empty: all"
     )
+    tenant_queues: dict[str, str] = Field(
+        default_factory=dict,
+        alias="TENANT_QUEUES",
+        description="JSON: tenant to the suffix of the queues that its runs are started on",
+    )
+    queue_suffix: str = Field(
+        "",
+        alias="WORKER_QUEUE_SUFFIX",
+        pattern=r"^[A-Za-z0-9_-]{0,60}$",
+        description="workers poll the queues with this suffix",
+    )
     log_format: Literal["plain", "json"] = Field("plain", alias="LOG_FORMAT")
     http_allowed_hosts: tuple[str, ...] = Field(
         (), alias="HTTP_ALLOWED_HOSTS", description="JSON list of host or host:port that call_http may reach"

@@ -15,7 +15,6 @@ from temporalio.common import MetricMeter
 COUNTERS: Mapping[str, str] = {
     "audit_failures": "Lifecycle records that could not be written; auditreconcile writes them later.",
     "breaker_refusals": "Calls that an open breaker refused, by dependency.",
-    "decisions": "Decisions that workflows judged, by outcome: applied, refused, already_decided.",
     "rate_limit_refusals": "Starts of activities that were sent away to come back later.",
     "rate_limit_waits": "Starts of activities that waited for their turn.",
     "tenant_refusals": "Runs, activities and signals that were refused for their tenant, by kind.",

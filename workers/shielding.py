@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from typing import Any, TypeVar
+
+from temporalio import workflow
 
 R = TypeVar("R")
 
@@ -19,3 +21,18 @@ async def run_shielded(work: Coroutine[Any, Any, R]) -> R:
             if task.cancelled():
                 raise
     return task.result()
+
+
+async def wait_until(condition: Callable[[], bool]) -> None:
+    """As `workflow.wait_condition`, ended only by a cancellation of the task that waits.
+
+    With the SDK's logic flag for single-batch activations, `wait_condition` raises CancelledError in every
+    task of a run whose cancellation is requested, also in shielded ones."""
+    while not condition():
+        try:
+            await workflow.wait_condition(condition)
+        except asyncio.CancelledError:
+            task = asyncio.current_task()
+            evicted = workflow.cancellation_reason() is None
+            if evicted or task is None or task.cancelling():
+                raise

@@ -16,7 +16,7 @@ from typing import Unpack
 from pydantic import ValidationError
 from temporalio.client import Client, WorkflowExecutionDescription
 
-from dashboard.access import Subject, Viewer, authorise
+from dashboard.access import Subject, Viewer, authorise, client_for
 from dashboard.actions import wire
 from dashboard.actions.delivery import Letter, deliver
 from dashboard.actions.fields import Fields, decision_of, particulars
@@ -24,7 +24,7 @@ from dashboard.actions.kinds import KINDS
 from dashboard.actions.perform import Act, Performance, perform
 from dashboard.conf import conf
 from workers.client.attributes import TENANT_ID
-from workers.client.connection import get_client, has_pollers
+from workers.client.connection import has_pollers
 from workers.client.errors import NoAnswer, QueryFailed, RunNotFound, TemporalUnavailable
 from workers.contracts import Outcome, Query, Signal, Verdict
 
@@ -62,10 +62,10 @@ async def send(
     """
     authorise(viewer, KINDS[signal].verb)
     decision = decision_of(viewer, signal, fields)
-    client = await get_client()
+    client = await client_for(viewer)
     description = await wire.describe(client, workflow_id, run_id)
     shown = wire.Run(workflow_id, description.run_id, wire.chain_of(description))
-    subject = Subject(workflow_id, shown.run_id, _tenant(description))
+    subject = Subject(viewer.namespace, workflow_id, shown.run_id, _tenant(description))
     decision.chain = shown.chain
     act = Act(
         KINDS[signal].verb,
@@ -141,10 +141,10 @@ async def decide(
     return await await_verdict(await send(viewer, workflow_id, run_id, signal, **fields))
 
 
-async def closed_as(workflow_id: str, run_id: str) -> str:
+async def closed_as(viewer: Viewer, workflow_id: str, run_id: str) -> str:
     """How the chain of a run ended, as a word; empty while it is open, or where nobody can say."""
     try:
-        client = await get_client()
+        client = await client_for(viewer)
         described = await wire.describe(client, workflow_id, run_id)
         shown = wire.Run(workflow_id, described.run_id, wire.chain_of(described))
         last = await wire.last_of_chain(client, shown)

@@ -12,7 +12,7 @@ from django.db import DatabaseError
 
 from dashboard.access import Subject, Verb, Viewer, authorise
 from dashboard.audit import log as audit
-from dashboard.live.cached_read import outdate
+from dashboard.live.cached_read import invalidate
 from dashboard.models import AuditEntry
 from workers.contracts import Outcome, Verdict
 
@@ -67,7 +67,7 @@ async def perform(viewer: Viewer, act: Act) -> AsyncIterator[Performance]:
 async def _conclude(intent: AuditEntry, outcome: str, detail: str) -> None:
     """What happened has happened: a log that cannot be written now must not hide the answer from the
     person."""
-    outdate()
+    invalidate(intent.namespace)
     try:
         await audit.conclude(intent, outcome[:30], detail)
     except DatabaseError:

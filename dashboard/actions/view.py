@@ -12,28 +12,20 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_POST
 
-from dashboard.access import Verb
+from dashboard.access import ConsoleRequest, Verb, console
 from dashboard.actions import decisions
 from dashboard.actions.fields import FIELDS, Fields
 from dashboard.actions.forms import Form
 from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
 from dashboard.errors import Closed, Invalid
-from dashboard.web.guard import ConsoleRequest, console
+from dashboard.states import look
 from dashboard.web.login import safe_next
 from workers.client.errors import TemporalUnavailable
 from workers.contracts import Outcome, Verdict
 
 CLOSED = 409
-LEVELS: dict[str, int] = {
-    Outcome.APPLIED: messages.SUCCESS,
-    Outcome.REFUSED: messages.ERROR,
-    Outcome.ALREADY_DECIDED: messages.INFO,
-}
-SHAPES = {
-    Outcome.APPLIED: ("done", "Applied"),
-    Outcome.REFUSED: ("stop", "Refused"),
-    Outcome.ALREADY_DECIDED: ("rest", "Already decided"),
-}
+# Levels of Django's messages by the tone of the outcome.
+LEVELS = {"done": messages.SUCCESS, "stop": messages.ERROR, "rest": messages.INFO, "wait": messages.WARNING}
 
 
 def say(act: str, workflow_id: str, verdict: Verdict) -> str:
@@ -65,7 +57,7 @@ def _again(
         **kwargs,
         "title": f"{LABELS[act]} {kwargs['workflow_id']}",
         "form": Form([button], decision_id=typed["decision_id"] or str(uuid.uuid4())),
-        "next": safe_next(request, _run_url(kwargs)),
+        "next": safe_next(request, _run_url(request, kwargs)),
         "typed": typed,
         "errors": errors or {},
         "note": note,
@@ -74,18 +66,17 @@ def _again(
     return render(request, f"dashboard/actions/{name}.html", context, status=status)
 
 
-def _run_url(kwargs: dict[str, str]) -> str:
-    return reverse("run", args=[kwargs["workflow_id"], kwargs["run_id"]])
+def _run_url(request: ConsoleRequest, kwargs: dict[str, str]) -> str:
+    return reverse("run", args=[request.viewer.namespace, kwargs["workflow_id"], kwargs["run_id"]])
 
 
 def _done(request: ConsoleRequest, kwargs: dict[str, str], verdict: Verdict) -> HttpResponse:
     text = say(kwargs["act"], kwargs["workflow_id"], verdict)
-    target = safe_next(request, _run_url(kwargs))
+    target = safe_next(request, _run_url(request, kwargs))
     if request.htmx:
-        shape, word = SHAPES.get(Outcome(verdict.outcome), ("wait", "Recorded, waiting"))
-        context = {"shape": shape, "word": word, "text": text, "next": target}
+        context = {"look": look(verdict.outcome, "outcome"), "text": text, "next": target}
         return render(request, "dashboard/actions/_verdict.html", context)
-    messages.add_message(request, LEVELS.get(verdict.outcome, messages.WARNING), text)
+    messages.add_message(request, LEVELS[look(verdict.outcome, "outcome").tone], text)
     return HttpResponse(status=303, headers={"Location": target})
 
 

@@ -21,6 +21,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client, WorkflowExecutionDescription
 from temporalio.converter import WorkflowSerializationContext
 
+from dashboard.states import STATES
 from workers.client.connection import has_pollers
 from workers.client.errors import NoAnswer, QueryFailed, TemporalUnavailable, rpc_errors
 from workers.conf import conf
@@ -29,15 +30,6 @@ from workers.payloads.redaction import redact
 from workers.registry.registry import RegistryError, registry
 
 OPEN = WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING
-WORDS = {
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_RUNNING: "Running",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_COMPLETED: "Completed",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_FAILED: "Failed",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CANCELED: "Cancelled",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TERMINATED: "Terminated",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_CONTINUED_AS_NEW: "Continued as new",
-    WorkflowExecutionStatus.WORKFLOW_EXECUTION_STATUS_TIMED_OUT: "Timed out",
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +74,8 @@ async def last_of_chain(client: Client, shown: Run) -> Last:
         description = await describe(client, shown.workflow_id, shown.run_id)
     status = description.raw_description.workflow_execution_info.status
     run = Run(shown.workflow_id, description.run_id, shown.chain)
-    return Last(run, status == OPEN, WORDS.get(status, f"Status {status}"))
+    look = STATES["status"].get(int(status))
+    return Last(run, status == OPEN, look.word if look else f"Status {status}")
 
 
 async def signal(client: Client, run: Run, name: Signal, decision: Decision) -> None:

@@ -2,7 +2,7 @@
 
 Each entry hashes its content together with the hash of the one before, so that a changed, removed or inserted
 row shows. Writing is serialised: on SQLite by its one writer (transactions are IMMEDIATE), on PostgreSQL by
-an advisory lock. What a chain in one database cannot show is rows cut off its end by somebody who owns the
+an advisory lock. What a chain in one database cannot show is rows cut off its end by a person who owns the
 database; keep copies of the last hash elsewhere (`manage.py auditverify` prints it).
 """
 
@@ -22,7 +22,6 @@ from django.db import connection, transaction
 from dashboard.access import Subject, Viewer
 from dashboard.models import AuditEntry
 from dashboard.web.middleware import request_id
-from workers.conf import conf as workers_conf
 from workers.payloads.redaction import redact_text
 
 GENESIS = "0" * 64
@@ -57,7 +56,7 @@ def _storable(value: Any) -> Any:
 
 @contextmanager
 def serialised() -> Iterator[None]:
-    """A transaction in which nobody else writes; SQLite's are so by themselves."""
+    """A transaction in which no other one writes; those of SQLite are so by themselves."""
     with transaction.atomic():
         if connection.vendor == "postgresql":
             with connection.cursor() as cursor:
@@ -87,14 +86,14 @@ async def intend(
     reason: str = "",
     detail: str = "",
 ) -> AuditEntry:
-    """Record what is about to be done. Whoever calls must not act if this raises."""
+    """Record what is about to be done. The caller must not act if this raises."""
     return await sync_to_async(append)(
         actor=viewer.name,
         roles=", ".join(sorted(viewer.roles)),
         action=action,
         workflow_id=subject.workflow_id,
         run_id=subject.run_id,
-        namespace=workers_conf().namespace,
+        namespace=subject.namespace,
         tenant=subject.tenant or "",
         decision_id=decision_id,
         reason=reason,

@@ -1,8 +1,8 @@
-"""What pages and their regions share: one read for all who look, and the last snapshot when Temporal is away.
+"""Shared reads: one read for all viewers of a page, and its last snapshot while Temporal is unreachable.
 
-A page and its region call `seen()` with the same key and read. Reads of the same key within a second are one
-read; when it fails because Temporal is away, what was last seen is shown with its age and the reason. Keys
-hold the viewer's scope, so that nobody sees a snapshot of another tenant.
+A page and its fragments call `cached_read()` with the same key. Reads of one key within a second are one
+read; when Temporal is unreachable, the last snapshot is shown with its age and the reason. Keys hold the
+namespace and the viewer's scope, so that no viewer gets a snapshot of another tenant.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ SLOW = "It has not answered yet."
 
 
 @dataclass(frozen=True)
-class Seen(Generic[T]):
-    """What a page shows: a value (None: nothing was ever seen), when it was read, and why it is not fresh."""
+class Snapshot(Generic[T]):
+    """What a page shows: a value (None: it was never read), when it was read, and why it is not fresh."""
 
     value: T | None
     at: datetime | None
@@ -47,10 +47,11 @@ class _Slot:
     reading: asyncio.Task[Any] | None = None
 
 
-_slots: OrderedDict[Hashable, _Slot] = OrderedDict()
+_Key = tuple[str, str, str, Hashable]  # region, namespace, scope, detail
+_slots: OrderedDict[_Key, _Slot] = OrderedDict()
 
 
-def _slot(key: Hashable) -> _Slot:
+def _slot(key: _Key) -> _Slot:
     slot = _slots.setdefault(key, _Slot())
     _slots.move_to_end(key)
     while len(_slots) > KEPT:
@@ -66,12 +67,12 @@ def _under_way(slot: _Slot) -> asyncio.Task[Any] | None:
 
 
 async def _refresh(slot: _Slot, read: Callable[[], Awaitable[Any]], fresh: float) -> None:
-    """Keep what was read, also when nobody waits for it any more."""
+    """Read and keep the value, also when the request that began it has gone."""
     value = await read()
     slot.value, slot.at, slot.fresh_until = value, datetime.now(UTC), time.monotonic() + fresh
 
 
-async def seen(
+async def cached_read(
     region: str,
     viewer: Viewer,
     read: Callable[[], Awaitable[T]],
@@ -79,56 +80,58 @@ async def seen(
     detail: Hashable = (),
     fresh: float = FRESH_SECONDS,
     patience: float | None = None,
-) -> Seen[T]:
-    """Read, or share the read of another viewer of the same scope; the last snapshot when Temporal is away.
+) -> Snapshot[T]:
+    """Read, or share the read of another viewer of the same scope; the last snapshot when Temporal is
+    unreachable.
 
-    `detail` tells reads of a region apart. After `patience` seconds the last snapshot is taken, and the read
-    goes on for the next one who looks. Only TemporalError counts as "away": anything else is raised.
+    `detail` tells reads of a region apart. After `patience` seconds the last snapshot is returned; the read
+    continues and fills the cache. Only TemporalError counts as unreachable: anything else is raised.
     """
-    slot = _slot((region, scope(viewer), detail))
+    slot = _slot((region, viewer.namespace, scope(viewer), detail))
     if slot.at is not None and time.monotonic() < slot.fresh_until:
-        return Seen(cast(T, slot.value), slot.at)
+        return Snapshot(cast(T, slot.value), slot.at)
     task = _under_way(slot)
     if task is None:
-        # A task of its own outlives the viewer who asked; when it fails, nobody may be waiting any more.
+        # A task of its own outlives the request; when it fails, no request may be waiting any more.
         task = slot.reading = asyncio.ensure_future(_refresh(slot, read, fresh))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         await asyncio.wait_for(asyncio.shield(task), patience)
     except TimeoutError:
-        return Seen(slot.value, slot.at, notice=SLOW)
+        return Snapshot(slot.value, slot.at, notice=SLOW)
     except TemporalError as error:
-        return Seen(slot.value, slot.at, notice=redact_text(str(getattr(error, "message", "") or error)))
-    return Seen(slot.value, slot.at)
+        return Snapshot(slot.value, slot.at, notice=redact_text(str(getattr(error, "message", "") or error)))
+    return Snapshot(slot.value, slot.at)
 
 
-def outdate() -> None:
-    """Somebody acted: whoever looks from now on gets a read that began after the act.
-
-    Snapshots stay as a last resort; reads under way end in slots that nobody looks at any more.
-    """
+def invalidate(namespace: str) -> None:
+    """Something changed in a namespace: every later read of it begins after this. Stale values are kept as
+    fallback; reads under way end in slots that are not used any more."""
     for key, slot in _slots.items():
-        _slots[key] = _Slot(slot.value, slot.at)
+        if key[1] == namespace:
+            _slots[key] = _Slot(slot.value, slot.at)
 
 
-_badges: OrderedDict[str, dict[str, tuple[int, float]]] = OrderedDict()
+_badges: OrderedDict[tuple[str, str], dict[str, tuple[int, float]]] = OrderedDict()
 
 
 def set_badges(viewer: Viewer, **counts: int) -> None:
-    """Remember the counts of the navigation for all viewers of this scope, from a read made anyway."""
-    now = time.monotonic()
-    _badges.setdefault(scope(viewer), {}).update({name: (count, now) for name, count in counts.items()})
-    _badges.move_to_end(scope(viewer))
+    """Remember the counts of the navigation for all viewers of this namespace and scope, from a read made
+    anyway."""
+    key, now = (viewer.namespace, scope(viewer)), time.monotonic()
+    _badges.setdefault(key, {}).update({name: (count, now) for name, count in counts.items()})
+    _badges.move_to_end(key)
     while len(_badges) > KEPT:
         _badges.popitem(last=False)
 
 
 def badges(viewer: Viewer) -> dict[str, int]:
-    """The counts that were read for this scope within the last minute."""
+    """The counts that were read for this namespace and scope within the last minute."""
     if may(viewer, Verb.VIEW):
         return {}
     since = time.monotonic() - BADGES_KEPT_SECONDS
-    return {name: count for name, (count, at) in _badges.get(scope(viewer), {}).items() if at > since}
+    found = _badges.get((viewer.namespace, scope(viewer)), {})
+    return {name: count for name, (count, at) in found.items() if at > since}
 
 
 def forget() -> None:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from dashboard.temporal_api.payloads import shorten
+from dashboard.temporal_api.rows import shorten
 
 C = TypeVar("C", bound=BaseModel)
 TRIES = 20

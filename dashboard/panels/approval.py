@@ -4,23 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dashboard.states import look
 from workers.contracts import ApprovalState, ApprovalStatus
-
-WORDS = {
-    ApprovalState.NOT_NEEDED: ("rest", "Not needed"),
-    ApprovalState.PENDING: ("wait", "Pending"),
-    ApprovalState.APPROVED: ("done", "Approved"),
-    ApprovalState.REJECTED: ("rest", "Rejected"),
-    ApprovalState.EXPIRED: ("rest", "Expired"),
-    ApprovalState.WITHDRAWN: ("rest", "Withdrawn"),
-}
 
 
 @dataclass(frozen=True, slots=True)
 class Question:
-    """The approval with its state as colour and word; `rule` says in words what it takes."""
+    """The approval with its state as tone and word; `rule` says in words what it takes."""
 
-    s: str
+    tone: str
     word: str
     status: ApprovalStatus
     rule: str
@@ -29,11 +21,10 @@ class Question:
 
 def draw(status: ApprovalStatus) -> Question:
     """The panel of an approval."""
-    known = status.state in set(ApprovalState)
-    s, word = WORDS[ApprovalState(status.state)] if known else ("rest", status.state or "Unknown")
+    shown = look(status.state, "approval")
     quorum = status.policy.quorum
     who = f" of {' or '.join(status.policy.roles)}" if status.policy.roles else ""
-    own = "" if status.policy.self_approval else ", and not of whoever asked"
-    delegated = " Who may vote can hand that on." if status.policy.delegation else ""
+    own = "" if status.policy.self_approval else ", and not of the requester"
+    delegated = " A voter can delegate the vote." if status.policy.delegation else ""
     rule = f"It takes {'one vote' if quorum == 1 else f'{quorum} votes'}{who}{own}.{delegated}"
-    return Question(s, word, status, rule, status.state == ApprovalState.PENDING)
+    return Question(shown.tone, shown.word, status, rule, status.state == ApprovalState.PENDING)

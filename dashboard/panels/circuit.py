@@ -5,21 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from workers.contracts import CircuitState, CircuitStatus, Transition
+from dashboard.states import look
+from workers.contracts import CircuitStatus, Transition
 
 SHOWN = 8
 FAR_PAST = datetime.min.replace(tzinfo=UTC)
-# State -> (colour, shape, word, lit lamp, sentence).
-LOOKS = {
-    CircuitState.CLOSED: ("done", "done", "Closed", "Calls pass."),
-    CircuitState.OPEN: ("stop", "stop", "Open", "No call passes."),
-    CircuitState.HALF_OPEN: (
-        "wait",
-        "half",
-        "Half open",
-        "One call passes as a probe; its success closes it.",
-    ),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,10 +44,10 @@ def gauge_top(status: CircuitStatus) -> float:
 
 @dataclass(frozen=True, slots=True)
 class Card:
-    """A breaker with its state as colour, shape, word and sentence; the newest transitions first. A forced
+    """A breaker with its state as tone, shape, word and sentence; the newest transitions first. A forced
     state is shown as such, as the breaker's own rule is off; `lamp` is the one that is lit all the same."""
 
-    s: str
+    tone: str
     lamp: str
     shape: str
     word: str
@@ -78,11 +68,9 @@ def _when(change: Transition) -> datetime:
 
 def draw(status: CircuitStatus) -> Card:
     """The card of a breaker."""
-    known = status.state in set(CircuitState)
-    unknown = ("rest", "rest", status.state or "Unknown", "")
-    s, shape, word, about = LOOKS[CircuitState(status.state)] if known else unknown
-    lamp = s
+    shown = look(status.state, "breaker")
+    tone, word, shape = shown.tone, shown.word, shown.shape
     newest = sorted(status.transitions, key=_when, reverse=True)[:SHOWN]
     if status.forced:
-        s, shape, word = "rest", "rest", f"Forced {word.lower()}"
-    return Card(s, lamp, shape, word, about, status, rate_of(status), newest)
+        tone, shape, word = "rest", "", f"Forced {word.lower()}"
+    return Card(tone, shown.tone, shape, word, shown.sentence, status, rate_of(status), newest)

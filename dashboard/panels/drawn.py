@@ -75,7 +75,7 @@ def _panel(run: RunPage, contract: Contract, answer: Answer) -> Panel:
 
 
 def _state(run: RunPage) -> Iterable[Panel]:
-    answer = run.known.answers.get(Query.STATE)
+    answer = run.answers.by_query.get(Query.STATE)
     if answer:
         model = state.draw(answer.value) if answer.at else None
         problem = answer.problem or ("" if answer.at else "No answer yet; it comes by itself.")
@@ -84,12 +84,12 @@ def _state(run: RunPage) -> Iterable[Panel]:
 
 def _expected(run: RunPage) -> list[str]:
     """Contracts that are declared, whether or not an answer has arrived."""
-    declared = run.known.declared.queries if run.known.declared else frozenset()
-    return [name for name in CONTRACTS if name in declared or name in run.known.answers]
+    declared = run.answers.interface.queries if run.answers.interface else frozenset()
+    return [name for name in CONTRACTS if name in declared or name in run.answers.by_query]
 
 
 def _model(run: RunPage, name: str, model: type[BaseModel]) -> Any:
-    answer = run.known.answers.get(name)
+    answer = run.answers.by_query.get(name)
     return read(model, answer.value)[0] if answer and answer.at else None
 
 
@@ -113,7 +113,7 @@ def acts(run: RunPage, question: ApprovalStatus | None, ladder: SagaStatus | Non
 def draw(run: RunPage) -> Drawn:
     """Everything that a run says about itself."""
     panels = [
-        (CONTRACTS[name].side, _panel(run, CONTRACTS[name], run.known.answers.get(name, Answer())))
+        (CONTRACTS[name].side, _panel(run, CONTRACTS[name], run.answers.by_query.get(name, Answer())))
         for name in _expected(run)
         if name != BREAKER or WaitingFor.BREAKER in run.row.waiting_for
     ]

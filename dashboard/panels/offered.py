@@ -61,7 +61,7 @@ def _pace(viewer: Viewer, run: RunPage, signals: Collection[str], status: Progre
 
 def offered(viewer: Viewer, run: RunPage, said: Drawn, held: list[str]) -> list[Form]:
     """All forms beside the main one, for an open run whose declaration is known."""
-    declared = run.known.declared
+    declared = run.answers.interface
     if not run.open or declared is None:
         return []
     signals, found = declared.signals, list[Form]()

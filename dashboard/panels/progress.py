@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from dashboard.states import look
 from workers.contracts import Progress
 
 SHOWN = 20
@@ -19,7 +20,7 @@ class Bar:
     nothing can be said. Pauses count as time, as the contract does not tell them."""
 
     status: Progress
-    s: str
+    tone: str
     word: str
     ends: datetime | None
     pace: float | None
@@ -51,11 +52,13 @@ def _ends(status: Progress, pace: float | None, now: datetime) -> datetime | Non
 def draw(status: Progress) -> Bar:
     """The panel of a batch."""
     over = status.total > 0 and status.done + status.failed >= status.total
-    s, word = ("rest", "Paused") if status.paused else ("done", "Through") if over else ("run", "Running")
+    shown = look("paused" if status.paused else "finished" if over else "running", "progress")
     failed = [
         item if isinstance(item, str) else json.dumps(item, default=str)
         for item in status.failed_items[:SHOWN]
     ]
     now = datetime.now(UTC)
     pace = _pace(status, now)
-    return Bar(status, s, word, _ends(status, pace, now), pace, [text[:LONGEST] for text in failed])
+    return Bar(
+        status, shown.tone, shown.word, _ends(status, pace, now), pace, [text[:LONGEST] for text in failed]
+    )

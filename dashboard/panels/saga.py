@@ -6,29 +6,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
-from dashboard.templatetags.signalbox import clock, duration, money, until
+from dashboard.formats import clock, duration, money, until
+from dashboard.states import STATES, Look, look
 from dashboard.temporal_api.history import Span
 from dashboard.temporal_api.run import RunPage
 from workers.contracts import CompensationStatus, SagaState, SagaStatus, StepState, StepStatus
 
-# State -> (colour, word).
-LOOKS = {
-    StepState.PENDING: ("rest", "waits"),
-    StepState.RUNNING: ("run", "running"),
-    StepState.DONE: ("done", "done"),
-    StepState.FAILED: ("stop", "failed"),
-    StepState.UNKNOWN: ("wait", "may have happened"),
-    StepState.STUCK: ("stop", "stuck"),
-    StepState.SKIPPED: ("rest", "skipped"),
-    StepState.SETTLED: ("done", "settled outside"),
-}
-WORDS = {
-    SagaState.RUNNING: ("run", "Running"),
-    SagaState.COMPLETED: ("done", "Completed"),
-    SagaState.COMPENSATING: ("undo", "Compensating"),
-    SagaState.COMPENSATED: ("rest", "Compensated"),
-    SagaState.STUCK: ("stop", "Stuck"),
-}
 # What has not been undone is not always still to be undone.
 AHEAD: dict[str, str] = {
     SagaState.RUNNING: "stands by",
@@ -42,7 +25,7 @@ UNDOING = (StepState.RUNNING, StepState.DONE, StepState.STUCK, StepState.FAILED)
 class Side:
     """One side of a rung; a rung without a compensation says so."""
 
-    s: str
+    tone: str
     name: str
     word: str
     detail: str
@@ -50,7 +33,7 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class Rung:
-    """A step and what undoes it; `live` is the colour of the joint while it is being undone. `child` is the
+    """A step and what undoes it; `live` is the tone of the joint while it is being undone. `child` is the
     workflow of a nested saga."""
 
     step: Side
@@ -70,18 +53,13 @@ class Stretch:
 
 @dataclass(frozen=True, slots=True)
 class Ladder:
-    """The state of the saga as (colour, word), and its rungs in stretches. `exposure`: minor units by
+    """The state of the saga as tone and word, and its rungs in stretches. `exposure`: minor units by
     currency of what is, or may be, in effect and not undone."""
 
-    s: str
+    tone: str
     word: str
     stretches: list[Stretch]
     exposure: dict[str, int]
-
-
-def look(status: str) -> tuple[str, str]:
-    """Colour and word of a state; a word of its own for one that the contract does not have."""
-    return LOOKS[StepState(status)] if status in set(StepState) else ("rest", status or "unknown")
 
 
 def _attempts(run: RunPage, activity_id: str) -> tuple[str, list[str]]:
@@ -91,15 +69,10 @@ def _attempts(run: RunPage, activity_id: str) -> tuple[str, list[str]]:
     )
     if pending:
         of = f" of {pending.maximum}" if pending.maximum else ""
-        retry = f", next try in {_plain(until(pending.next_at))}" if pending.next_at else ""
+        retry = f", next try in {until(pending.next_at)}" if pending.next_at else ""
         return f"attempt {pending.attempt}{of}{retry}", [pending.failure] if pending.failure else []
     span = run.history.activity(activity_id)
     return ("", []) if span is None else (_tries(span), _times(span))
-
-
-def _plain(text: str) -> str:
-    """The text of a time element."""
-    return text.partition(">")[2].partition("<")[0] or text
 
 
 def _tries(span: Span) -> str:
@@ -107,11 +80,17 @@ def _tries(span: Span) -> str:
 
 
 def _times(span: Span) -> list[str]:
-    return [text for text in (_plain(str(clock(span.start))), duration(span.seconds)) if text]
+    return [text for text in (clock(span.start), duration(span.seconds)) if text]
+
+
+def _step(state: str) -> Look:
+    """How a step or a compensation is shown; in the middle of a sentence, so in small letters."""
+    return STATES["step"].get(state) or Look("rest", state or "unknown")
 
 
 def _forward(run: RunPage, step: StepStatus) -> Side:
-    s, word = look(step.status)
+    shown = _step(step.status)
+    word = shown.word
     tries, details = _attempts(run, step.activity_id)
     name = f"{step.name or 'Unnamed step'}{f', {money(step.amount)}' if step.amount else ''}"
     told = [step.error or "", *details, "cannot be undone" if step.point_of_no_return else ""]
@@ -119,21 +98,25 @@ def _forward(run: RunPage, step: StepStatus) -> Side:
     key = step.idempotency_key.replace(run.first_run_id, "…") if run.first_run_id else step.idempotency_key
     key = f"key {key}" if key else ""
     return Side(
-        s, name, f"{word}, {tries}" if tries else word, " · ".join(text for text in (*told, key) if text)
+        shown.tone,
+        name,
+        f"{word}, {tries}" if tries else word,
+        " · ".join(text for text in (*told, key) if text),
     )
 
 
 def _back(run: RunPage, undo: CompensationStatus | None, state: str) -> Side:
     if undo is None:
         return Side("rest", "nothing to undo", "", "")
-    s, word = look(undo.status)
+    shown = _step(undo.status)
+    word = shown.word
     if undo.status == StepState.PENDING:
         word = AHEAD.get(state, word)
-    s = "undo" if undo.status == StepState.RUNNING else s
+    tone = "undo" if undo.status == StepState.RUNNING else shown.tone
     tries, details = _attempts(run, undo.activity_id)
     told = [undo.error or "", *details]
     return Side(
-        s, undo.name, f"{word}, {tries}" if tries else word, " · ".join(text for text in told if text)
+        tone, undo.name, f"{word}, {tries}" if tries else word, " · ".join(text for text in told if text)
     )
 
 
@@ -158,11 +141,10 @@ def _exposure(status: SagaStatus) -> dict[str, int]:
 
 def draw(run: RunPage, status: SagaStatus) -> Ladder:
     """The ladder of a saga."""
-    known = status.state in set(SagaState)
-    s, word = WORDS[SagaState(status.state)] if known else ("rest", status.state or "Unknown")
+    shown = look(status.state, "saga")
     rungs = [_rung(run, step, status.state) for step in status.steps]
     stretches = [Stretch(name, list(found)) for name, found in groupby(rungs, key=lambda rung: rung.group)]
-    return Ladder(s, word, stretches, _exposure(status))
+    return Ladder(shown.tone, shown.word, stretches, _exposure(status))
 
 
 def stuck_steps(status: SagaStatus) -> list[str]:

@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dashboard.templatetags.signalbox import duration
-from dashboard.temporal_api.history import Line, Span
+from dashboard.formats import duration
+from dashboard.temporal_api.history import EventLine, Span
 from dashboard.temporal_api.run import RunPage
 
 MOST = 40
@@ -27,7 +27,7 @@ class Bar:
     say: str
     x: str
     width: str
-    s: str
+    tone: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Timeline:
     bars: list[Bar]
     unit: str
     marks: list[tuple[str, str]]
-    cuts: list[tuple[str, Line]]
+    cuts: list[tuple[str, EventLine]]
     left_out: int
 
 
@@ -52,7 +52,7 @@ def _bar(span: Span, start: datetime, now: datetime, seconds: float) -> Bar:
     width = max(0.5, _percent(span.end or now, start, seconds) - x)
     took = duration(((span.end or now) - begin).total_seconds())
     return Bar(
-        span.name, took if span.end else f"so far {took}", f"{min(x, 99.5):.4g}", f"{width:.4g}", span.s
+        span.name, took if span.end else f"so far {took}", f"{min(x, 99.5):.4g}", f"{width:.4g}", span.tone
     )
 
 

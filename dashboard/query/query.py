@@ -1,28 +1,30 @@
-"""Query text for the visibility store: a filter from the URL, raw text checked, the viewer's scope
-always added."""
+"""From a filter in the URL to query text: fields, conditions, raw text checked, the viewer's scope always
+added.
+
+A condition says what state a run is in, in the words of people who watch it, where Temporal's status says
+only Running or Completed. Each is one clause here and the same rule on a row (`condition_of`); they exclude
+each other. Types without a registered pipeline, and servers without our attributes, show Temporal's own
+status.
+"""
 
 from __future__ import annotations
 
-import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from urllib.parse import urlencode
 
 from django.http import QueryDict
 from django.urls import reverse
 
-from dashboard.query import conditions
+from dashboard import extend
+from dashboard.access import Viewer, scope
+from dashboard.query.raw import check_raw
 from workers.client.attributes import PLATFORM
 from workers.client.visibility import SYSTEM, Comparison, Unusable, any_of, both, compare, quote
+from workers.contracts import SagaState, WaitingFor
 from workers.registry.registry import registry
 
-if TYPE_CHECKING:
-    from dashboard.access import Viewer
-
-__all__ = ["Filter", "Term", "Unusable", "any_of", "both", "check_raw", "list_url", "quote", "scoped"]
-
-MAX_RAW = 4000
 MAX_TERMS = 20
 # Fields of a filter and their names in the URL.
 FIELDS = {
@@ -35,26 +37,17 @@ FIELDS = {
     "before": "before",
 }
 # Fields that are one comparison each: field, attribute, operator.
-PLAIN = (
+COMPARED = (
     ("workflow_type", "WorkflowType", "="),
     ("status", "ExecutionStatus", "="),
     ("prefix", "WorkflowId", "STARTS_WITH"),
     ("after", "StartTime", ">="),
     ("before", "StartTime", "<"),
 )
-TOKEN = re.compile(
-    r"""(?P<string>'(?:[^'\\]|\\.|'')*'|"(?:[^"\\]|\\.|"")*"|`[^`]*`)|(?P<bad>['"`;\x00]|--|/\*|\#)|(?P<paren>[()])"""
-    r"""|(?P<word>\w+)|(?P<rest>.)""",
-    re.DOTALL,
-)
-CLAUSES = {
-    "order": "ORDER BY cannot be used here: the server lists open runs first, then the newest.",
-    "group": "GROUP BY cannot be used here: the counts above the list are the groups.",
-    "limit": "LIMIT cannot be used here: choose the page size below the list.",
-    **dict.fromkeys(
-        ("union", "select", "having", "into", "from"), "Write conditions only, such as Stage = 'charging'."
-    ),
-}
+# Attributes that conditions need.
+NEEDS = ("SagaState", "WaitingFor", "Stage")
+OPEN = ("running", "waiting", "held", "stuck", "compensating")
+ENDED_OTHERWISE = ("rejected", "cancelled")
 
 
 class Refused(Exception):
@@ -115,59 +108,57 @@ class Filter:
         emptied: dict[str, Any] = {name: ""}
         return replace(self, **emptied)
 
-    def comparisons(self, types: Mapping[str, int] | None = None) -> dict[str, Comparison]:
-        """Each typed field as a comparison, by the name of its field (`terms.0`, `after`, ...). `types`
-        are those of the attributes that may be used, by default what our apps declare. Raises Refused
-        with every problem."""
-        types = {**SYSTEM, **(declared() if types is None else types)}
-        wanted = [(f"terms.{at}", term) for at, term in enumerate(self.terms)]
-        wanted += [(name, Term(key, op, text)) for name, key, op in PLAIN if (text := getattr(self, name))]
-        found, errors = dict[str, Comparison](), dict[str, str]()
-        for name, term in wanted:
-            try:
-                if term.name not in types:
-                    raise Unusable(f"This server has no search attribute {term.name}.")
-                found[name] = compare(term.name, term.operator, term.value, types[term.name])
-            except Unusable as error:
-                errors[name] = error.message
-        if errors:
-            raise Refused(errors)
-        return found
 
-    def to_query(self, types: Mapping[str, int] | None = None) -> str:
-        """The filter as query text, without any scope. Raises Refused: a sentence for each field that is
-        wrong."""
-        errors = dict[str, str]()
-        clauses: list[str] = []
+@dataclass(frozen=True, slots=True)
+class CompiledQuery:
+    """A filter as the server is asked. `text` carries the viewer's scope, `typed` is the same without it, and
+    `any_status` is `text` without the status that the filter asks for. `exact` comparisons are only narrowed
+    by the text: each row has to be compared again."""
+
+    text: str
+    typed: str
+    any_status: str
+    exact: tuple[Comparison, ...] = ()
+
+
+def compile_filter(narrowed: Filter, viewer: Viewer, types: Mapping[str, int] | None = None) -> CompiledQuery:
+    """The query of a filter for a viewer. `types` are those of the search attributes that may be used, by
+    default what our apps declare. Raises Refused with a sentence for each field that is wrong."""
+    known = {**SYSTEM, **(declared() if types is None else types)}
+    wanted = [(f"terms.{at}", term) for at, term in enumerate(narrowed.terms)]
+    wanted += [(name, Term(key, op, text)) for name, key, op in COMPARED if (text := getattr(narrowed, name))]
+    compared, clauses, errors = list[Comparison](), dict[str, str](), dict[str, str]()
+    for name, term in wanted:
         try:
-            clauses = [item.clause for item in self.comparisons(types).values()]
-        except Refused as refused:
-            errors = refused.errors
-        checks: dict[str, Callable[[], str]] = {
-            "raw": lambda: check_raw(self.raw),
-            "condition": lambda: self._condition(types),
-        }
-        for name, make in checks.items():
-            try:
-                clauses.append(make())
-            except Unusable as error:
-                errors[name] = error.message
-        if errors:
-            raise Refused(errors)
-        return both(*clauses)
-
-    def _condition(self, types: Mapping[str, int] | None) -> str:
-        return (
-            conditions.clause(self.condition, None if types is None else types.keys())
-            if self.condition
-            else ""
-        )
+            if term.name not in known:
+                raise Unusable(f"This server has no search attribute {term.name}.")
+            compared.append(compare(term.name, term.operator, term.value, known[term.name]))
+            clauses[name] = compared[-1].clause
+        except Unusable as error:
+            errors[name] = error.message
+    for name, text in (("raw", narrowed.raw), ("condition", narrowed.condition)):
+        try:
+            if text:
+                clauses[name] = check_raw(text) if name == "raw" else condition_clause(text, types)
+        except Unusable as error:
+            errors[name] = error.message
+    if errors:
+        raise Refused(errors)
+    typed = both(*clauses.values())
+    any_status = both(*(clause for name, clause in clauses.items() if name != "status"))
+    exact = tuple(item for item in compared if item.exact)
+    return CompiledQuery(with_scope(viewer, typed), typed, with_scope(viewer, any_status), exact)
 
 
-def list_url(narrowed: Filter) -> str:
+def with_scope(viewer: Viewer, query: str) -> str:
+    """The one place that narrows a query to what a viewer may see, whatever the query says."""
+    return both(scope(viewer), query)
+
+
+def list_url(namespace: str, narrowed: Filter) -> str:
     """The address of the list of exactly these runs."""
-    params = narrowed.to_params()
-    return f"{reverse('workflows')}?{params}" if params else reverse("workflows")
+    address, params = reverse("workflows", args=[namespace]), narrowed.to_params()
+    return f"{address}?{params}" if params else address
 
 
 def declared() -> dict[str, int]:
@@ -176,36 +167,69 @@ def declared() -> dict[str, int]:
     return {key.name: int(key.indexed_value_type) for key in (*PLATFORM, *registry.attributes)}
 
 
-def _tokens(raw: str) -> Iterator[tuple[str, str]]:
-    for found in TOKEN.finditer(raw):
-        yield found.lastgroup or "rest", found.group()
+def _is(attribute: str, value: str) -> str:
+    return f"{attribute} = {quote(value)}"
 
 
-def check_raw(raw: str) -> str:
-    """Raw query text that may stand in parentheses beside other clauses; raises Unusable where it could
-    leave them."""
-    depth = 0
-    if len(raw) > MAX_RAW:
-        raise Unusable(f"The query is longer than {MAX_RAW} characters.")
-    for kind, text in _tokens(raw):
-        if kind == "bad":
-            raise Unusable(
-                f"A quote is not closed: {text}"
-                if text in "'\"`"
-                else f"{text!r} can only stand inside quotes."
-            )
-        if kind == "word" and text.lower() in CLAUSES:
-            raise Unusable(CLAUSES[text.lower()])
-        depth += {"(": 1, ")": -1}.get(text, 0) if kind == "paren" else 0
-        if depth < 0:
-            raise Unusable("A closing parenthesis has no opening one.")
-    if depth:
-        raise Unusable("A parenthesis is not closed.")
-    return raw.strip()
+def _not_in(attribute: str, *values: str) -> str:
+    """Unset counts as not in: the server's NOT IN would skip it."""
+    return f"({attribute} IS NULL OR {attribute} NOT IN {any_of(list(values))})"
 
 
-def scoped(viewer: Viewer, query: str) -> str:
-    """The one place that narrows a query to what a viewer may see, whatever the query says."""
-    from dashboard.access import scope
+RUNNING, DONE = _is("ExecutionStatus", "Running"), _is("ExecutionStatus", "Completed")
+STEADY = f"{RUNNING} AND {_not_in('SagaState', SagaState.COMPENSATING, SagaState.STUCK)}"
+AT_BREAKER = _is("WaitingFor", WaitingFor.BREAKER)
+FOR_PERSON = f"WaitingFor IS NOT NULL AND WaitingFor != {quote(WaitingFor.BREAKER)}"
+PLAIN_END = f"{DONE} AND {_not_in('Stage', *ENDED_OTHERWISE)}"
+CONDITIONS = {
+    "running": f"{STEADY} AND WaitingFor IS NULL",
+    "waiting": f"{STEADY} AND {FOR_PERSON}",
+    "held": f"{STEADY} AND {AT_BREAKER}",
+    "stuck": f"{RUNNING} AND {_is('SagaState', SagaState.STUCK)}",
+    "compensating": f"{RUNNING} AND {_is('SagaState', SagaState.COMPENSATING)}",
+    "completed": f"{PLAIN_END} AND {_not_in('SagaState', SagaState.COMPENSATED)}",
+    "compensated": f"{PLAIN_END} AND {_is('SagaState', SagaState.COMPENSATED)}",
+    "rejected": f"{DONE} AND {_is('Stage', 'rejected')}",
+    "cancelled": f"({_is('ExecutionStatus', 'Canceled')} OR ({DONE} AND {_is('Stage', 'cancelled')}))",
+    "failed": _is("ExecutionStatus", "Failed"),
+    "terminated": _is("ExecutionStatus", "Terminated"),
+    "timed_out": _is("ExecutionStatus", "TimedOut"),
+}
 
-    return both(scope(viewer), query)
+
+def missing(available: Collection[str] | None) -> list[str]:
+    """Attributes that conditions need and the server does not have; `available` None means that it has
+    all."""
+    return [] if available is None else [name for name in NEEDS if name not in available]
+
+
+def condition_clause(name: str, available: Collection[str] | None = None) -> str:
+    """The clause of a condition. Raises Unusable where there is none here."""
+    if name not in CONDITIONS:
+        raise Unusable(f"There is no condition “{name}”; there are {', '.join(CONDITIONS)}.")
+    if not extend.pipelines:
+        raise Unusable("No app has registered a pipeline, so there are no conditions here.")
+    if absent := missing(available):
+        raise Unusable(
+            f"Conditions need the search attributes {', '.join(absent)}, which this server does not have."
+        )
+    return both(f"WorkflowType IN {any_of(list(extend.pipelines))}", CONDITIONS[name])
+
+
+def condition_of(workflow_type: str, status: int, attributes: Mapping[str, Any]) -> str | None:
+    """The condition of a run from its own values: the same rule as the clauses. None where Temporal's status
+    is all that can be said: types without a pipeline, runs that were continued, statuses of newer servers."""
+    if workflow_type not in extend.pipelines:
+        return None
+    saga, waiting, stage = (attributes.get(name) for name in NEEDS)
+    if status == 1:
+        if saga in (SagaState.STUCK, SagaState.COMPENSATING):
+            return str(saga)
+        if not waiting:
+            return "running"
+        return "held" if WaitingFor.BREAKER in waiting else "waiting"
+    if status == 2:
+        if stage in ENDED_OTHERWISE:
+            return str(stage)
+        return "compensated" if saga == SagaState.COMPENSATED else "completed"
+    return {3: "failed", 4: "cancelled", 5: "terminated", 7: "timed_out"}.get(status)

@@ -19,7 +19,7 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
 
 from dashboard.temporal_api.describe import describe
-from workers.client.connection import get_client, has_pollers
+from workers.client.connection import has_pollers
 from workers.client.errors import (
     NoAnswer,
     QueryFailed,
@@ -34,9 +34,9 @@ from workers.patterns.breaker.names import breaker_id
 from workers.payloads.redaction import redact, redact_text
 
 METADATA = "__temporal_workflow_metadata"
-DRAWN = (Query.STATUS, Query.SAGA, Query.APPROVAL, Query.CIRCUIT, Query.PROGRESS, Query.STATE)
+ASKED = (Query.STATUS, Query.SAGA, Query.APPROVAL, Query.CIRCUIT, Query.PROGRESS, Query.STATE)
 FRESH = 0.5  # seconds
-DECLARED_FOR = 300.0  # seconds; a deployment changes the build and so the key
+INTERFACE_KEPT_SECONDS = 300.0  # seconds; a deployment changes the build and so the key
 KEPT = 500
 BREAKER = "breaker"
 
@@ -52,7 +52,7 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Declared:
+class Interface:
     """Queries and signals that a workflow says it has."""
 
     queries: frozenset[str] = frozenset()
@@ -60,33 +60,33 @@ class Declared:
 
 
 @dataclass(slots=True)
-class Known:
-    """What is known of one run. `silent`: why nobody answers; empty when somebody does."""
+class RunAnswers:
+    """The answers of one run by query. `no_answer`: why no worker answers; empty when one does."""
 
-    answers: dict[str, Answer] = field(default_factory=dict)
-    declared: Declared | None = None
-    silent: str = ""
+    by_query: dict[str, Answer] = field(default_factory=dict)
+    interface: Interface | None = None
+    no_answer: str = ""
     asked: float = 0.0
     asking: asyncio.Task[None] | None = None
     events: int = 0
 
-    def after(self, events: int) -> Known:
-        """The same answers for a history that went on; what is still on its way here is too old for it."""
-        return Known(dict(self.answers), self.declared, self.silent, events=events)
+    def after(self, events: int) -> RunAnswers:
+        """The same answers for a longer history; an answer still on its way here is too old for it."""
+        return RunAnswers(dict(self.by_query), self.interface, self.no_answer, events=events)
 
     def put(self, name: str, value: Any) -> None:
         """A fresh answer."""
-        self.answers[name] = Answer(value, datetime.now(UTC))
+        self.by_query[name] = Answer(value, datetime.now(UTC))
 
     def fail(self, name: str, problem: str) -> None:
         """The last answer stays, with why there is no newer one."""
-        old = self.answers.get(name, Answer())
-        self.answers[name] = Answer(old.value, old.at, redact_text(problem))
+        old = self.by_query.get(name, Answer())
+        self.by_query[name] = Answer(old.value, old.at, redact_text(problem))
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """Which run is asked: `kind` is what its declaration is shared by (its type and build, or the run
+class QueryTarget:
+    """Which run is asked: `kind` is what its interface_of is shared by (its type and build, or the run
     alone); `events` is the length of its history, of which its state is a function."""
 
     workflow_id: str
@@ -97,9 +97,9 @@ class Asked:
     events: int = 0
 
 
-_known: OrderedDict[tuple[str, str, str], Known] = OrderedDict()
-_declared: OrderedDict[str, tuple[float, Declared]] = OrderedDict()
-_queues: OrderedDict[tuple[str, str], str] = OrderedDict()
+_known: OrderedDict[tuple[str, str, str], RunAnswers] = OrderedDict()
+_interfaces: OrderedDict[tuple[str, str], tuple[float, Interface]] = OrderedDict()
+_queues: OrderedDict[tuple[str, str, str], str] = OrderedDict()
 
 
 def _bounded(items: OrderedDict[Any, Any]) -> None:
@@ -107,17 +107,18 @@ def _bounded(items: OrderedDict[Any, Any]) -> None:
         items.popitem(last=False)
 
 
-async def _queue_of(handle: WorkflowHandle[Any, Any]) -> str:
+async def _queue_of(client: Client, handle: WorkflowHandle[Any, Any]) -> str:
     """The queue of a run, from describe; it never changes for a run."""
-    key = (handle.id, handle.run_id or "")
+    key = (client.namespace, handle.id, handle.run_id or "")
     if handle.run_id is None or key not in _queues:
-        described = await describe(await get_client(), handle.id, handle.run_id or "")
+        described = await describe(client, handle.id, handle.run_id or "")
         _queues[key] = described.execution_config.task_queue.name
         _bounded(_queues)
     return _queues[key]
 
 
 async def query(
+    client: Client,
     handle: WorkflowHandle[Any, Any],
     name: str,
     *,
@@ -125,13 +126,13 @@ async def query(
     queue: str = "",
     hint: Any = None,
 ) -> Any:
-    """Ask a workflow one thing; its answer as plain JSON, without what nobody but its owner should read.
+    """Ask a workflow one query; its answer as plain JSON, redacted.
 
     Raises NoAnswer at once where no worker polls, or when none answered in time; QueryFailed for a
     handler that raised, an unknown query or an answer that cannot be decoded; RunNotFound,
     TemporalUnavailable.
     """
-    if not await has_pollers(await get_client(), queue or await _queue_of(handle)):
+    if not await has_pollers(client, queue or await _queue_of(client, handle)):
         raise NoAnswer("No worker answers: none polls the queue of this workflow.")
     patience = timedelta(seconds=conf().rpc_timeout)
     try:
@@ -149,64 +150,70 @@ async def query(
     return redact(answer)
 
 
-async def declaration(handle: WorkflowHandle[Any, Any], asked: Asked) -> Declared:
+async def interface_of(client: Client, handle: WorkflowHandle[Any, Any], target: QueryTarget) -> Interface:
     """What a workflow declares, kept for five minutes. Raises NoAnswer, RunNotFound, TemporalUnavailable."""
-    at, declared = _declared.get(asked.kind, (0.0, None))
-    if declared is None or time.monotonic() - at > DECLARED_FOR:
+    key = (client.namespace, target.kind)
+    at, interface = _interfaces.get(key, (0.0, None))
+    if interface is None or time.monotonic() - at > INTERFACE_KEPT_SECONDS:
         try:
-            answer = await query(handle, METADATA, queue=asked.queue, hint=WorkflowMetadata)
+            answer = await query(client, handle, METADATA, queue=target.queue, hint=WorkflowMetadata)
         except QueryFailed:  # an SDK that does not describe itself: there is nothing we may ask
             answer = WorkflowMetadata()
         found = answer.definition
         queries = frozenset(item.name for item in found.query_definitions)
-        declared = Declared(queries, frozenset(item.name for item in found.signal_definitions))
-        _declared[asked.kind] = (time.monotonic(), declared)
-        _bounded(_declared)
-    return declared
+        interface = Interface(queries, frozenset(item.name for item in found.signal_definitions))
+        _interfaces[key] = (time.monotonic(), interface)
+        _bounded(_interfaces)
+    return interface
 
 
 async def _one(
-    known: Known, handle: WorkflowHandle[Any, Any], name: str, label: str, queue: str = ""
+    client: Client,
+    known: RunAnswers,
+    handle: WorkflowHandle[Any, Any],
+    name: str,
+    label: str,
+    queue: str = "",
 ) -> None:
     try:
-        known.put(label, await query(handle, name, queue=queue))
+        known.put(label, await query(client, handle, name, queue=queue))
     except NoAnswer as error:
         known.fail(label, error.message)
-        known.silent = error.message if label != BREAKER else known.silent
+        known.no_answer = error.message if label != BREAKER else known.no_answer
     except RunNotFound:
         known.fail(label, "There is no such workflow.")
     except TemporalError as error:
         known.fail(label, error.message)
 
 
-async def _ask(client: Client, known: Known, asked: Asked) -> None:
+async def _ask(client: Client, known: RunAnswers, target: QueryTarget) -> None:
     """Everything about one run, side by side; each answer is kept as it arrives."""
-    handle = client.get_workflow_handle(asked.workflow_id, run_id=asked.run_id)
+    handle = client.get_workflow_handle(target.workflow_id, run_id=target.run_id)
     jobs = []
-    for dependency in WaitingFor.dependencies(asked.waiting_for)[:1]:
+    for dependency in WaitingFor.dependencies(target.waiting_for)[:1]:
         breaker = client.get_workflow_handle(breaker_id(dependency))
-        jobs.append(_one(known, breaker, Query.CIRCUIT, BREAKER))
+        jobs.append(_one(client, known, breaker, Query.CIRCUIT, BREAKER))
     try:
-        known.declared = await declaration(handle, asked)
-        known.silent = ""
+        known.interface = await interface_of(client, handle, target)
+        known.no_answer = ""
     except (NoAnswer, TemporalUnavailable) as error:
-        known.silent = error.message
+        known.no_answer = error.message
     except RunNotFound:
-        known.silent = "This run is gone."
-    if known.declared and not known.silent:
-        names = [name for name in DRAWN if name in known.declared.queries]
-        jobs += [_one(known, handle, name, name, asked.queue) for name in names]
+        known.no_answer = "This run is gone."
+    if known.interface and not known.no_answer:
+        names = [name for name in ASKED if name in known.interface.queries]
+        jobs += [_one(client, known, handle, name, name, target.queue) for name in names]
     await asyncio.gather(*jobs)
     known.asked = time.monotonic()
 
 
-async def ask(client: Client, asked: Asked, patience: float) -> Known:
+async def ask(client: Client, target: QueryTarget, patience: float) -> RunAnswers:
     """What a run answers, as far as it is known after `patience` seconds. Readers of one run share the
-    asking; what comes later is there for the next one who looks."""
-    key = (client.namespace, asked.workflow_id, asked.run_id)
-    known = _known.get(key, Known())
-    if known.events != asked.events:
-        known = known.after(asked.events)
+    queries; an answer that comes later is there for the next read."""
+    key = (client.namespace, target.workflow_id, target.run_id)
+    known = _known.get(key, RunAnswers())
+    if known.events != target.events:
+        known = known.after(target.events)
     _known[key] = known
     _known.move_to_end(key)
     _bounded(_known)
@@ -215,7 +222,7 @@ async def ask(client: Client, asked: Asked, patience: float) -> Known:
     if under_way is None or under_way.get_loop() is not loop:
         if known.asked and time.monotonic() - known.asked < FRESH:
             return known
-        under_way = known.asking = asyncio.create_task(_ask(client, known, asked))
+        under_way = known.asking = asyncio.create_task(_ask(client, known, target))
     done, _ = await asyncio.wait({under_way}, timeout=patience)
     for task in done:
         task.result()  # anything that _ask did not foresee is a bug and must be seen

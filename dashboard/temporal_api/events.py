@@ -11,7 +11,7 @@ from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
 
-from dashboard.templatetags.signalbox import duration
+from dashboard.formats import duration
 from workers.payloads.redaction import redact_text
 
 LONGEST = 300  # characters of a detail

@@ -9,12 +9,12 @@ from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
 from dashboard.temporal_api.events import attributes_of
-from dashboard.temporal_api.payloads import decode
+from dashboard.temporal_api.rows import decode
 
 DEEPEST = 20
 
 
-async def unseal(client: Client, failure: Failure) -> None:
+async def decode_failure(client: Client, failure: Failure) -> None:
     """Put the messages of a failure and of its causes back in their place, redacted. What cannot be read
     stays as it came."""
     current = failure
@@ -28,10 +28,10 @@ async def unseal(client: Client, failure: Failure) -> None:
         current = current.cause
 
 
-async def unseal_all(client: Client, events: Iterable[HistoryEvent]) -> None:
+async def decode_failures(client: Client, events: Iterable[HistoryEvent]) -> None:
     """The same for all events that tell of a failure."""
     for event in events:
         _, attributes = attributes_of(event)
         known = attributes is not None and "failure" in attributes.DESCRIPTOR.fields_by_name
         if known and attributes.HasField("failure"):
-            await unseal(client, attributes.failure)
+            await decode_failure(client, attributes.failure)

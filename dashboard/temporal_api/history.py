@@ -31,9 +31,8 @@ from dashboard.temporal_api.events import (
     event_name,
     reason,
 )
-from dashboard.temporal_api.failures import unseal_all
-from dashboard.temporal_api.payloads import decode, shorten
-from dashboard.temporal_api.rows import moment
+from dashboard.temporal_api.failures import decode_failures
+from dashboard.temporal_api.rows import decode, moment, shorten
 from workers.client.errors import rpc_errors
 from workers.conf import conf
 from workers.payloads.redaction import redact_text
@@ -44,14 +43,14 @@ SHOWN = 100
 
 @dataclass(slots=True)
 class Span:
-    """Something that took time: an activity, a timer or a child. `end` is None while it goes on. `s` is
+    """Something that took time: an activity, a timer or a child. `end` is None while it goes on. `tone` is
     its colour. `attempt` is the one that was started last, as far as the history says."""
 
     name: str
     kind: str
     start: datetime | None
     end: datetime | None = None
-    s: str = "run"
+    tone: str = "run"
     attempt: int = 1
     failure: str = ""
     activity_id: str = ""
@@ -63,7 +62,7 @@ class Span:
 
 
 @dataclass(frozen=True, slots=True)
-class Line:
+class EventLine:
     """One event as a sentence."""
 
     number: int
@@ -74,12 +73,12 @@ class Line:
 
 @dataclass(slots=True)
 class History:
-    """The newest events first, spans in order of their start, moments at which somebody interfered,
-    input and result as text. Not `complete`: there are older events."""
+    """The newest events first, spans in order of their start, moments at which a person or another workflow
+    intervened, input and result as text. Not `complete`: there are older events."""
 
-    lines: list[Line] = field(default_factory=list)
+    lines: list[EventLine] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
-    cuts: list[Line] = field(default_factory=list)
+    cuts: list[EventLine] = field(default_factory=list)
     input: list[str] = field(default_factory=list)
     result: list[str] = field(default_factory=list)
     failure: str = ""
@@ -91,8 +90,8 @@ class History:
         return next(matching, None) if activity_id else None
 
 
-def _end(span: Span, kind: str, attributes: Any, s: str, at: datetime | None) -> None:
-    span.end, span.s = at, s
+def _end(span: Span, kind: str, attributes: Any, tone: str, at: datetime | None) -> None:
+    span.end, span.tone = at, tone
     if "timed_out" in kind:
         span.failure = "timed out"
     if "failure" in attributes.DESCRIPTOR.fields_by_name and attributes.HasField("failure"):
@@ -124,7 +123,7 @@ class _Reader:
             self._lifecycle(kind, attributes)
         detail = DETAILS[kind](attributes) if kind in DETAILS and kind not in STARTS else detail
         detail = redact_text(detail)
-        line = Line(event.event_id, NAMES.get(kind) or event_name(event), detail[:LONGEST], at)
+        line = EventLine(event.event_id, NAMES.get(kind) or event_name(event), detail[:LONGEST], at)
         if kind not in QUIET:
             self.history.lines.append(line)
         if kind in CUTS:
@@ -139,11 +138,11 @@ class _Reader:
         return DETAILS[kind](attributes) if kind in DETAILS else span.name
 
     def _ended(self, kind: str, attributes: Any, at: datetime | None) -> str:
-        which, s = ENDS[kind]
+        which, tone = ENDS[kind]
         span = self.open.get(getattr(attributes, which))
         if span is None:
             return ""
-        _end(span, kind, attributes, s, at)
+        _end(span, kind, attributes, tone, at)
         took = f" after {span.seconds:.1f} s" if span.seconds is not None and span.kind != "timer" else ""
         return f"{span.name}{took}{': ' + span.failure if span.failure else ''}"
 
@@ -188,7 +187,7 @@ async def read_history(client: Client, workflow_id: str, run_id: str) -> History
         token = answer.next_page_token
         if not token or not answer.history.events:
             break
-    await unseal_all(client, events)
+    await decode_failures(client, events)
     reader = _Reader()
     complete = bool(events) and events[-1].event_id == 1
     if not complete:

@@ -1,12 +1,14 @@
-"""Rows: a run as lists show it, mapped by hand from what the server sends.
+"""Rows: a run as lists show it, and the payloads that it consists of as people may read them.
 
-The SDK's own class raises for a status that it does not know, which would take the whole page with it.
+Mapped by hand from what the server sends: the SDK's own class raises for a status that it does not know,
+which would take the whole page with it. Payloads are redacted; one that cannot be decoded is shown as what it
+is.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -17,22 +19,97 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from temporalio.api.common.v1 import Payload
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 from temporalio.client import Client
+from temporalio.common import RawValue
 
 from dashboard import extend
-from dashboard.query import conditions
-from dashboard.temporal_api.payloads import decode, named
-from dashboard.web.converters import TemporalId
+from dashboard.access import Subject
+from dashboard.query.query import condition_of
+from dashboard.states import STATES, STATUS_NAMES, Look
+from workers.client.attributes import TENANT_ID
 from workers.contracts import DECIMALS, Money
+from workers.payloads.redaction import redact, redact_named
 
-# What Django leaves as it is in a path (RFC 3986 sub-delimiters and more); a test compares with
-# reverse().
+PLAIN = (b"json/plain", b"binary/null")
+# What Django leaves as it is in a path (RFC 3986 sub-delimiters and more); a test compares with reverse().
 PATH_SAFE = "!$&'()*+,;=/~:@"
 OWN_MEMO = "signalbox_"
 
 
 @dataclass(frozen=True, slots=True)
+class Undecodable:
+    """A payload that this console cannot read. `size` is in bytes."""
+
+    encoding: str
+    size: int
+
+    def __str__(self) -> str:
+        return f"unreadable: {self.encoding}, {self.size} bytes"
+
+
+def _undecodable(payload: Payload) -> Undecodable:
+    encoding = payload.metadata.get("encoding", b"no encoding").decode("utf-8", "replace")
+    return Undecodable(encoding[:100], len(payload.data))
+
+
+def _plain(payload: Payload) -> Any:
+    """A payload that no codec needs to touch."""
+    if payload.metadata.get("encoding") == b"binary/null":
+        return None
+    try:
+        return json.loads(payload.data)
+    except (ValueError, RecursionError):
+        return _undecodable(payload)
+
+
+async def _through(client: Client, payload: Payload) -> Any:
+    """Through codec and converter of the client. Whatever they raise is about this payload alone."""
+    try:
+        # Raw first: a page shows the JSON, whatever types its tags would make of it in a worker.
+        [raw] = await client.data_converter.decode([payload], [RawValue])
+        if raw.payload.metadata.get("encoding") in PLAIN:
+            return _plain(raw.payload)
+        return client.data_converter.payload_converter.from_payload(raw.payload)
+    except Exception:  # whatever a codec raises is about this payload alone, and the page goes on
+        return _undecodable(payload)
+
+
+async def decode(client: Client, payloads: Iterable[Payload]) -> list[Any]:
+    """The values, in order and redacted; `Undecodable` stands for each that cannot be read. Never raises for
+    a payload."""
+    out = []
+    for payload in payloads:
+        plain = payload.metadata.get("encoding") in PLAIN
+        value = _plain(payload) if plain else await _through(client, payload)
+        out.append(value if isinstance(value, Undecodable) else redact(value))
+    return out
+
+
+def named(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
+    """Decoded values under their names, which say too what has to be hidden."""
+    pairs = zip(names, values, strict=True)
+    return {name: item if isinstance(item, Undecodable) else redact_named(name, item) for name, item in pairs}
+
+
+def shorten(values: Sequence[Any], limit: int = 4000) -> list[str]:
+    """Each value as indented JSON for a page, cut at `limit` characters with a word on what was cut."""
+    out = []
+    for value in values:
+        text = str(value) if isinstance(value, Undecodable) else _json(value)
+        more = len(text) - limit
+        out.append(text if more <= 0 else f"{text[:limit]}\n… and {more:,} more characters")
+    return out
+
+
+def _json(value: Any) -> str:
+    try:
+        return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    except (ValueError, RecursionError):
+        return "too deep to be shown"
+
+
+@dataclass(frozen=True, slots=True)
 class Row:
-    """One run. `status` is Temporal's number; `condition` is None where only that can be said; `s` and
+    """One run. `status` is Temporal's number; `condition` is None where only that can be said; `tone` and
     `word` are what is shown. `attributes` and `memo` are decoded; times are UTC."""
 
     workflow_id: str
@@ -41,13 +118,14 @@ class Row:
     status: int
     status_name: str
     condition: str | None
-    s: str
+    tone: str
     word: str
     stage: str
     waiting_for: tuple[str, ...]
     deadline: datetime | None
     amount: Money | None
     customer: str
+    namespace: str
     attributes: dict[str, Any]
     memo: dict[str, Any]
     start_time: datetime | None
@@ -83,16 +161,22 @@ def attributes_of(fields: Mapping[str, Payload]) -> dict[str, Any]:
     return {name: value for name, value in decoded if value is not None}
 
 
-def run_url(workflow_id: str, run_id: str, start: str = "") -> str:
-    """The address of a run's page. Like reverse(), which is too slow for each of 100 rows; `start` is
-    the list's."""
-    to_url = TemporalId().to_url
-    return (start or reverse("workflows")) + quote(f"{to_url(workflow_id)}/{to_url(run_id)}/", safe=PATH_SAFE)
+def run_url(start: str, workflow_id: str, run_id: str) -> str:
+    """The address of a run's page below `start`, the address of its list. Like reverse(), which takes 20
+    times as long and would be called for each of 100 rows."""
+    segments = f"{quote(workflow_id, safe='')}/{quote(run_id, safe='')}/"
+    return start + quote(segments, safe=PATH_SAFE)
+
+
+def subject_of(row: Row) -> Subject:
+    """The run as something to authorise."""
+    tenant = row.attributes.get(TENANT_ID.name)
+    return Subject(row.namespace, row.workflow_id, row.run_id, tenant if isinstance(tenant, str) else None)
 
 
 def amount_of(workflow_type: str, attributes: Mapping[str, Any], memo: Mapping[str, Any]) -> Money | None:
     """The amount of a run in minor units, where an app has registered which attribute holds it."""
-    money = extend.moneys().get(workflow_type)
+    money = extend.moneys.get(workflow_type)
     value = attributes.get(money.attribute) if money else None
     if money is None or isinstance(value, bool) or not isinstance(value, int | float):
         return None
@@ -109,43 +193,55 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(map(_text, value)) if isinstance(value, list) else (_text(value),) if value else ()
 
 
-def row(info: WorkflowExecutionInfo, memo: dict[str, Any], start: str = "") -> Row:
+def status_name(status: int) -> str:
+    """Temporal's name of a status, as queries use it; of one that this console does not know, `Status 8`."""
+    return STATUS_NAMES.get(status) or f"Status {status}"
+
+
+def _look(condition: str | None, status: int) -> Look:
+    if condition:
+        return STATES["condition"][condition]
+    return STATES["status"].get(status) or Look("rest", f"Status {status}")
+
+
+def _row(namespace: str, info: WorkflowExecutionInfo, memo: dict[str, Any], start: str) -> Row:
     """The row of one run, its memo already decoded."""
     attributes = attributes_of(info.search_attributes.indexed_fields)
     workflow_type, status = info.type.name, int(info.status)
-    condition = conditions.derive(workflow_type, status, attributes)
-    s, word = conditions.shown(condition, status)
+    condition = condition_of(workflow_type, status, attributes)
+    shown = _look(condition, status)
     deadline = attributes.get("Deadline")
     return Row(
         workflow_id=info.execution.workflow_id,
         run_id=info.execution.run_id,
         workflow_type=workflow_type,
         status=status,
-        status_name=conditions.status_name(status),
+        status_name=status_name(status),
         condition=condition,
-        s=s,
-        word=word,
+        tone=shown.tone,
+        word=shown.word,
         stage=_text(attributes.get("Stage")),
         waiting_for=_texts(attributes.get("WaitingFor")),
         deadline=deadline if isinstance(deadline, datetime) else None,
         amount=amount_of(workflow_type, attributes, memo),
         customer=_text(memo.get("customer_name")),
+        namespace=namespace,
         attributes=attributes,
         memo=memo,
         start_time=moment(info.start_time),
         close_time=moment(info.close_time),
-        url=run_url(info.execution.workflow_id, info.execution.run_id, start),
+        url=run_url(start, info.execution.workflow_id, info.execution.run_id),
     )
 
 
 async def read_rows(client: Client, infos: Iterable[WorkflowExecutionInfo]) -> list[Row]:
-    """Rows of what a list call (or a describe) answered. A memo entry that cannot be decoded marks its
-    place; what our own launches remember is for them, not for people."""
-    start = reverse("workflows")
+    """Rows of what a list call (or a describe) of the client's namespace answered. A memo entry that cannot
+    be decoded marks its place; what our own launches remember is for them, not for people."""
+    start = reverse("workflows", args=[client.namespace])
     out = []
     for info in infos:
         fields = info.memo.fields
         names = sorted(name for name in fields if not name.startswith(OWN_MEMO))
         values = await decode(client, (fields[name] for name in names)) if names else []
-        out.append(row(info, named(names, values), start))
+        out.append(_row(client.namespace, info, named(names, values), start))
     return out

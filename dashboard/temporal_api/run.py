@@ -6,29 +6,22 @@ from __future__ import annotations
 import asyncio
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from temporalio.api.enums.v1 import PendingActivityState
 from temporalio.api.workflow.v1 import PendingActivityInfo
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.client import Client
 
-from dashboard.access import Subject, Verb, Viewer, authorise
-from dashboard.temporal_api.answers import Asked, Known, ask
+from dashboard.access import Subject, Verb, Viewer, authorise, client_for
+from dashboard.states import STATES, Look
+from dashboard.temporal_api.answers import QueryTarget, RunAnswers, ask
 from dashboard.temporal_api.describe import describe
 from dashboard.temporal_api.events import reason
-from dashboard.temporal_api.failures import unseal
+from dashboard.temporal_api.failures import decode_failure
 from dashboard.temporal_api.history import History, read_history
-from dashboard.temporal_api.rows import Row, moment, read_rows
-from workers.client.attributes import TENANT_ID
-from workers.client.connection import get_client
+from dashboard.temporal_api.rows import Row, moment, read_rows, subject_of
 
 PATIENCE = 0.3  # seconds that the first paint waits for answers
-STATES = {
-    PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED: ("wait", "scheduled"),
-    PendingActivityState.PENDING_ACTIVITY_STATE_STARTED: ("run", "running"),
-    PendingActivityState.PENDING_ACTIVITY_STATE_CANCEL_REQUESTED: ("undo", "being cancelled"),
-}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +31,7 @@ class Pending:
 
     activity_id: str
     name: str
-    s: str
+    tone: str
     state: str
     attempt: int
     maximum: int
@@ -51,12 +44,12 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Everything that is known of a run. `known` holds its answers with their ages."""
+    """Everything that is known of a run. `answers` holds what it answers with their ages."""
 
     row: Row
     subject: Subject
     queue: str
-    known: Known
+    answers: RunAnswers
     pending: list[Pending]
     history: History
     events: int
@@ -73,13 +66,13 @@ class RunPage:
 
 
 def _pending(info: PendingActivityInfo) -> Pending:
-    s, state = STATES.get(info.state, ("rest", f"state {int(info.state)}"))
-    retrying = info.attempt > 1 and state == "scheduled"
+    shown = STATES["activity"].get(info.state) or Look("rest", f"state {int(info.state)}")
+    retrying = info.attempt > 1 and info.state == PendingActivityState.PENDING_ACTIVITY_STATE_SCHEDULED
     return Pending(
         activity_id=info.activity_id,
         name=info.activity_type.name,
-        s=s,
-        state="paused" if info.paused else "waits to be retried" if retrying else state,
+        tone=shown.tone,
+        state="paused" if info.paused else "waits to be retried" if retrying else shown.word,
         attempt=info.attempt,
         maximum=info.maximum_attempts,
         started=moment(info.last_started_time),
@@ -90,17 +83,12 @@ def _pending(info: PendingActivityInfo) -> Pending:
     )
 
 
-def _asked(row: Row, described: DescribeWorkflowExecutionResponse, queue: str) -> Asked:
+def _target(row: Row, described: DescribeWorkflowExecutionResponse, queue: str) -> QueryTarget:
     """Runs of one type, queue and build declare the same; without a build only the run itself does."""
     build = described.workflow_execution_info.most_recent_worker_version_stamp.build_id
     kind = f"{row.workflow_type}\n{queue}\n{build}" if build else f"{row.workflow_id}\n{row.run_id}"
     events = described.workflow_execution_info.history_length
-    return Asked(row.workflow_id, row.run_id, queue, kind, row.waiting_for, events)
-
-
-def subject_of(row: Row) -> Subject:
-    tenant: Any = row.attributes.get(TENANT_ID.name)
-    return Subject(row.workflow_id, row.run_id, tenant if isinstance(tenant, str) else None)
+    return QueryTarget(row.workflow_id, row.run_id, queue, kind, row.waiting_for, events)
 
 
 async def describe_run(
@@ -113,21 +101,21 @@ async def describe_run(
 
 async def fetch_run(viewer: Viewer, workflow_id: str, run_id: str) -> RunPage:
     """A run, read now. Raises RunNotFound, TemporalUnavailable, and Hidden for a run of another tenant."""
-    client = await get_client()
+    client = await client_for(viewer)
     described, row = await describe_run(client, workflow_id, run_id)
     authorise(viewer, Verb.VIEW, subject_of(row))
     queue = described.execution_config.task_queue.name
-    known, history = await asyncio.gather(
-        ask(client, _asked(row, described, queue), PATIENCE), read_history(client, workflow_id, run_id)
+    answers, history = await asyncio.gather(
+        ask(client, _target(row, described, queue), PATIENCE), read_history(client, workflow_id, run_id)
     )
     info = described.workflow_execution_info
     for item in described.pending_activities:
-        await unseal(client, item.last_failure)
+        await decode_failure(client, item.last_failure)
     return RunPage(
         row=row,
         subject=subject_of(row),
         queue=queue,
-        known=known,
+        answers=answers,
         pending=[_pending(item) for item in described.pending_activities],
         history=history,
         events=info.history_length,

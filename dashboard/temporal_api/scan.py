@@ -14,20 +14,17 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
 
 from temporalio.client import Client
 
 from dashboard import extend
+from dashboard.access import Viewer, client_for
 from dashboard.conf import conf as console
-from dashboard.query.query import Filter, Term, list_url, scoped
-from dashboard.temporal_api.listing import listed
+from dashboard.query.query import Filter, Term, list_url, with_scope
+from dashboard.temporal_api.lists import list_rows
 from dashboard.temporal_api.rows import Row
 from workers.client.visibility import any_of, both
 from workers.contracts import WaitingFor
-
-if TYPE_CHECKING:
-    from dashboard.access import Viewer
 
 FRESH = 1.0  # seconds
 # A scan of thousands takes its time: it is then kept so many times as long, so that scanning never
@@ -53,22 +50,12 @@ class Total:
         return replace(self, count=self.count + 1, sums={**self.sums, row.amount.currency: minor})
 
 
-def _totals(
-    rows: Iterable[Row], key: Callable[[Row], str], narrowed: Callable[[str], Filter]
-) -> dict[str, Total]:
-    out: dict[str, Total] = {}
-    for row in rows:
-        name = key(row)
-        if name:
-            out[name] = out.get(name, Total(list_url(narrowed(name)))).plus(row)
-    return out
-
-
 @dataclass(frozen=True, slots=True)
 class Scan:
-    """Rows of open runs of the types that have a line (of all types, where none has). Not `complete`:
+    """Rows of open runs of the types that have a pipeline (of all types, where none has). Not `complete`:
     there are more than the limit."""
 
+    namespace: str
     rows: list[Row]
     at: datetime
     complete: bool
@@ -78,10 +65,20 @@ class Scan:
         """How old it is."""
         return datetime.now(UTC) - self.at
 
+    def _totals(
+        self, rows: Iterable[Row], key: Callable[[Row], str], narrowed: Callable[[str], Filter]
+    ) -> dict[str, Total]:
+        out: dict[str, Total] = {}
+        for row in rows:
+            if name := key(row):
+                empty = out.get(name) or Total(list_url(self.namespace, narrowed(name)))
+                out[name] = empty.plus(row)
+        return out
+
     def by_stage(self, workflow_type: str) -> dict[str, Total]:
         """Totals of the runs of one type by stage."""
         running = Filter(workflow_type=workflow_type, status="Running")
-        return _totals(
+        return self._totals(
             (row for row in self.rows if row.workflow_type == workflow_type),
             lambda row: row.stage,
             lambda name: replace(running, terms=(Term("Stage", "=", name),)),
@@ -89,7 +86,7 @@ class Scan:
 
     def by_condition(self) -> dict[str, Total]:
         """Totals by condition."""
-        return _totals(self.rows, lambda row: row.condition or "", lambda name: Filter(condition=name))
+        return self._totals(self.rows, lambda row: row.condition or "", lambda name: Filter(condition=name))
 
     def held(self) -> dict[str, Total]:
         """Totals of held runs by dependency; a run held at two breakers counts for both."""
@@ -97,28 +94,23 @@ class Scan:
         for row in self.rows:
             for name in WaitingFor.dependencies(row.waiting_for) if row.condition == "held" else ():
                 term = Term("WaitingFor", "=", WaitingFor.at_breaker(name))
-                out[name] = out.get(name, Total(list_url(Filter(condition="held", terms=(term,))))).plus(row)
+                empty = Total(list_url(self.namespace, Filter(condition="held", terms=(term,))))
+                out[name] = out.get(name, empty).plus(row)
         return out
 
 
-# Per client, event loop and scope: the last scan with its time, and the one under way.
-_Key = tuple[int, int, str]
+# Per client, namespace, event loop and query (which carries the scope): the last scan with its time, and the
+# one under way.
+_Key = tuple[int, str, int, str]
 _last: OrderedDict[_Key, tuple[float, Scan]] = OrderedDict()  # fresh until, scan
 _running: dict[_Key, asyncio.Task[Scan]] = {}
 
 
-async def _read(client: Client, query: str) -> Scan:
-    """All pages, up to the limit."""
-    at = datetime.now(UTC)
-    rows, complete = await listed(client, query, console().scan_limit)
-    return Scan(rows, at, complete)
-
-
 async def _refresh(client: Client, key: _Key, query: str) -> Scan:
-    began = time.monotonic()
+    began, at = time.monotonic(), datetime.now(UTC)
     try:
-        scan = await _read(client, query)
-        now = time.monotonic()
+        rows, complete = await list_rows(client, query, console().scan_limit)
+        scan, now = Scan(client.namespace, rows, at, complete), time.monotonic()
         _last[key] = (now + max(FRESH, KEPT_FACTOR * (now - began)), scan)
         _last.move_to_end(key)
         while len(_last) > MAX_SCOPES:
@@ -128,31 +120,32 @@ async def _refresh(client: Client, key: _Key, query: str) -> Scan:
         _running.pop(key, None)
 
 
-def _start(client: Client, viewer: Viewer) -> tuple[_Key, asyncio.Task[Scan] | None]:
+async def _start(viewer: Viewer) -> tuple[_Key, asyncio.Task[Scan] | None]:
     """The key of this viewer's scan, and the task that makes a new one, unless the last one is still
     fresh."""
-    types = f"WorkflowType IN {any_of(list(extend.lines()))}" if extend.lines() else ""
-    query = scoped(viewer, both("ExecutionStatus = 'Running'", types))
-    key = (id(client), id(asyncio.get_running_loop()), query)
+    client = await client_for(viewer)
+    types = f"WorkflowType IN {any_of(list(extend.pipelines))}" if extend.pipelines else ""
+    query = with_scope(viewer, both("ExecutionStatus = 'Running'", types))
+    key = (id(client), client.namespace, id(asyncio.get_running_loop()), query)
     if key in _last and time.monotonic() < _last[key][0]:
         return key, None
     if key not in _running:
         task = asyncio.create_task(_refresh(client, key, query))
-        # A failure is told to those who wait; nobody may be waiting.
+        # Those who wait for the scan get its failure; nothing is logged when no request waits any more.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         _running[key] = task
     return key, _running[key]
 
 
-async def open_runs(client: Client, viewer: Viewer) -> Scan:
+async def open_runs(viewer: Viewer) -> Scan:
     """The viewer's open runs, a second old at most, or a little more where there are thousands. Raises
     TemporalUnavailable."""
-    key, task = _start(client, viewer)
+    key, task = await _start(viewer)
     return _last[key][1] if task is None else await asyncio.shield(task)
 
 
-def glance(client: Client, viewer: Viewer) -> Scan | None:
-    """The last scan of whatever age, for a page that must not wait; a new one is started where that is
-    old."""
-    key, _ = _start(client, viewer)
+async def latest_scan(viewer: Viewer) -> Scan | None:
+    """The last scan of whatever age, for a page that must not wait; a new one is started where that is old.
+    Raises TemporalUnavailable."""
+    key, _ = await _start(viewer)
     return _last[key][1] if key in _last else None

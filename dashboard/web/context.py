@@ -6,6 +6,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
+from dashboard.access import default_namespace
 from dashboard.live import cached_read
 from workers.conf import conf
 
@@ -20,6 +21,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
     viewer = getattr(request, "viewer", None)
     return {
         "viewer": viewer,
+        "namespace": viewer.namespace if viewer else default_namespace(),
         "roles": ", ".join(sorted(viewer.roles)) if viewer else "",
         "environment": environment,
         "production": environment == "prod" or environment.startswith("production"),

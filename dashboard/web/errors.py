@@ -8,9 +8,11 @@ from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.urls import reverse
+from django.utils.deprecation import MiddlewareMixin
 
-from dashboard.access import Verb, may
-from workers.client.errors import TemporalUnavailable
+from dashboard.access import LoginRequired, UnknownNamespace, Verb, default_namespace, may
+from dashboard.web.login import to_login
+from workers.client.errors import RunNotFound, TemporalUnavailable
 
 logger = logging.getLogger(__name__)
 BARE = (
@@ -31,7 +33,11 @@ def page(
 ) -> HttpResponse:
     """An error page. For htmx nothing is swapped: the region that asked keeps what it shows."""
     if links is None:
-        links = ((reverse("overview"), "Overview"), (reverse("workflows"), "All workflows"))
+        here = [default_namespace()]
+        links = (
+            (reverse("overview", args=here), "Overview"),
+            (reverse("workflows", args=here), "All workflows"),
+        )
     context = {"title": title, "text": text, "shape": shape, "links": links, "status": status}
     response = render(request, "dashboard/web/error.html", context, status=status)
     if request.headers.get("HX-Request"):
@@ -41,20 +47,22 @@ def page(
 
 def bad_request(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Handler of 400."""
-    return page(request, 400, "This request makes no sense to us", "Go back and try it another way.")
+    return page(request, 400, "Bad request", "The server cannot use this request. Go back and try again.")
 
 
 def permission_denied(request: HttpRequest, exception: Exception) -> HttpResponse:
     """Handler of 403; the exception's own sentence says what is missing."""
     text = str(exception) or "Your account may not do this. Ask an administrator."
     viewer = getattr(request, "viewer", None)
-    links = ((reverse("overview"), "Overview"),) if viewer and not may(viewer, Verb.VIEW) else ()
-    return page(request, 403, "Not yours to do", text, shape="rest", links=links)
+    links = ((reverse("home"), "Overview"),) if viewer and not may(viewer, Verb.VIEW) else ()
+    return page(request, 403, "Permission denied", text, shape="rest", links=links)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
-    """Handler of 404. Says nothing about what exists for others."""
-    return page(request, 404, "The track ends here", "There is no such page, or it is not yours to see.")
+    """Handler of 404. Says nothing about what exists for viewers of other tenants."""
+    if isinstance(exception, UnknownNamespace):
+        return page(request, 404, "No such namespace", str(exception))
+    return page(request, 404, "Not found", "There is no such page, or you have no permission to see it.")
 
 
 def server_error(request: HttpRequest) -> HttpResponse:
@@ -84,14 +92,29 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
 def temporal_away(request: HttpRequest, error: TemporalUnavailable) -> HttpResponse:
     """503 of a page that has nothing to show without Temporal."""
     text = f"{error.message} Workflows are safe: they go on as soon as it is back. Reload this page then."
-    links = ((request.path, "Try again"), (reverse("overview"), "Overview"))
-    response = page(request, 503, "Temporal is away", text, shape="stop", links=links)
+    links = ((request.path, "Try again"), (reverse("home"), "Overview"))
+    response = page(request, 503, "Temporal is unreachable", text, shape="stop", links=links)
     response.headers["Retry-After"] = "5"
     return response
 
 
 def no_such_run(request: HttpRequest, workflow_id: str) -> HttpResponse:
-    """404 of a workflow or run that is not there."""
+    """404 of a workflow or run that does not exist."""
     name = workflow_id or "of that name"
     text = f"There is no workflow {name}. Its retention may be over, or another tenant has it."
-    return page(request, 404, "The track ends here", text)
+    return page(request, 404, "Not found", text)
+
+
+class ErrorPages(MiddlewareMixin):
+    """Middleware: what views raise becomes a page. Django itself does so for 400, 403, 404 and 500."""
+
+    def process_exception(self, request: HttpRequest, exception: Exception) -> HttpResponse | None:
+        match exception:
+            case LoginRequired():
+                return to_login(request)
+            case TemporalUnavailable():
+                return temporal_away(request, exception)
+            case RunNotFound():
+                match = request.resolver_match
+                return no_such_run(request, str(match.kwargs.get("workflow_id", "")) if match else "")
+        return None

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from datetime import datetime
 from typing import Any
+from urllib.parse import urlsplit
 
 from asgiref.sync import sync_to_async
 from axes.helpers import get_cool_off
 from django.conf import settings
 from django.contrib.auth import alogin, alogout
 from django.contrib.auth.forms import AuthenticationForm
+from django.contrib.auth.views import redirect_to_login
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect, render, resolve_url
 from django.utils import timezone
@@ -24,6 +26,22 @@ def safe_next(request: HttpRequest, default: str) -> str:
     if url_has_allowed_host_and_scheme(wanted, {request.get_host()}, require_https=request.is_secure()):
         return wanted
     return resolve_url(default)
+
+
+def to_login(request: HttpRequest) -> HttpResponse:
+    """Send a request without a login to the form; that leads back to the page, never to the address of an
+    action."""
+    here = request.get_full_path()
+    if request.method != "GET" or request.headers.get("HX-Request"):
+        referer = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
+        parts = urlsplit(referer)
+        here = f"{parts.path}?{parts.query}" if parts.query else parts.path
+        if not url_has_allowed_host_and_scheme(referer, {request.get_host()}):
+            here = "/"
+    response = redirect_to_login(here, settings.LOGIN_URL)
+    if request.headers.get("HX-Request"):
+        return HttpResponse(status=401, headers={"HX-Redirect": response.url})
+    return response
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -1,4 +1,4 @@
-"""Probes for whoever runs the console: alive, and ready to serve. They need no login and tell no
+"""Probes for the operator of the console: alive, and ready to serve. They need no login and tell no
 addresses."""
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class Child:
         while self._process:
             await self._pump(self._process)
             code = await self._process.wait()
-            self._signal(signal.SIGKILL)  # whoever it left behind
+            self._signal(signal.SIGKILL)  # processes that it left behind
             self._watchdog.note(-self._process.pid)
             if self._stopping.is_set() or not await self._again(code):
                 return

@@ -20,7 +20,7 @@ class Failure(Exception):
 
 
 def free(port: int) -> bool:
-    """Can somebody listen on this port of the loopback address?"""
+    """Whether this port of the loopback address can be listened on."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

@@ -37,7 +37,7 @@ class Demo:
 
 @dataclass(frozen=True)
 class Plan:
-    """`foreign`: the server is somebody else's. `prepare` makes the database and the users, in a thread, and
+    """`foreign`: the server is not ours. `prepare` makes the database and the users, in a thread, and
     returns what the person should know."""
 
     port: int
@@ -132,8 +132,7 @@ class Supervisor:
             await temporal_server.check(self.plan.conf, demo=self.plan.demo)
             return self.plan.conf.address
         self._say("Starting the Temporal server (the first time it may have to be fetched or built).")
-        self._server = await temporal_server.start(self.plan.state, port)
-        watchdog.note(self._server.pid)
+        self._server = await temporal_server.start(self.plan.state, port, watchdog.note)
         self._background(self._server_gone(self._server))
         return self._server.address
 
@@ -163,7 +162,7 @@ class Supervisor:
         programs = [Program("web", web, stop_seconds=6)]
         if not self.plan.console_only:
             worker = (*manage, "runworker", "--health-port", str(ports["health_port"]))
-            programs.insert(0, Program("worker", worker, stop_seconds=self.plan.conf.drain_seconds + 5))
+            programs.insert(0, Program("worker", worker, stop_seconds=self.plan.conf.drain_seconds + 8))
             programs[:0] = [
                 Program(name, (*manage, *(word.format_map(ports) for word in words)))
                 for name, words in self.plan.apps.processes.items()
@@ -229,6 +228,6 @@ async def _answers(url: str) -> None:
                 if (await http.get(url)).is_success:
                     return
                 pause = min(2 * pause, 10)
-            except httpx.HTTPError:  # nobody listens yet
+            except httpx.HTTPError:  # nothing listens yet
                 pass
             await asyncio.sleep(pause)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 
 from devtools.supervisor.state_dir import Failure
@@ -17,10 +18,12 @@ NAMESPACE = "signalbox"
 _WATCH_SECONDS = 0.5
 
 
-async def start(state: Path, port: int) -> devserver.DevServer:
-    """Our own server, which finds everything of the last time again. Raises Failure."""
+async def start(state: Path, port: int, on_spawn: Callable[[int], None]) -> devserver.DevServer:
+    """Our own server, on the database of the last time. `on_spawn` gets its process id. Raises Failure."""
     try:
-        return await devserver.start(port=port, database=state / "temporal.db", namespace=NAMESPACE)
+        return await devserver.start(
+            port=port, database=state / "temporal.db", namespace=NAMESPACE, on_spawn=on_spawn
+        )
     except devbinary.Unavailable as error:
         raise Failure(str(error)) from error
 

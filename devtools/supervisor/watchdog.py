@@ -17,7 +17,7 @@ GENTLE_SECONDS = 8.0  # for each group: a web server lets its requests end, a wo
 
 
 def alive(group: int) -> bool:
-    """Is anybody left in that process group?"""
+    """Whether a process of that group is alive."""
     try:
         os.killpg(group, 0)
     except ProcessLookupError:

@@ -13,22 +13,22 @@ import httpx
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.browser.processes import PASSWORD, SUPERUSER, House, house
+from tests.browser.processes import PASSWORD, SUPERUSER, Console, console
 
 WIDTH, HEIGHT = 1400, 900
 
 
 @pytest.fixture(scope="session")
-def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
-    """The house."""
+def it(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Console]:
+    """The console with everything around it."""
     if shutil.which("chromium") is None:
         pytest.skip("Chromium is not installed")
-    with house(tmp_path_factory.mktemp("house")) as running:
+    with console(tmp_path_factory.mktemp("console")) as running:
         yield running
 
 
 @pytest.fixture(scope="module")
-def chromium(it: House) -> Iterator[Browser]:
+def chromium(it: Console) -> Iterator[Browser]:
     """The browser. Of a module only: while Playwright runs, no other test may use an event loop."""
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=["--no-sandbox"])
@@ -39,16 +39,16 @@ def chromium(it: House) -> Iterator[Browser]:
 class Shop:
     """Places orders by the JSON API, as a customer's system does."""
 
-    def __init__(self, house: House) -> None:
-        self.house = house
-        self.http = httpx.Client(base_url=house.url, follow_redirects=True, timeout=30)
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.http = httpx.Client(base_url=console.url, follow_redirects=True, timeout=30)
         self.http.get("/login/")
         form = {
             "username": SUPERUSER,
             "password": PASSWORD,
             "csrfmiddlewaretoken": self.http.cookies["csrftoken"],
         }
-        assert self.http.post("/login/", data=form).url.path == "/"
+        assert self.http.post("/login/", data=form).url.path == "/ns/default/"
 
     def order(self, total_minor: int = 5000, **fields: Any) -> str:
         """Place one; its workflow id. From 1,000.00 on an order waits for an approval."""
@@ -69,12 +69,12 @@ class Shop:
 
     def fault(self, service: str, mode: str, **fields: Any) -> None:
         """Make a service of the outside world misbehave; `none` heals it."""
-        answer = httpx.put(f"{self.house.sandbox}/faults/{service}", json={"mode": mode, **fields})
+        answer = httpx.put(f"{self.console.sandbox}/faults/{service}", json={"mode": mode, **fields})
         assert answer.status_code == 200, answer.text
 
 
 @pytest.fixture(scope="session")
-def shop(it: House) -> Shop:
+def shop(it: Console) -> Shop:
     return Shop(it)
 
 
@@ -113,11 +113,11 @@ def sign_in(page: Page, url: str, name: str) -> None:
     page.get_by_label("User name").fill(name)
     page.get_by_label("Password").fill(PASSWORD)
     page.get_by_role("button", name="Sign in").click()
-    page.wait_for_url(f"{url}/")
+    page.wait_for_url(f"{url}/ns/default/")
 
 
 @pytest.fixture(scope="module")
-def sessions(chromium: Browser, it: House) -> dict[str, Any]:
+def sessions(chromium: Browser, it: Console) -> dict[str, Any]:
     """Cookies of the demo users, signed in once each."""
     found = {}
     for name in ("viewer", "operator", "approver", "finance"):
@@ -129,7 +129,7 @@ def sessions(chromium: Browser, it: House) -> dict[str, Any]:
 
 
 @pytest.fixture
-def visit(chromium: Browser, it: House, sessions: dict[str, Any]) -> Iterator[Visitor]:
+def visit(chromium: Browser, it: Console, sessions: dict[str, Any]) -> Iterator[Visitor]:
     """`visit("approver", width=320, java_script_enabled=False)`; afterwards nothing may be on the console."""
     open_contexts: list[BrowserContext] = []
     visits: list[Visit] = []

@@ -1,4 +1,4 @@
-"""The whole house in processes of its own, for browsers to visit: Temporal, sandbox, worker and web server.
+"""The console with Temporal, sandbox, worker and web server in processes of its own, for browsers to visit.
 
 Its own Temporal server, as workers of other tests must not take its tasks, nor it theirs.
 """
@@ -30,7 +30,7 @@ DJANGO = (sys.executable, "manage.py")
 
 
 @dataclass
-class House:
+class Console:
     """Where it is, and the environment that its commands run in."""
 
     url: str
@@ -98,7 +98,7 @@ def temporal() -> Iterator[str]:
 
 
 @contextmanager
-def house(folder: Path) -> Iterator[House]:
+def console(folder: Path) -> Iterator[Console]:
     """Everything that runs, from the first process to the last."""
     web, sandbox, health = free_port(), free_port(), free_port()
     with ExitStack() as stack:
@@ -113,7 +113,7 @@ def house(folder: Path) -> Iterator[House]:
             "DJANGO_SUPERUSER_PASSWORD": PASSWORD,
             "DJANGO_SETTINGS_MODULE": "dashboard.settings",
         }
-        it = House(f"http://127.0.0.1:{web}", own["SANDBOX_URL"], {**os.environ, **own}, folder)
+        it = Console(f"http://127.0.0.1:{web}", own["SANDBOX_URL"], {**os.environ, **own}, folder)
         it.manage("migrate", "--verbosity=0")
         it.manage("demo_users")
         it.manage("createsuperuser", "--noinput", "--username", SUPERUSER, "--email", "root@example.org")

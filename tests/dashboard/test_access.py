@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, Group
-from django.http import HttpResponse
-from django.test import RequestFactory
 
 from dashboard.access import (
     ROLES,
@@ -21,7 +19,7 @@ from dashboard.access import (
     viewer_from,
 )
 from dashboard.conf import conf
-from dashboard.web.guard import console
+from tests.support import HTMX
 
 RIGHTS = {
     "nobody": "",
@@ -30,7 +28,7 @@ RIGHTS = {
     "approver": "view withdraw approve reject delegate",
     "admin": "view withdraw approve reject delegate cancel resolve pause breaker audit",
 }
-RUN = Subject("order-1", "r", "acme")
+RUN = Subject("default", "order-1", "r", "acme")
 
 
 @pytest.fixture
@@ -72,7 +70,7 @@ def test_strangers_runs_do_not_exist(tenants):
     with pytest.raises(Hidden):
         authorise(other, Verb.VIEW, RUN)
     with pytest.raises(Hidden):
-        authorise(acme, Verb.VIEW, Subject("order-1", "r", None))
+        authorise(acme, Verb.VIEW, Subject("default", "order-1", "r", None))
     assert scope(acme) == "TenantId = 'acme'"
     assert scope(other) == "TenantId = 'o''ther'"
 
@@ -119,33 +117,34 @@ def test_migrate_made_the_roles():
     assert "change_auditentry" not in administers
 
 
-@console(Verb.VIEW)
-async def a_page(request):
-    return HttpResponse(request.viewer.name)
+PAGE = "/ns/default/workflows/?q=a%20b"
+pages = pytest.mark.django_db(transaction=True)
 
 
-async def _anonymous(**extra):
-    async def nobody():
-        return AnonymousUser()
-
-    request = RequestFactory().get("/workflows/?q=a%20b", **extra)
-    request.auser = nobody
-    return await a_page(request)
-
-
-async def test_without_a_login_a_page_leads_to_the_form_and_back():
-    response = await _anonymous()
+@pages
+async def test_without_a_login_a_page_leads_to_the_form_and_back(async_client):
+    response = await async_client.get(PAGE)
     assert response.status_code == 302
-    assert response["Location"] == "/login/?next=/workflows/%3Fq%3Da%2520b"
+    assert response["Location"] == "/login/?next=/ns/default/workflows/%3Fq%3Da%2520b"
 
 
-async def test_without_a_login_htmx_is_sent_to_the_form_as_a_whole():
-    headers = {"HTTP_HX_REQUEST": "true", "HTTP_HX_CURRENT_URL": "http://testserver/approvals/"}
-    response = await _anonymous(**headers)
+@pages
+async def test_without_a_login_htmx_is_sent_to_the_form_as_a_whole(async_client):
+    headers = {**HTMX, "HX-Current-URL": "http://testserver/ns/default/approvals/"}
+    response = await async_client.get(PAGE, headers=headers)
     assert response.status_code == 401
-    assert response["HX-Redirect"] == "/login/?next=/approvals/"
+    assert response["HX-Redirect"] == "/login/?next=/ns/default/approvals/"
 
 
-async def test_the_way_back_never_leads_to_another_site():
-    headers = {"HTTP_HX_REQUEST": "true", "HTTP_HX_CURRENT_URL": "http://evil.example/approvals/"}
-    assert (await _anonymous(**headers))["HX-Redirect"] == "/login/?next=/"
+@pages
+async def test_the_way_back_never_leads_to_another_site(async_client):
+    headers = {**HTMX, "HX-Current-URL": "http://evil.example/approvals/"}
+    assert (await async_client.get(PAGE, headers=headers))["HX-Redirect"] == "/login/?next=/"
+
+
+def test_a_run_of_another_namespace_does_not_exist(viewers):
+    elsewhere = Subject("elsewhere", "order-1", "r", "acme")
+    for viewer in (*viewers.values(), Viewer("root", superuser=True)):
+        with pytest.raises((Hidden, Forbidden)):
+            authorise(viewer, Verb.VIEW, elsewhere)
+    assert may(viewers["admin"], Verb.VIEW, RUN) == ""

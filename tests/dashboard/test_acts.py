@@ -32,7 +32,7 @@ async def anna(async_client, approver_user):
 
 
 def address(run, act="approve"):
-    return reverse("act", args=[run.id, run.first_execution_run_id, act])
+    return reverse("act", args=["default", run.id, run.first_execution_run_id, act])
 
 
 def fields(**more):
@@ -42,7 +42,7 @@ def fields(**more):
 async def test_approve_goes_back_to_the_run_with_the_answer(anna, run):
     response = await anna.post(address(run), fields(reason="fine"))
     assert response.status_code == 303
-    assert response["Location"] == reverse("run", args=[run.id, run.first_execution_run_id])
+    assert response["Location"] == reverse("run", args=["default", run.id, run.first_execution_run_id])
     (message,) = get_messages(response.asgi_request)
     assert str(message).startswith(f"Approved {run.id}.")
     assert message.level_tag == "success"
@@ -51,7 +51,7 @@ async def test_approve_goes_back_to_the_run_with_the_answer(anna, run):
 async def test_or_to_where_the_form_was(anna, run):
     assert (await anna.post(address(run), fields(next="/approvals/")))["Location"] == "/approvals/"
     elsewhere = await anna.post(address(run), fields(next="https://evil.example/"))
-    assert elsewhere["Location"].startswith("/workflows/")
+    assert elsewhere["Location"].startswith("/ns/default/workflows/")
 
 
 async def test_htmx_gets_the_verdict_as_a_fragment(anna, run):
@@ -119,7 +119,7 @@ async def test_by_post_only_and_with_the_token(anna, run, approver_user):
 
 async def test_no_such_act_and_no_such_workflow(anna, run):
     assert (await anna.post(address(run, "explode"), fields())).status_code == 404
-    gone = reverse("act", args=["gone-order", str(uuid.uuid4()), "approve"])
+    gone = reverse("act", args=["default", "gone-order", str(uuid.uuid4()), "approve"])
     response = await anna.post(gone, fields())
     assert response.status_code == 404
     assert "There is no workflow gone-order" in response.content.decode()
@@ -136,7 +136,7 @@ async def test_temporal_away_keeps_the_text(anna):
     set_client(None)
     django_settings.WORKERS = conf.model_copy(update={"address": "127.0.0.1:1", "rpc_timeout": 0.5})
     try:
-        url = reverse("act", args=["order-1", str(uuid.uuid4()), "approve"])
+        url = reverse("act", args=["default", "order-1", str(uuid.uuid4()), "approve"])
         response = await anna.post(url, fields(reason="looks good"))
     finally:
         django_settings.WORKERS = conf
@@ -151,7 +151,7 @@ async def test_the_audit_page_lists_filters_and_pages(anna, run, admin_user):
     await ada.aforce_login(admin_user)
     text = (await ada.get("/audit/", {"actor": "anna", "workflow": run.id})).content.decode()
     assert "fine &lt;b&gt;" in text
-    assert reverse("workflow", args=[run.id]) in text
+    assert reverse("workflow", args=["default", run.id]) in text
     assert "No act matches" in (await ada.get("/audit/", {"actor": "bob"})).content.decode()
     first = await AuditEntry.objects.aearliest("id")
     older = (await ada.get("/audit/", {"before": str(first.pk)})).content.decode()

@@ -11,9 +11,10 @@ from django.test import AsyncClient
 from dashboard.access import Viewer
 from dashboard.live import cached_read
 from dashboard.pages.approvals import read as approvals
-from tests.dashboard.sidings import Siding, stand
-from tests.support import eventually
+from tests.dashboard.factories import CannedAnswers, start_run
+from tests.support import HTMX, eventually
 
+URL = "/ns/default/approvals/"
 ANNA = Viewer("anna", frozenset({"approver"}))
 
 
@@ -45,7 +46,7 @@ async def test_the_soonest_deadline_comes_first(client, queue, prefix):
     now = datetime.now(UTC)
     for name, hours in (("late", 9), ("soon", 0.1), ("never", None), ("next", 2)):
         deadline = now + timedelta(hours=hours) if hours else None
-        await stand(client, queue, f"{prefix}-{name}", waiting_for="approval", deadline=deadline)
+        await start_run(client, queue, f"{prefix}-{name}", waiting_for="approval", deadline=deadline)
 
     async def ours():
         seen = await approvals.inbox(ANNA)
@@ -54,7 +55,7 @@ async def test_the_soonest_deadline_comes_first(client, queue, prefix):
 
     found = await eventually(ours)
     assert [entry.row.workflow_id.rpartition("-")[2] for entry in found] == ["soon", "next", "late", "never"]
-    assert [entry.s for entry in found] == ["stop", "wait", "wait", "rest"]
+    assert [entry.tone for entry in found] == ["stop", "wait", "wait", "rest"]
     assert found[-1].left is None
 
 
@@ -66,8 +67,8 @@ async def test_both_answers_are_told_by_the_line_and_the_saga(client, queue, wor
     ]
     answers = {**question(), "saga": {"steps": steps}}
 
-    async with worker(queue, workflows=[Siding]):
-        await stand(client, queue, prefix, answers=answers, waiting_for="approval", stage="approval")
+    async with worker(queue, workflows=[CannedAnswers]):
+        await start_run(client, queue, prefix, answers=answers, waiting_for="approval", stage="approval")
         known = await eventually(lambda: _with_saga(prefix))
     assert [step.compensation.name for step in known.undone] == ["Release"]
     assert known.ahead == []  # a type without a line: what follows is not known, and nothing is made up
@@ -83,15 +84,19 @@ async def _with_saga(workflow_id: str) -> approvals.Chosen | None:
     [
         ({}, ANNA, ""),
         ({"roles": ["finance"]}, ANNA, "This needs the role finance."),
-        ({"self_approval": False}, Viewer("Web Shop", frozenset({"approver"})), "Who asked may not decide."),
+        (
+            {"self_approval": False},
+            Viewer("Web Shop", frozenset({"approver"})),
+            "The requester may not decide.",
+        ),
         ({"quorum": 2}, Viewer("jon", frozenset({"approver"})), "You have voted already."),
         ({}, Viewer("vera", frozenset({"viewer"})), "Your role may not approve."),
     ],
 )
 async def test_a_button_that_would_be_refused_says_why(client, queue, worker, prefix, policy, viewer, why):
     answers = question(policy=policy, votes=[{"actor": "Jon", "approve": True}])
-    async with worker(queue, workflows=[Siding]):
-        await stand(client, queue, prefix, answers=answers, waiting_for="approval")
+    async with worker(queue, workflows=[CannedAnswers]):
+        await start_run(client, queue, prefix, answers=answers, waiting_for="approval")
         known = await eventually(lambda: chosen(prefix, viewer))
     approve = approvals.acts(viewer, known)[0]
     assert approve.act == "approve"
@@ -105,13 +110,13 @@ async def test_the_page_has_the_question_and_the_form(client, queue, worker, pre
     hostile = question(
         subject="<b onmouseover=x>Over the limit</b>", policy={"quorum": 2, "roles": ["approver"]}
     )
-    async with worker(queue, workflows=[Siding]):
-        await stand(client, queue, f"{prefix}/a b", answers=hostile, waiting_for="approval")
+    async with worker(queue, workflows=[CannedAnswers]):
+        await start_run(client, queue, f"{prefix}/a b", answers=hostile, waiting_for="approval")
         await eventually(lambda: chosen(f"{prefix}/a b"))
-        page = (await browser.get("/approvals/", {"w": f"{prefix}/a b"})).content.decode()
-        inbox = (await browser.get("/regions/approvals/", {"w": f"{prefix}/a b"})).content.decode()
+        page = (await browser.get(URL, {"w": f"{prefix}/a b"})).content.decode()
+        inbox = (await browser.get(URL, {"w": f"{prefix}/a b"}, headers=HTMX)).content.decode()
         facts = (
-            await browser.get("/regions/approvals/", {"w": f"{prefix}/a b", "part": "chosen"})
+            await browser.get(URL, {"w": f"{prefix}/a b", "part": "chosen"}, headers=HTMX)
         ).content.decode()
     assert "2 votes of <b>approver</b> are needed" in page
     assert 'name="decision_id"' in page
@@ -126,14 +131,14 @@ async def test_the_page_has_the_question_and_the_form(client, queue, worker, pre
 async def test_what_does_not_wait_any_more_is_told(client, prefix, approver_user):
     browser = AsyncClient()
     await browser.aforce_login(approver_user)
-    page = (await browser.get("/approvals/", {"w": f"{prefix}<i>"})).content.decode()
+    page = (await browser.get(URL, {"w": f"{prefix}<i>"})).content.decode()
     assert f"{prefix}&lt;i&gt; does not wait any more" in page
-    facts = (await browser.get("/regions/approvals/", {"w": f"{prefix}", "part": "chosen"})).content.decode()
+    facts = (await browser.get(URL, {"w": f"{prefix}", "part": "chosen"}, headers=HTMX)).content.decode()
     assert "does not wait any more" in facts
 
 
 async def test_no_worker_leaves_what_the_list_knows(client, queue, prefix):
-    await stand(client, queue, prefix, waiting_for="approval", memo={"customer_name": "Aster"})
+    await start_run(client, queue, prefix, waiting_for="approval", memo={"customer_name": "Aster"})
     found = await eventually(lambda: item(prefix))
 
     async def silent():

@@ -15,7 +15,7 @@ from dashboard.models import AuditEntry
 from tests.personas import append_only
 
 pytestmark = pytest.mark.django_db(transaction=True)
-RUN = Subject("order-1", "run-1", "acme")
+RUN = Subject("default", "order-1", "run-1", "acme")
 ANNA = Viewer("anna", frozenset({"finance", "approver"}))
 
 

@@ -13,9 +13,8 @@ from dashboard.access import Viewer
 from dashboard.live import cached_read
 from dashboard.pages.breakers import read as breakers
 from orders.attributes import ORDER_AMOUNT
-from tests.dashboard.sidings import Siding, stand
-from tests.support import eventually
-from workers.client import connection
+from tests.dashboard.factories import CannedAnswers, start_run
+from tests.support import HTMX, eventually
 from workers.client.errors import TemporalUnavailable
 
 OTTO = Viewer("otto", frozenset({"operator"}))
@@ -46,15 +45,15 @@ async def test_an_open_breaker_says_why_and_what_it_holds(client, queue, worker,
     ]
     answers = circuit(dependency, next_probe_at=probe.isoformat(), transitions=history)
     amount = (SearchAttributePair(ORDER_AMOUNT, 12.5),)
-    async with worker(queue, workflows=[Siding]):
-        await stand(client, queue, f"breaker-{dependency}", answers=answers, circuit_state="OPEN")
+    async with worker(queue, workflows=[CannedAnswers]):
+        await start_run(client, queue, f"breaker-{dependency}", answers=answers, circuit_state="OPEN")
         for at in range(2):
-            await stand(
+            await start_run(
                 client, queue, f"order-{dependency}-{at}", workflow_type="OrderWorkflow", extra=amount,
                 waiting_for=f"breaker:{dependency}", stage="charging", memo={"currency": "EUR"},
             )  # fmt: skip
         found = await eventually(lambda: _answered(dependency, held=2))
-    assert found.look == ("stop", "Open", "stop")
+    assert (found.look.tone, found.look.word) == ("stop", "Open")
     assert found.probes_at == probe
     assert [(word, change.why) for word, change in found.transitions] == [
         ("Half open", "later"),
@@ -73,30 +72,30 @@ async def _answered(dependency: str, held: int = 0) -> breakers.Breaker | None:
 @pytest.mark.parametrize(
     ("answer", "look"),
     [
-        ({"state": "HALF_OPEN"}, ("wait", "Half open", "half")),
-        ({"state": "OPEN", "forced": {"state": "OPEN", "by": "jon"}}, ("rest", "Forced open", "rest")),
-        ({"state": "MELTED"}, ("rest", "No answer", "rest")),
-        ({"state": "CLOSED", "threshold": "many"}, ("done", "Closed", "done")),
-        ("nonsense", ("rest", "No answer", "rest")),
+        ({"state": "HALF_OPEN"}, ("wait", "Half open")),
+        ({"state": "OPEN", "forced": {"state": "OPEN", "by": "jon"}}, ("rest", "Forced open")),
+        ({"state": "MELTED"}, ("rest", "No answer")),
+        ({"state": "CLOSED", "threshold": "many"}, ("done", "Closed")),
+        ("nonsense", ("rest", "No answer")),
     ],
 )
 async def test_half_an_answer_draws_half_a_card(client, queue, worker, dependency, answer, look):
-    async with worker(queue, workflows=[Siding]):
-        await stand(client, queue, f"breaker-{dependency}", answers={"circuit": answer}, circuit_state="")
+    async with worker(queue, workflows=[CannedAnswers]):
+        await start_run(client, queue, f"breaker-{dependency}", answers={"circuit": answer}, circuit_state="")
         found = await eventually(lambda: _answered(dependency))
-    assert found.look == look
+    assert (found.look.tone, found.look.word) == look
 
 
 async def test_without_a_worker_the_state_comes_from_the_list(client, queue, dependency):
-    await stand(client, queue, f"breaker-{dependency}", circuit_state="OPEN")
+    await start_run(client, queue, f"breaker-{dependency}", circuit_state="OPEN")
     found = await eventually(lambda: card(dependency))
-    assert found.look[1] == "Open"
+    assert found.look.word == "Open"
     assert found.answer.notice
     assert found.status.threshold == 0
 
 
 async def test_breakers_of_another_tenant_stay_there(client, queue, dependency, settings):
-    await stand(client, queue, f"breaker-{dependency}", circuit_state="OPEN", tenant="acme")
+    await start_run(client, queue, f"breaker-{dependency}", circuit_state="OPEN", tenant="acme")
     settings.DASHBOARD = settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
     roles = frozenset({"viewer"})
     await eventually(lambda: card(dependency, Viewer("ann", roles, tenant="acme")))
@@ -108,11 +107,11 @@ async def test_the_page_and_its_region_show_the_card(client, queue, worker, depe
     browser = AsyncClient()
     await browser.aforce_login(viewer_user)
     hostile = circuit(dependency, last_error="<script>alert(1)</script>")
-    async with worker(queue, workflows=[Siding]):
-        await stand(client, queue, f"breaker-{dependency}", answers=hostile, circuit_state="OPEN")
+    async with worker(queue, workflows=[CannedAnswers]):
+        await start_run(client, queue, f"breaker-{dependency}", answers=hostile, circuit_state="OPEN")
         await eventually(lambda: _answered(dependency))
-        page = (await browser.get("/breakers/")).content.decode()
-        region = (await browser.get("/regions/breakers/")).content.decode()
+        page = (await browser.get("/ns/default/breakers/")).content.decode()
+        region = (await browser.get("/ns/default/breakers/", headers=HTMX)).content.decode()
     for text in (page, region):
         assert f'id="breaker-{dependency}"' in text
         assert "opens at 5" in text
@@ -125,17 +124,16 @@ async def test_the_page_and_its_region_show_the_card(client, queue, worker, depe
 async def test_temporal_away_shows_what_was_last_seen(client, queue, dependency, viewer_user, monkeypatch):
     browser = AsyncClient()
     await browser.aforce_login(viewer_user)
-    await stand(client, queue, f"breaker-{dependency}", circuit_state="OPEN")
+    await start_run(client, queue, f"breaker-{dependency}", circuit_state="OPEN")
     await eventually(lambda: card(dependency, Viewer("vera", frozenset({"viewer"}))))
 
     async def away():
         raise TemporalUnavailable("Temporal cannot be reached.")
 
-    monkeypatch.setattr(breakers, "get_client", away)
-    monkeypatch.setattr(connection, "get_client", away)
+    monkeypatch.setattr("dashboard.access.get_client", away)
 
     async def told():
-        text = (await browser.get("/breakers/")).content.decode()
+        text = (await browser.get("/ns/default/breakers/")).content.decode()
         return text if "Temporal cannot be reached." in text else ""
 
     text = await eventually(told)
@@ -149,8 +147,8 @@ async def test_temporal_away_shows_what_was_last_seen(client, queue, dependency,
 
 @pytest.mark.django_db(transaction=True)
 async def test_strangers_are_sent_to_the_login(client):
-    page = await AsyncClient().get("/breakers/")
+    page = await AsyncClient().get("/ns/default/breakers/")
     assert page.status_code == 302
-    region = await AsyncClient().get("/regions/breakers/", headers={"HX-Request": "true"})
+    region = await AsyncClient().get("/ns/default/breakers/", headers=HTMX)
     assert region.status_code == 401
     assert "HX-Redirect" in region.headers

@@ -11,12 +11,12 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair, TypedSear
 
 from dashboard import extend
 from dashboard.access import Viewer
-from dashboard.extend import Line, Stage
+from dashboard.extend import Pipeline, Stage
 from dashboard.live import cached_read
-from dashboard.pages.workflows.read import read_list
-from dashboard.query import conditions
+from dashboard.pages.workflows.view import read_list
+from dashboard.query import query
 from dashboard.query.query import Filter
-from tests.dashboard.shunting import Shunted
+from tests.dashboard.fake_workers import Scripted
 from tests.support import eventually
 from workers.client.visibility import Unusable
 
@@ -24,15 +24,15 @@ VERA = Viewer("vera", frozenset({"viewer"}))
 
 
 @pytest.fixture
-def line(monkeypatch):
-    """`Shunted` has a line for this test."""
-    monkeypatch.setitem(extend.lines(), "Shunted", Line("Shunted", "Shunted", (Stage("a", "A"),)))
+def pipeline(monkeypatch):
+    """`Scripted` has a pipeline for this test."""
+    monkeypatch.setitem(extend.pipelines, "Scripted", Pipeline("Scripted", "Scripted", (Stage("a", "A"),)))
 
 
 # Name of the expected condition -> how a run comes into it: end, attributes.
 CASES: list[tuple[str, str, dict[str, Any]]] = [
-    ("moving", "wait", {"SagaState": "running", "Stage": "a"}),
-    ("moving", "wait", {}),
+    ("running", "wait", {"SagaState": "running", "Stage": "a"}),
+    ("running", "wait", {}),
     ("waiting", "wait", {"WaitingFor": ["approval"], "SagaState": "running"}),
     ("waiting", "wait", {"WaitingFor": ["operator"]}),
     ("held", "wait", {"WaitingFor": ["approval", "breaker", "breaker:freight"]}),
@@ -61,7 +61,7 @@ async def _start(client, queue: str, workflow_id: str, end: str, attributes: dic
         for name, value in attributes.items()
     ]
     handle = await client.start_workflow(
-        "Shunted",
+        "Scripted",
         args=["wait" if waits else end, attributes],
         id=workflow_id,
         task_queue=queue,
@@ -74,39 +74,37 @@ async def _start(client, queue: str, workflow_id: str, end: str, attributes: dic
         await handle.terminate()
 
 
-async def test_clauses_and_rows_agree_and_exclude_each_other(client, queue, worker, line):
+async def test_clauses_and_rows_agree_and_exclude_each_other(client, queue, worker, pipeline):
     prefix = f"cond-{uuid.uuid4().hex[:8]}"
     expected = {f"{prefix}-{at:02}": name for at, (name, _, _) in enumerate(CASES)}
-    assert set(expected.values()) == set(conditions.CONDITIONS)
+    assert set(expected.values()) == set(query.CONDITIONS)
 
     async def derived() -> bool:
         cached_read.forget()
         seen = await read_list(VERA, Filter(prefix=prefix))
         return {row.workflow_id: row.condition for row in seen.value.rows} == expected
 
-    async with worker(queue, workflows=[Shunted]):
+    async with worker(queue, workflows=[Scripted]):
         for at, (_, end, attributes) in enumerate(CASES):
             await _start(client, queue, f"{prefix}-{at:02}", end, attributes)
         await eventually(derived, timeout=20)
-        for name in conditions.CONDITIONS:
+        for name in query.CONDITIONS:
             seen = await read_list(VERA, Filter(prefix=prefix, condition=name))
             found = sorted(row.workflow_id for row in seen.value.rows)
             assert found == [key for key, value in expected.items() if value == name], name
 
 
-def test_types_without_a_line_and_unknown_statuses_have_no_condition(line):
-    assert conditions.derive("Foreign", 1, {"WaitingFor": ["approval"]}) is None
-    assert conditions.derive("Shunted", 8, {}) is None
-    assert conditions.derive("Shunted", 6, {}) is None
-    assert conditions.shown(None, 8) == ("rest", "Status 8")
-    assert conditions.shown(None, 5) == ("stop", "Terminated")
+def test_types_without_a_pipeline_and_unknown_statuses_have_no_condition(pipeline):
+    assert query.condition_of("Foreign", 1, {"WaitingFor": ["approval"]}) is None
+    assert query.condition_of("Scripted", 8, {}) is None
+    assert query.condition_of("Scripted", 6, {}) is None
 
 
-def test_a_condition_that_cannot_be_asked_for_says_why(line, monkeypatch):
+def test_a_condition_that_cannot_be_asked_for_says_why(pipeline, monkeypatch):
     with pytest.raises(Unusable, match="SagaState, WaitingFor"):
-        conditions.clause("held", {"Stage"})
+        query.condition_clause("held", {"Stage"})
     with pytest.raises(Unusable, match="no condition"):
-        conditions.clause("sleepy")
-    monkeypatch.setattr(extend, "_lines", {})
-    with pytest.raises(Unusable, match="line"):
-        conditions.clause("held")
+        query.condition_clause("sleepy")
+    monkeypatch.setattr(extend, "pipelines", {})
+    with pytest.raises(Unusable, match="pipeline"):
+        query.condition_clause("held")

@@ -9,7 +9,6 @@ import uuid
 import pytest
 
 from dashboard.access import Forbidden, Hidden, Subject, Viewer
-from dashboard.actions import decisions
 from dashboard.actions.decisions import await_verdict, decide, send
 from dashboard.actions.kinds import choices
 from dashboard.conf import conf
@@ -228,21 +227,23 @@ async def test_temporal_away_is_said_and_nothing_is_recorded(viewers, monkeypatc
     async def away():
         raise TemporalUnavailable("Temporal cannot be reached.")
 
-    monkeypatch.setattr(decisions, "get_client", away)
+    monkeypatch.setattr("dashboard.access.get_client", away)
     with pytest.raises(TemporalUnavailable):
         await decide(viewers["approver"], "order-1", "", Signal.APPROVE, decision_id=new_id())
     assert await outcomes() == []
 
 
 def test_buttons_are_disabled_with_the_reason(viewers):
-    approve, cancel = choices(viewers["approver"], Subject("order-1", "r", None), ["approve", "cancel"])
+    approve, cancel = choices(
+        viewers["approver"], Subject("default", "order-1", "r", None), ["approve", "cancel"]
+    )
     assert approve.why == ""
     assert "operator or admin" in cancel.why
     assert cancel.destructive
 
 
 def test_without_the_signal_the_button_says_what_it_can_do(viewers):
-    subject = Subject("order-1", "r", None)
+    subject = Subject("default", "order-1", "r", None)
     labels = [
         choices(viewers["operator"], subject, ["cancel"], signals)[0].label
         for signals in (None, {"cancel"}, {"approve"})

@@ -6,6 +6,7 @@ import pytest
 from django.test import AsyncClient, RequestFactory
 
 from dashboard.web import errors
+from tests.support import HTMX
 from workers.client.errors import TemporalUnavailable
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -15,8 +16,8 @@ async def test_no_such_page(async_client):
     response = await async_client.get("/nowhere/")
     text = response.content.decode()
     assert response.status_code == 404
-    assert "The track ends here" in text
-    assert 'href="/workflows/"' in text
+    assert "Not found" in text
+    assert 'href="/ns/default/workflows/"' in text
     assert response["Content-Security-Policy"]
 
 
@@ -35,22 +36,22 @@ async def test_a_form_without_its_token(viewer_user):
 
 
 def test_temporal_away_offers_to_try_again(rf):
-    request = rf.get("/workflows/")
+    request = rf.get("/ns/default/workflows/")
     request.session = {}
     response = errors.temporal_away(request, TemporalUnavailable("Temporal cannot be reached."))
     assert response.status_code == 503
     assert response["Retry-After"] == "5"
-    assert 'href="/workflows/"' in response.content.decode()
+    assert 'href="/ns/default/workflows/"' in response.content.decode()
 
 
 def test_htmx_swaps_nothing_in(rf):
-    request = rf.get("/regions/overview/", headers={"HX-Request": "true"})
+    request = rf.get("/ns/default/", headers=HTMX)
     request.session = {}
     assert errors.no_such_run(request, "order-1")["HX-Reswap"] == "none"
 
 
 def test_ids_are_escaped(rf):
-    request = rf.get("/")
+    request = rf.get("/ns/default/")
     request.session = {}
     assert b"<img" not in errors.no_such_run(request, "<img src=x>").content
 
@@ -60,6 +61,6 @@ def test_when_even_the_page_fails_a_bare_one_comes(monkeypatch):
         raise RuntimeError("no template")
 
     monkeypatch.setattr(errors, "render", broken)
-    response = errors.server_error(RequestFactory().get("/"))
+    response = errors.server_error(RequestFactory().get("/ns/default/"))
     assert response.status_code == 500
     assert b"Something broke" in response.content

@@ -7,31 +7,31 @@ from django.http import HttpResponse
 from django.urls import include, path
 
 from dashboard import extend
-from dashboard.extend import Column, Line, Money, Stage
+from dashboard.extend import Column, Money, Pipeline, Stage
 
 
 @pytest.fixture
 def empty(monkeypatch):
     """A console that no app has told anything."""
-    for name in ("_lines", "_moneys", "_columns", "_apis"):
+    for name in ("pipelines", "moneys", "columns", "_apis"):
         monkeypatch.setattr(extend, name, {})
 
 
 def test_what_is_registered_comes_back_and_the_same_key_replaces(empty):
-    line = Line("T", "Things", (Stage("a", "First"), Stage("b", "Second")), {"b": "payments"})
-    extend.register(line, Money("T", "Amount", "currency"), Column("A", "Old"), Column("B", "Other"))
+    pipeline = Pipeline("T", "Things", (Stage("a", "First"), Stage("b", "Second")), {"b": "payments"})
+    extend.register(pipeline, Money("T", "Amount", "currency"), Column("A", "Old"), Column("B", "Other"))
     extend.register(Column("A", "New"))
 
-    assert extend.lines() == {"T": line}
-    assert extend.moneys()["T"].attribute == "Amount"
-    assert [column.label for column in extend.columns()] == ["New", "Other"]
+    assert extend.pipelines == {"T": pipeline}
+    assert extend.moneys["T"].attribute == "Amount"
+    assert [column.label for column in extend.columns.values()] == ["New", "Other"]
 
 
-def test_a_line_names_and_places_its_stages():
-    line = Line("T", "Things", (Stage("a", "First"), Stage("b", "Second")))
+def test_a_pipeline_names_and_places_its_stages():
+    pipeline = Pipeline("T", "Things", (Stage("a", "First"), Stage("b", "Second")))
 
-    assert (line.label("b"), line.place("b")) == ("Second", 1)
-    assert (line.label("gone_wrong"), line.place("gone_wrong")) == ("Gone wrong", None)
+    assert (pipeline.labels["b"], pipeline.places["b"]) == ("Second", 1)
+    assert "gone_wrong" not in pipeline.labels
 
 
 def test_api_urls_are_served_under_their_prefix(empty):
@@ -44,4 +44,4 @@ def test_api_urls_are_served_under_their_prefix(empty):
 
 
 def test_the_reference_domain_has_registered_itself():
-    assert "OrderWorkflow" in extend.lines()
+    assert "OrderWorkflow" in extend.pipelines

@@ -18,7 +18,7 @@ from temporalio.worker import Worker
 
 from dashboard.live import cached_read
 from dashboard.temporal_api import answers
-from tests.dashboard.shunting import FULL, HALF, Foreign, Silent, refund
+from tests.dashboard.fake_workers import FULL, HALF, Foreign, Silent, refund
 from tests.support import eventually
 from workers.client.errors import NoAnswer
 from workers.conf import conf
@@ -50,7 +50,7 @@ async def foreign(client, queue):
 
 async def until(browser, handle, *words: str) -> str:
     """The page, once it has these words: answers may come after the first paint."""
-    url = reverse("run", args=[handle.id, handle.result_run_id])
+    url = reverse("run", args=["default", handle.id, handle.result_run_id])
 
     async def has():
         cached_read.forget()
@@ -137,11 +137,13 @@ async def test_the_list_shows_foreign_types_with_what_every_workflow_has(client,
 
     async def listed():
         cached_read.forget()
-        return handle.id in unescape((await browser.get("/workflows/", {"id": handle.id})).content.decode())
+        return handle.id in unescape(
+            (await browser.get("/ns/default/workflows/", {"id": handle.id})).content.decode()
+        )
 
     await eventually(listed)
     cached_read.forget()
-    text = (await browser.get("/workflows/", {"id": handle.id})).content.decode()
+    text = (await browser.get("/ns/default/workflows/", {"id": handle.id})).content.decode()
     assert "<th>Type</th>" in text
     assert "<th>Closed</th>" in text
     assert "<th>Stage</th>" not in text
@@ -151,58 +153,61 @@ async def test_the_first_paint_does_not_wait_for_a_slow_answer(client, queue, fo
     handle = await foreign({"get_progress": {"total": 3, "done": 1}})
     real, gate = answers.query, asyncio.Event()
 
-    async def slow(handle, name, **more):
+    async def slow(client, handle, name, **more):
         if name == "get_progress":
             await gate.wait()
-        return await real(handle, name, **more)
+        return await real(client, handle, name, **more)
 
     monkeypatch.setattr(answers, "query", slow)
-    asked = answers.Asked(handle.id, handle.result_run_id, queue, f"slow {handle.id}", None)
+    target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"slow {handle.id}", ())
 
     async def stuck():  # the server may take a moment to know that a worker polls
         began = time.monotonic()
-        known = await answers.ask(client, asked, 0.3)
+        known = await answers.ask(client, target, 0.3)
         assert time.monotonic() - began < 1.5
-        assert "get_progress" not in known.answers
-        return known if known.asking and not known.asking.done() and known.declared else None
+        assert "get_progress" not in known.by_query
+        return known if known.asking and not known.asking.done() and known.interface else None
 
     known = await eventually(stuck)
     gate.set()
 
-    later = await eventually(lambda: known.answers.get("get_progress"))
+    later = await eventually(lambda: known.by_query.get("get_progress"))
 
     assert later.value == {"total": 3, "done": 1}
 
 
 async def test_an_answer_stays_with_its_age_when_nobody_answers_any_more(client, queue, foreign, monkeypatch):
     handle = await foreign({"get_progress": {"total": 3, "done": 1}})
-    asked = answers.Asked(handle.id, handle.result_run_id, queue, f"gone {handle.id}", None)
+    target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"gone {handle.id}", ())
 
     async def answered():  # the server may take a moment to know that a worker polls
-        known = await answers.ask(client, asked, 5)
-        return known if "get_progress" in known.answers else None
+        known = await answers.ask(client, target, 5)
+        return known if "get_progress" in known.by_query else None
 
     known = await eventually(answered)
-    first = known.answers["get_progress"]
+    first = known.by_query["get_progress"]
 
     async def nobody(*args, **more):
         raise NoAnswer("No worker answers.")
 
     monkeypatch.setattr(answers, "query", nobody)
     known.asked = 0.0
-    again = await answers.ask(client, asked, 5)
+    again = await answers.ask(client, target, 5)
 
-    assert again.silent == "No worker answers."
-    assert (again.answers["get_progress"].value, again.answers["get_progress"].at) == (first.value, first.at)
+    assert again.no_answer == "No worker answers."
+    assert (again.by_query["get_progress"].value, again.by_query["get_progress"].at) == (
+        first.value,
+        first.at,
+    )
 
 
 async def test_a_history_that_went_on_is_asked_again_at_once(client, queue, foreign, monkeypatch):
     handle = await foreign({"get_progress": {"total": 3, "done": 1}})
     real, asked_for = answers.query, []
 
-    async def counted(handle, name, **more):
+    async def counted(client, handle, name, **more):
         asked_for.append(str(name))
-        return await real(handle, name, **more)
+        return await real(client, handle, name, **more)
 
     monkeypatch.setattr(answers, "query", counted)
     monkeypatch.setattr(answers, "FRESH", 3600.0)
@@ -211,10 +216,10 @@ async def test_a_history_that_went_on_is_asked_again_at_once(client, queue, fore
         asked_for.clear()
         known = await answers.ask(
             client,
-            answers.Asked(handle.id, handle.result_run_id, queue, f"on {handle.id}", None, events),
+            answers.QueryTarget(handle.id, handle.result_run_id, queue, f"on {handle.id}", (), events),
             5,
         )
-        assert known.answers["get_progress"].value == {"total": 3, "done": 1}
+        assert known.by_query["get_progress"].value == {"total": 3, "done": 1}
         return asked_for.count("get_progress")
 
     await eventually(lambda: has_answer(client, handle, queue))
@@ -225,7 +230,7 @@ async def test_a_history_that_went_on_is_asked_again_at_once(client, queue, fore
 
 async def has_answer(client, handle, queue) -> bool:
     """The server may take a moment to know that a worker polls."""
-    asked = answers.Asked(handle.id, handle.result_run_id, queue, f"on {handle.id}", None, 1)
-    known = await answers.ask(client, asked, 5)
+    target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"on {handle.id}", (), 1)
+    known = await answers.ask(client, target, 5)
     known.asked = 0.0
-    return "get_progress" in known.answers and not known.answers["get_progress"].problem
+    return "get_progress" in known.by_query and not known.by_query["get_progress"].problem

@@ -26,7 +26,7 @@ async def browser(client, viewer_user):
 )
 async def test_production_wears_a_band(browser, settings, environment, band):
     settings.WORKERS = settings.WORKERS.model_copy(update={"environment": environment})
-    text = (await browser.get("/breakers/")).content.decode()
+    text = (await browser.get("/ns/default/breakers/")).content.decode()
     assert ('class="band"' in text) == band
     assert environment in text
 
@@ -34,17 +34,17 @@ async def test_production_wears_a_band(browser, settings, environment, band):
 @pytest.mark.parametrize(("cookie", "shown"), [("dark", True), ("light", True), ('"><script>', False)])
 async def test_the_theme_is_a_cookie_that_only_names_a_theme(browser, cookie, shown):
     browser.cookies["theme"] = cookie
-    text = (await browser.get("/breakers/")).content.decode()
+    text = (await browser.get("/ns/default/breakers/")).content.decode()
     assert (f'data-theme="{cookie}"' in text) == shown
     assert "><script>" not in text
 
 
 async def test_badges_come_from_what_was_read_and_grow_old(browser, monkeypatch):
     cached_read.set_badges(VERA, approvals=3)
-    text = (await browser.get("/workflows/")).content.decode()
+    text = (await browser.get("/ns/default/workflows/")).content.decode()
     assert "waiting</span>" in text
     monkeypatch.setattr(cached_read, "BADGES_KEPT_SECONDS", -1.0)
-    text = (await browser.get("/workflows/")).content.decode()
+    text = (await browser.get("/ns/default/workflows/")).content.decode()
     assert "waiting</span>" not in text
 
 
@@ -55,6 +55,6 @@ async def test_who_is_not_signed_in_sees_no_navigation(client):
 
 
 async def test_signing_out_is_a_post_with_a_token(browser):
-    text = (await browser.get("/breakers/")).content.decode()
+    text = (await browser.get("/ns/default/breakers/")).content.decode()
     assert '<form method="post" action="/logout/"><input type="hidden" name="csrfmiddlewaretoken"' in text
     assert "X-CSRFToken" in text

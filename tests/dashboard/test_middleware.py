@@ -74,7 +74,7 @@ def test_the_rules_can_fail():
 
 
 def test_headers_in_both_modes(settings):
-    request = RequestFactory().get("/", headers={"X-Request-ID": "from-proxy-1"})
+    request = RequestFactory().get("/ns/default/", headers={"X-Request-ID": "from-proxy-1"})
     seen = []
 
     def sync_view(request):
@@ -96,7 +96,7 @@ async def test_headers_without_a_thread():
 
     middleware: Any = security_headers(view)
     assert iscoroutinefunction(middleware)
-    response = await middleware(RequestFactory().get("/"))
+    response = await middleware(RequestFactory().get("/ns/default/"))
     assert response["Cross-Origin-Opener-Policy"] == "same-origin"
     assert response["Cache-Control"] == "max-age=5"
 
@@ -105,7 +105,7 @@ async def test_headers_without_a_thread():
     "given", ["", "short", "x" * 65, "evil\r\nSet-Cookie: a=b", "<script>alert(1)</script>"]
 )
 def test_an_id_that_is_none_is_replaced(given):
-    request = RequestFactory().get("/")
+    request = RequestFactory().get("/ns/default/")
     request.META["HTTP_X_REQUEST_ID"] = given
     response = cast(HttpResponse, security_headers(lambda request: HttpResponse())(request))
     assert re.fullmatch(r"[0-9a-f]{32}", response["X-Request-ID"])

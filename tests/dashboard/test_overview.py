@@ -1,4 +1,4 @@
-"""The overview: stations and signals by the line, the way back, who needs a person, and what is not known."""
+"""The overview: stages with their breakers, compensation, what needs a person, and what is not known."""
 
 from __future__ import annotations
 
@@ -13,21 +13,22 @@ from dashboard import extend
 from dashboard.access import Subject, Viewer
 from dashboard.audit import log as audit
 from dashboard.live import cached_read
-from dashboard.live.cached_read import Seen
+from dashboard.live.cached_read import Snapshot
 from dashboard.pages.breakers import read as breakers
 from dashboard.pages.overview import read as overview
-from dashboard.query import conditions
+from dashboard.query.query import condition_of
+from dashboard.states import STATES
 from dashboard.temporal_api.rows import Row
 from dashboard.temporal_api.scan import Scan
 from orders.attributes import ORDER_AMOUNT
-from tests.dashboard.sidings import stand
-from tests.support import eventually
+from tests.dashboard.factories import start_run
+from tests.support import HTMX, eventually
 from workers.client.errors import TemporalUnavailable
 from workers.contracts import CircuitStatus, Money
 
 NOW = datetime(2026, 11, 21, 3, 14, tzinfo=UTC)
 STAGES = ("received", "approval", "charging", "shipping", "delivered")
-LINE = extend.Line(
+PIPELINE = extend.Pipeline(
     "Parcel", "Parcels", tuple(extend.Stage(name, name.title()) for name in STAGES), {"charging": "payments"}
 )
 
@@ -38,14 +39,14 @@ def forgotten():
 
 
 @pytest.fixture
-def line(monkeypatch):
-    monkeypatch.setitem(extend.lines(), "Parcel", LINE)
-    return LINE
+def pipeline(monkeypatch):
+    monkeypatch.setitem(extend.pipelines, "Parcel", PIPELINE)
+    return PIPELINE
 
 
 def row(name: str, stage: str, deadline: datetime | None = None, minor: int = 1000, **attributes: str) -> Row:
-    condition = conditions.derive("Parcel", 1, attributes)
-    s, word = conditions.shown(condition, 1)
+    condition = condition_of("Parcel", 1, attributes)
+    shown = STATES["condition"][condition] if condition else STATES["status"][1]
     return Row(
         workflow_id=name,
         run_id="r",
@@ -53,13 +54,14 @@ def row(name: str, stage: str, deadline: datetime | None = None, minor: int = 10
         status=1,
         status_name="Running",
         condition=condition,
-        s=s,
-        word=word,
+        tone=shown.tone,
+        word=shown.word,
         stage=stage,
         waiting_for=attributes.get("WaitingFor", ()),
         deadline=deadline,
         amount=Money(minor=minor, currency="EUR"),
         customer="",
+        namespace="default",
         attributes=dict(attributes),
         memo={},
         start_time=NOW,
@@ -70,19 +72,21 @@ def row(name: str, stage: str, deadline: datetime | None = None, minor: int = 10
 
 def card(state: str) -> breakers.Breaker:
     status = CircuitStatus(state=state, dependency="payments", next_probe_at=NOW)
-    return breakers.Breaker(row("breaker-payments", ""), "payments", state, Seen(status, NOW), None)
+    return breakers.Breaker(row("breaker-payments", ""), "payments", state, Snapshot(status, NOW), None)
 
 
-def track(*rows: Row, cards: dict[str, breakers.Breaker] | None = None, counts=(412, 38)) -> overview.Track:
-    return overview._track(LINE, Scan([*rows], NOW, True), cards or {}, [*counts])
+def view(
+    *rows: Row, cards: dict[str, breakers.Breaker] | None = None, counts=(412, 38)
+) -> overview.PipelineView:
+    return overview._pipeline_view(PIPELINE, Scan("default", [*rows], NOW, True), cards or {}, [*counts])
 
 
-def counted(stations: list[overview.Station]) -> dict[str, int]:
-    return {station.label: station.total.count for station in stations}
+def counted(stages: list[overview.StageView]) -> dict[str, int]:
+    return {stage.label: stage.total.count for stage in stages}
 
 
-def test_the_way_back_is_not_counted_on_the_way_forward(line):
-    found = track(
+def test_what_is_compensated_is_not_counted_on_the_way_forward(pipeline):
+    found = view(
         row("a", "received"),
         row("b", "charging"),
         row("c", "charging", SagaState="compensating"),
@@ -96,19 +100,19 @@ def test_the_way_back_is_not_counted_on_the_way_forward(line):
         "Delivered": 412,
     }
     assert counted(found.back) == {"Compensating": 1, "Needs a person": 1, "Compensated": 38}
-    assert [station.at for station in found.back] == [3, 2, 1]
+    assert [stage.at for stage in found.back] == [3, 2, 1]
 
 
-def test_a_station_shows_the_worst_that_stands_there(line):
+def test_a_stage_shows_the_worst_that_stands_there(pipeline):
     soon = datetime.now(UTC) + timedelta(minutes=5)
-    found = track(
+    found = view(
         row("a", "received"),
         row("b", "approval", deadline=soon, WaitingFor=("approval",)),
         row("c", "approval", WaitingFor=("approval",)),
         row("d", "charging", WaitingFor=("breaker", "breaker:payments")),
         row("e", "charging"),
     )
-    assert [(station.s, station.sub) for station in found.forward] == [
+    assert [(stage.tone, stage.note) for stage in found.forward] == [
         ("run", ""),
         ("wait", "1 due soon"),
         ("stop", "1 held"),
@@ -118,23 +122,23 @@ def test_a_station_shows_the_worst_that_stands_there(line):
 
 
 @pytest.mark.parametrize(("state", "shown"), [("OPEN", True), ("HALF_OPEN", True), ("CLOSED", False)])
-def test_a_signal_stands_before_the_guarded_stage_unless_calls_pass(line, state, shown):
+def test_a_breaker_stands_before_the_guarded_stage_unless_calls_pass(pipeline, state, shown):
     held = row("d", "charging", WaitingFor=("breaker", "breaker:payments"), minor=1250)
-    charging = track(held, cards={"payments": card(state)}).forward[2]
+    charging = view(held, cards={"payments": card(state)}).forward[2]
     assert (charging.breaker is not None) == shown
     assert charging.held.sums == {"EUR": 1250}
-    assert charging.loop
+    assert charging.guarded
 
 
-def test_each_station_leads_to_the_list_of_its_runs(line):
-    found = track(row("d", "charging"))
+def test_each_stage_leads_to_the_list_of_its_runs(pipeline):
+    found = view(row("d", "charging"))
     assert "v=charging" in found.forward[2].total.url
     assert "condition=stuck" in found.back[1].total.url
-    assert all("type=Parcel" in station.total.url for station in found.forward + found.back)
+    assert all("type=Parcel" in stage.total.url for stage in found.forward + found.back)
 
 
-def test_what_cannot_be_counted_is_not_a_zero(line):
-    found = track(counts=(None, None))
+def test_what_cannot_be_counted_is_not_a_zero(pipeline):
+    found = view(counts=(None, None))
     assert not found.forward[-1].counted
     assert not found.back[-1].counted
 
@@ -146,21 +150,21 @@ def tenant(client, settings):
     return f"tenant-{uuid.uuid4().hex[:8]}"
 
 
-async def test_the_lines_are_counted_within_the_tenant(client, queue, tenant):
+async def test_the_pipelines_are_counted_within_the_tenant(client, queue, tenant):
     viewer = Viewer("vera", frozenset({"viewer"}), tenant=tenant)
     order = {"workflow_type": "OrderWorkflow", "tenant": tenant, "memo": {"currency": "EUR"}}
     extra = (SearchAttributePair(ORDER_AMOUNT, 640.0),)
-    await stand(client, queue, f"{tenant}~1", stage="received", **order)
+    await start_run(client, queue, f"{tenant}~1", stage="received", **order)
     stuck = {"stage": "shipping", "saga_state": "stuck", "waiting_for": "operator", "extra": extra}
-    await stand(client, queue, f"{tenant}~2", **stuck, **order)
-    await stand(client, queue, f"{tenant}-x", stage="received", **{**order, "tenant": "another"})
+    await start_run(client, queue, f"{tenant}~2", **stuck, **order)
+    await start_run(client, queue, f"{tenant}-x", stage="received", **{**order, "tenant": "another"})
 
     async def both():
         seen = await overview.read(viewer, [])
         return seen.value if seen.value and len(seen.value.totals) == 2 else None
 
     found = await eventually(both)
-    (orders,) = (item for item in found.tracks if item.workflow_type == "OrderWorkflow")
+    (orders,) = (item for item in found.pipelines if item.workflow_type == "OrderWorkflow")
     assert orders.forward[0].total.count == 1
     assert [item.workflow_id for item in found.stuck] == [f"{tenant}~2"]
     assert found.totals["stuck"].sums == {"EUR": 64000}
@@ -172,16 +176,16 @@ async def test_the_page_links_what_needs_a_person(client, queue, viewer_user):
     await browser.aforce_login(viewer_user)
     name = f"order-{uuid.uuid4().hex}"
     attributes = {"stage": "shipping", "saga_state": "stuck", "waiting_for": "operator"}
-    await stand(client, queue, name, workflow_type="OrderWorkflow", **attributes)
+    await start_run(client, queue, name, workflow_type="OrderWorkflow", **attributes)
 
     async def shown():
-        text = (await browser.get("/regions/overview/")).content.decode()
+        text = (await browser.get("/ns/default/", headers=HTMX)).content.decode()
         return text if "Needs a person" in text and "Stuck" in text else ""
 
     text = await eventually(shown)
     assert "<html" not in text
     assert "Just now" not in text  # viewers may not read the audit log
-    page = (await browser.get("/")).content.decode()
+    page = (await browser.get("/ns/default/")).content.decode()
     assert 'aria-current="page"' in page
     assert 'id="overview"' in page
 
@@ -191,9 +195,11 @@ async def test_operators_see_what_was_done_last(client, operator_user):
     browser = AsyncClient()
     await browser.aforce_login(operator_user)
     anna = Viewer("anna", frozenset({"approver"}))
-    intent = await audit.intend(anna, "reject", Subject("order-<7>", "r", None), decision_id="d", reason="no")
+    intent = await audit.intend(
+        anna, "reject", Subject("default", "order-<7>", "r", None), decision_id="d", reason="no"
+    )
     await audit.conclude(intent, "applied", "Rejected.")
-    text = (await browser.get("/")).content.decode()
+    text = (await browser.get("/ns/default/")).content.decode()
     assert "order-&lt;7&gt;" in text
     assert "anna: reject" in text
 
@@ -205,8 +211,7 @@ async def test_without_temporal_the_page_still_comes(client, viewer_user, monkey
 
     browser = AsyncClient()
     await browser.aforce_login(viewer_user)
-    for module in ("overview", "breakers", "approvals"):
-        monkeypatch.setattr(f"dashboard.pages.{module}.read.get_client", away)
-    answer = await browser.get("/")
+    monkeypatch.setattr("dashboard.access.get_client", away)
+    answer = await browser.get("/ns/default/")
     assert answer.status_code == 200
     assert "Temporal cannot be reached." in answer.content.decode()

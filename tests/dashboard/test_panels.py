@@ -89,7 +89,7 @@ def test_steps_of_one_group_stand_together_in_their_order():
 
 def test_a_forced_breaker_is_shown_as_such_with_its_lamp():
     card = circuit.draw(CircuitStatus(state="OPEN", forced=Forced(state="OPEN", by="otto")))
-    assert (card.s, card.word, card.lamp) == ("rest", "Forced open", "stop")
+    assert (card.tone, card.word, card.lamp) == ("rest", "Forced open", "stop")
 
 
 @pytest.mark.parametrize(
@@ -124,7 +124,7 @@ LENT = [Delegation(actor="anna", to="ben", at=NOW - HOUR)]
     [
         (ANNA, question(), ""),
         (BEN, question(), "This needs the role approver."),
-        (Viewer("Cleo ", frozenset({"approver"})), question(), "Who asked may not decide."),
+        (Viewer("Cleo ", frozenset({"approver"})), question(), "The requester may not decide."),
         (ANNA, question(votes=[Vote(actor="Anna")]), "You have voted already."),
         (ANNA, question(delegations=LENT), "anna let ben vote instead."),
         (BEN, question(delegations=LENT), ""),
@@ -169,7 +169,7 @@ def test_a_form_says_when_it_needs_a_reason(acts, hint):
 
 def test_a_breaker_of_all_tenants_is_not_operated_by_one(settings):
     settings.DASHBOARD = settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
-    shared, signals = Subject("breaker-payments", "r", "default"), {"release"}
+    shared, signals = Subject("default", "breaker-payments", "r", "default"), {"release"}
     otto = Viewer("otto", frozenset({"operator"}), "acme")
 
     def why(viewer: Viewer) -> str:

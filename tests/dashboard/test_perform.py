@@ -14,7 +14,7 @@ from dashboard.models import AuditEntry
 from workers.contracts import Outcome, Verdict
 
 pytestmark = pytest.mark.django_db(transaction=True)
-ACT = Act(Verb.CANCEL, "cancel", Subject("order-1", "run-1", None), "d-1", "no stock")
+ACT = Act(Verb.CANCEL, "cancel", Subject("default", "order-1", "run-1", None), "d-1", "no stock")
 
 
 async def rows():

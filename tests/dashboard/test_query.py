@@ -13,11 +13,12 @@ from temporalio.common import SearchAttributePair, TypedSearchAttributes
 from dashboard.access import Viewer
 from dashboard.conf import conf
 from dashboard.live import cached_read
-from dashboard.pages.workflows.read import read_list
-from dashboard.query.query import Filter, Refused, Term, check_raw, quote, scoped
+from dashboard.pages.workflows.view import read_list
+from dashboard.query.query import Filter, Refused, Term, compile_filter
+from dashboard.query.raw import check_raw
 from tests.support import eventually
 from workers.client.attributes import PLATFORM, STAGE, TENANT_ID
-from workers.client.visibility import Unusable, compare
+from workers.client.visibility import Unusable, compare, quote
 
 VERA = Viewer("vera", frozenset({"viewer"}))
 TYPES = {key.name: int(key.indexed_value_type) for key in PLATFORM}
@@ -177,9 +178,12 @@ def test_raw_text_may_hold_anything_inside_quotes():
 def test_scope_stands_before_whatever_is_typed(settings):
     settings.DASHBOARD = conf().model_copy(update={"tenancy": "attribute"})
     acme = Viewer("vera", frozenset({"viewer"}), tenant="o'acme")
-    query = scoped(acme, Filter(raw="Stage = 'a' OR Stage = 'b'").to_query(TYPES))
+    compiled = compile_filter(Filter(raw="Stage = 'a' OR Stage = 'b'", status="Failed"), acme, TYPES)
 
-    assert query == "(TenantId = 'o''acme') AND ((Stage = 'a' OR Stage = 'b'))"
+    scope, raw = "(TenantId = 'o''acme')", "(Stage = 'a' OR Stage = 'b')"
+    assert compiled.text == f"{scope} AND ((`ExecutionStatus` = 'Failed') AND {raw})"
+    assert compiled.any_status == f"{scope} AND ({raw})"
+    assert "TenantId" not in compiled.typed
 
 
 async def test_no_raw_text_shows_runs_of_another_tenant(client, queue, settings):
@@ -222,7 +226,7 @@ def test_every_problem_of_a_filter_is_told_at_once():
         raw="(", after="soon", condition="odd", terms=(Term("Nope", "=", "1"), Term("Deadline", "=", "x"))
     )
     with pytest.raises(Refused) as refused:
-        narrowed.to_query(TYPES)
+        compile_filter(narrowed, VERA, TYPES)
     assert set(refused.value.errors) == {"raw", "after", "condition", "terms.0", "terms.1"}
 
 

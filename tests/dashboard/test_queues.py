@@ -18,10 +18,10 @@ from temporalio.worker import Worker
 from dashboard.access import Viewer
 from dashboard.live import cached_read
 from dashboard.pages.workers import read as queues
-from tests.dashboard.sidings import Siding
+from tests.dashboard.factories import CannedAnswers
 from tests.dashboard.strange_worker import Strange
 from tests.dashboard.test_strange_worker import PROGRAM
-from tests.support import eventually
+from tests.support import HTMX, eventually
 from workers.client.connection import POLLER_ALIVE
 from workers.client.errors import TemporalUnavailable
 from workers.conf import conf
@@ -41,7 +41,7 @@ def forgotten(monkeypatch):
 @pytest.fixture
 def registered(queue, monkeypatch):
     """A queue that the console thinks its apps have registered: for workflows alone."""
-    monkeypatch.setitem(registry.queues, queue, Queue(queue, workflows=(Siding,)))
+    monkeypatch.setitem(registry.queues, queue, Queue(queue, workflows=(CannedAnswers,)))
     return queue
 
 
@@ -92,17 +92,17 @@ async def state(name: str) -> queues.QueueState:
 async def test_a_queue_in_a_word(answers, registered, pollers, backlog, oldest, look):
     answers[registered, "workflow"] = answer(*pollers, backlog=backlog, oldest=oldest)
     found = await state(registered)
-    assert found.look == look
+    assert (found.look.tone, found.look.word) == look
     assert found.backlog == backlog
 
 
 async def test_a_side_that_nothing_registered_needs_is_not_missed(answers, registered, monkeypatch):
     answers[registered, "workflow"] = answer(1)
-    assert (await state(registered)).dead == []
-    monkeypatch.setitem(registry.queues, registered, Queue(registered, (Siding,), (print,)))
+    assert (await state(registered)).unpolled_sides == []
+    monkeypatch.setitem(registry.queues, registered, Queue(registered, (CannedAnswers,), (print,)))
     found = await state(registered)
-    assert found.look == ("stop", "None for activity tasks")
-    assert [side.kind for side in found.dead] == ["activity"]
+    assert found.look.word == "None for activity tasks"
+    assert [side.kind for side in found.unpolled_sides] == ["activity"]
 
 
 async def test_a_death_is_told_with_its_time_also_when_the_server_has_forgotten(answers, registered):
@@ -123,17 +123,17 @@ async def test_queues_without_a_worker_come_first_and_are_counted(answers, regis
     answers[registered, "activity"] = answer(backlog=0)
     found = (await queues.read(VERA)).value
     assert found
-    assert [queue.name for queue in found.dead] == [registered]
+    assert [queue.name for queue in found.unpolled] == [registered]
     assert found.queues[0].name == registered
-    assert found.stranded == 2
+    assert found.tasks_waiting == 2
     assert [(process.identity, process.alive) for process in found.processes] == [("worker-0", True)]
     assert cached_read.badges(VERA)["unpolled"] == 1
 
 
 async def test_a_real_worker_is_seen_by_its_polls(client, registered):
-    async with Worker(client, task_queue=registered, workflows=[Siding], identity="me@here:1"):
+    async with Worker(client, task_queue=registered, workflows=[CannedAnswers], identity="me@here:1"):
         found = await eventually(lambda: _polled(registered))
-    assert found.look[0] in ("done", "run")
+    assert found.look.tone in ("done", "run")
     assert [poller.identity for poller in found.sides[0].pollers] == ["me@here:1"]
     assert found.backlog == 0
 
@@ -162,7 +162,7 @@ async def test_a_killed_worker_shows_within_seventy_seconds(client, queue, monke
 
     monkeypatch.setattr(queues, "datetime", Later)
     found = await state(queue)
-    assert found.look == ("stop", "No worker")
+    assert found.look.word == "No worker"
     assert found.last
     assert found.last <= killed
 
@@ -172,14 +172,18 @@ async def test_the_page_says_it_and_the_overview_too(answers, registered, viewer
     browser = AsyncClient()
     await browser.aforce_login(viewer_user)
     answers[registered, "workflow"] = answer(80, backlog=2, oldest=75)
-    page = unescape((await browser.get("/workers/")).content.decode())
+    page = unescape((await browser.get("/ns/default/workers/")).content.decode())
     assert f"<b>{registered}</b>: no worker polls this queue since" in page
     assert "2 tasks wait there, the first one for 1 min" in page
     assert f"runworker {registered}" in page
-    assert (await browser.get("/regions/workers/")).content.decode().startswith('<div id="workers"')
+    assert (
+        (await browser.get("/ns/default/workers/", headers=HTMX))
+        .content.decode()
+        .startswith('<div id="workers"')
+    )
 
     async def told():
-        text = unescape((await browser.get("/")).content.decode())
+        text = unescape((await browser.get("/ns/default/")).content.decode())
         return text if f"<b>{registered}</b>" in text else None
 
     overview = await eventually(told)
@@ -197,11 +201,11 @@ async def test_temporal_away_shows_what_was_last_seen(client, answers, registere
     async def away():
         raise TemporalUnavailable("Temporal cannot be reached.")
 
-    monkeypatch.setattr(queues, "get_client", away)
-    text = (await browser.get("/workers/")).content.decode()
+    monkeypatch.setattr("dashboard.access.get_client", away)
+    text = (await browser.get("/ns/default/workers/")).content.decode()
     assert "Temporal cannot be reached." in text
     assert "what was last seen" in text
     assert registered in text
     assert "data-stale" in text
     cached_read.forget()
-    assert "No news from Temporal" in (await browser.get("/workers/")).content.decode()
+    assert "Temporal is unreachable" in (await browser.get("/ns/default/workers/")).content.decode()

@@ -37,38 +37,38 @@ class Read:
 
 async def test_readers_at_the_same_time_share_one_read():
     read = Read()
-    found = await asyncio.gather(*(cached_read.seen("x", VERA, read, fresh=0) for _ in range(20)))
+    found = await asyncio.gather(*(cached_read.cached_read("x", VERA, read, fresh=0) for _ in range(20)))
     assert {item.value for item in found} == {1}
 
 
 async def test_an_outage_shows_the_last_snapshot_with_its_age():
     read = Read()
-    first = await cached_read.seen("x", VERA, read, fresh=0)
+    first = await cached_read.cached_read("x", VERA, read, fresh=0)
     read.away = True
-    later = await cached_read.seen("x", VERA, read, fresh=0)
+    later = await cached_read.cached_read("x", VERA, read, fresh=0)
     assert (later.value, later.at, later.notice) == (1, first.at, "Temporal is away.")
-    nothing = await cached_read.seen("y", VERA, read)
+    nothing = await cached_read.cached_read("y", VERA, read)
     assert (nothing.value, nothing.at) == (None, None)
     read.away = False
-    assert (await cached_read.seen("x", VERA, read, fresh=0)).notice == ""
+    assert (await cached_read.cached_read("x", VERA, read, fresh=0)).notice == ""
 
 
 async def test_who_has_waited_enough_gets_the_last_one_and_the_read_goes_on():
     read = Read()
-    await cached_read.seen("x", VERA, read, fresh=0)
+    await cached_read.cached_read("x", VERA, read, fresh=0)
     read.gate.clear()
-    slow = await cached_read.seen("x", VERA, read, fresh=60, patience=0.01)
+    slow = await cached_read.cached_read("x", VERA, read, fresh=60, patience=0.01)
     assert (slow.value, slow.notice) == (1, cached_read.SLOW)
     read.gate.set()
-    assert (await cached_read.seen("x", VERA, read, fresh=60)).value == 2
-    assert (await cached_read.seen("x", VERA, read, fresh=60)).value == 2
+    assert (await cached_read.cached_read("x", VERA, read, fresh=60)).value == 2
+    assert (await cached_read.cached_read("x", VERA, read, fresh=60)).value == 2
 
 
 async def test_a_reader_who_leaves_does_not_take_the_read_along():
     read = Read()
     read.gate.clear()
-    leaver = asyncio.ensure_future(cached_read.seen("x", VERA, read))
-    stayer = asyncio.ensure_future(cached_read.seen("x", VERA, read))
+    leaver = asyncio.ensure_future(cached_read.cached_read("x", VERA, read))
+    stayer = asyncio.ensure_future(cached_read.cached_read("x", VERA, read))
     await asyncio.sleep(0)
     leaver.cancel()
     read.gate.set()
@@ -80,9 +80,9 @@ async def test_snapshots_stay_within_their_tenant(settings):
     settings.DASHBOARD = settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
     ann, ben = (Viewer(name, frozenset({"viewer"}), tenant=name) for name in ("ann", "ben"))
     read = Read()
-    await cached_read.seen("x", ann, read)
+    await cached_read.cached_read("x", ann, read)
     read.away = True
-    assert (await cached_read.seen("x", ben, read)).value is None
+    assert (await cached_read.cached_read("x", ben, read)).value is None
     cached_read.set_badges(ann, approvals=3)
     assert cached_read.badges(ann) == {"approvals": 3}
     assert cached_read.badges(ben) == {}
@@ -93,7 +93,7 @@ async def test_other_errors_are_not_hidden():
         raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
-        await cached_read.seen("x", VERA, broken)
+        await cached_read.cached_read("x", VERA, broken)
 
 
 def test_snapshots_do_not_pile_up():

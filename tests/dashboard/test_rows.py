@@ -12,9 +12,8 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 
 from dashboard import extend
-from dashboard.extend import Line, Money, Stage
-from dashboard.temporal_api.payloads import Undecodable, shorten
-from dashboard.temporal_api.rows import attributes_of, read_rows, run_url
+from dashboard.extend import Money, Pipeline, Stage
+from dashboard.temporal_api.rows import Undecodable, attributes_of, read_rows, run_url, shorten
 
 
 def payload(value: object, kind: str = "Keyword") -> Payload:
@@ -37,8 +36,8 @@ def info(**more) -> WorkflowExecutionInfo:
 
 @pytest.fixture
 def line(monkeypatch):
-    monkeypatch.setitem(extend.lines(), "T", Line("T", "Things", (Stage("a", "A"),)))
-    monkeypatch.setitem(extend.moneys(), "T", Money("T", "Amount", "currency"))
+    monkeypatch.setitem(extend.pipelines, "T", Pipeline("T", "Things", (Stage("a", "A"),)))
+    monkeypatch.setitem(extend.moneys, "T", Money("T", "Amount", "currency"))
 
 
 async def test_attributes_are_decoded_by_their_type(client, line):
@@ -101,7 +100,9 @@ async def test_a_memo_that_cannot_be_decoded_is_marked_and_the_rest_stays(client
     "workflow_id", ["order-1", "a/b", "a%2Fb", "🚂 & co?x=1#y", "..", "it's;v=1,(2)", "~x@y:z"]
 )
 def test_the_address_of_a_run_is_the_one_that_django_makes(workflow_id):
-    assert run_url(workflow_id, "run-1") == reverse("run", args=[workflow_id, "run-1"])
+    assert run_url(reverse("workflows", args=["default"]), workflow_id, "run-1") == reverse(
+        "run", args=["default", workflow_id, "run-1"]
+    )
 
 
 def test_a_value_is_cut_to_what_a_page_can_hold():

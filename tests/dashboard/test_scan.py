@@ -12,9 +12,9 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair
 from dashboard import extend
 from dashboard.access import Viewer
 from dashboard.conf import conf
-from dashboard.extend import Line, Money, Stage
+from dashboard.extend import Money, Pipeline, Stage
 from dashboard.temporal_api import scan
-from tests.dashboard.sidings import stand
+from tests.dashboard.factories import start_run
 from tests.support import eventually
 
 VERA = Viewer("vera", frozenset({"viewer"}))
@@ -26,11 +26,13 @@ async def freight(client, queue, monkeypatch):
     """Four runs of a type with a line that no other test has: two held by payments, one by another, one
     moving."""
     name = f"Freight{uuid.uuid4().hex[:8]}"
-    monkeypatch.setattr(extend, "_lines", {name: Line(name, "Freight", (Stage("charging", "Charging"),))})
-    monkeypatch.setattr(extend, "_moneys", {name: Money(name, "OrderAmount", "currency")})
+    monkeypatch.setattr(
+        extend, "pipelines", {name: Pipeline(name, "Freight", (Stage("charging", "Charging"),))}
+    )
+    monkeypatch.setattr(extend, "moneys", {name: Money(name, "OrderAmount", "currency")})
     held = (("acme", "breaker:payments", 10.5, "EUR"), ("rival", "breaker:payments", 2, "USD"))
     for at, (tenant, waits, amount, currency) in enumerate((*held, ("acme", "breaker:it's", 1, "EUR"))):
-        await stand(
+        await start_run(
             client,
             queue,
             f"{name}-{at}",
@@ -41,7 +43,7 @@ async def freight(client, queue, monkeypatch):
             stage="charging",
             waiting_for=waits,
         )
-    await stand(client, queue, f"{name}-free", tenant="acme", workflow_type=name, stage="receiving")
+    await start_run(client, queue, f"{name}-free", tenant="acme", workflow_type=name, stage="receiving")
 
     async def all_there():
         return (await client.count_workflows(f"WorkflowType = '{name}'")).count == 4
@@ -51,7 +53,7 @@ async def freight(client, queue, monkeypatch):
 
 
 async def test_totals_count_and_sum_and_lead_to_exactly_those_runs(client, freight):
-    found = await scan.open_runs(client, VERA)
+    found = await scan.open_runs(VERA)
 
     assert found.complete
     held = found.held()
@@ -61,21 +63,21 @@ async def test_totals_count_and_sum_and_lead_to_exactly_those_runs(client, freig
     assert "breaker%3Ait%27s" in held["it's"].url
     stages = found.by_stage(freight)
     assert {name: total.count for name, total in stages.items()} == {"charging": 3, "receiving": 1}
-    assert {name: total.count for name, total in found.by_condition().items()} == {"held": 3, "moving": 1}
+    assert {name: total.count for name, total in found.by_condition().items()} == {"held": 3, "running": 1}
 
 
 async def test_many_who_ask_at_once_share_one_scan(client, freight):
-    scans = await asyncio.gather(*(scan.open_runs(client, VERA) for _ in range(20)))
+    scans = await asyncio.gather(*(scan.open_runs(VERA) for _ in range(20)))
 
     assert len({id(item) for item in scans}) == 1
-    assert await scan.open_runs(client, VERA) is scans[0]
+    assert await scan.open_runs(VERA) is scans[0]
 
 
 async def test_viewers_of_a_tenant_see_their_own_partition(client, freight, settings):
     settings.DASHBOARD = conf().model_copy(update={"tenancy": "attribute"})
     acme, rival = (Viewer("v", frozenset({"viewer"}), tenant=name) for name in ("acme", "rival"))
 
-    ours, theirs = await asyncio.gather(scan.open_runs(client, acme), scan.open_runs(client, rival))
+    ours, theirs = await asyncio.gather(scan.open_runs(acme), scan.open_runs(rival))
 
     assert {row.attributes["TenantId"] for row in ours.rows} == {"acme"}
     assert [row.workflow_id for row in theirs.rows] == [f"{freight}-1"]
@@ -85,14 +87,14 @@ async def test_viewers_of_a_tenant_see_their_own_partition(client, freight, sett
 async def test_above_the_limit_it_says_that_there_are_more(client, freight, settings):
     settings.DASHBOARD = conf().model_copy(update={"scan_limit": 3})
 
-    found = await scan.open_runs(client, VERA)
+    found = await scan.open_runs(VERA)
 
     assert (len(found.rows), found.complete) == (3, False)
 
 
-async def test_a_glance_never_waits_and_starts_a_scan(client, freight):
-    assert scan.glance(client, VERA) is None
+async def test_the_latest_scan_never_waits_and_starts_a_new_one(client, freight):
+    assert await scan.latest_scan(VERA) is None
 
-    found = await eventually(lambda: scan.glance(client, VERA))
+    found = await eventually(lambda: scan.latest_scan(VERA))
 
     assert len(found.rows) == 4

@@ -18,7 +18,7 @@ from temporalio.client import Client
 
 from dashboard.live import cached_read
 from dashboard.models import AuditEntry
-from tests.support import eventually
+from tests.support import HTMX, eventually
 from workers.conf import conf
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -70,7 +70,7 @@ async def people(operator_user, approver_user, admin_user, viewer_user):
 
 
 def page_of(run) -> str:
-    return reverse("run", args=[run.id, run.result_run_id])
+    return reverse("run", args=["default", run.id, run.result_run_id])
 
 
 async def until(browser, url: str, *words: str) -> str:
@@ -90,7 +90,7 @@ async def act(browser, run, name: str, **fields: str) -> str:
     """Press a button of the page as htmx does; what the person is told."""
 
     async def sent():
-        url = reverse("act", args=[run.id, run.result_run_id, name])
+        url = reverse("act", args=["default", run.id, run.result_run_id, name])
         fields.setdefault("decision_id", uuid.uuid4().hex)
         response = await browser.post(url, fields, headers={"HX-Request": "true"})
         assert response.status_code == 200, response.content.decode()
@@ -111,7 +111,7 @@ async def test_it_gets_every_panel(people, strange):
     assert "€310.40" in text
     assert "20.00 CHF" in text
     assert 'aria-label="Side by side: pay"' in text
-    assert reverse("workflow", args=["booking/of strangers"]) in text
+    assert reverse("workflow", args=["default", "booking/of strangers"]) in text
     assert "<b>board</b> may decide too" in text
     assert "10 of 40" in text
     assert "a minute so far" in text
@@ -125,11 +125,14 @@ async def test_what_it_declares_gets_a_form(people, strange):
     text = await until(people["operator"], page_of(strange), "Act on this breaker", "Hand on your vote")
 
     for name in ("force_open", "force_close", "release", "probe", "pause", "withdraw", "delegate", "resolve"):
-        assert f'formaction="{reverse("act", args=[strange.id, strange.result_run_id, name])}"' in text
+        assert (
+            f'formaction="{reverse("act", args=["default", strange.id, strange.result_run_id, name])}"'
+            in text
+        )
     assert "/act/unpause/" not in text
     assert "Only who asked" not in text
     assert "Who asked (ada) may withdraw it, and who could vote." in text
-    assert "Your role may not hand on a vote." in text
+    assert "Your role may not delegate a vote." in text
 
 
 async def test_votes_are_handed_on_counted_and_told_on_whose_behalf(people, strange):
@@ -184,11 +187,11 @@ async def test_a_breaker_is_forced_until_a_time_and_released(people, strange):
 
 async def test_the_breakers_page_has_its_card_with_the_form_and_the_region_has_none(people, strange):
     card = f'id="{strange.id}"'
-    text = await until(people["operator"], "/breakers/", card, "Act on this breaker")
+    text = await until(people["operator"], "/ns/default/breakers/", card, "Act on this breaker")
     assert f'id="acts-{strange.id}" hx-morph-skip><details' in text
-    region = unescape((await people["operator"].get("/regions/breakers/")).content.decode())
+    region = unescape((await people["operator"].get("/ns/default/breakers/", headers=HTMX)).content.decode())
     assert f'id="acts-{strange.id}" hx-morph-skip></div>' in region
-    looking = await until(people["viewer"], "/breakers/", card, "Act on this breaker")
+    looking = await until(people["viewer"], "/ns/default/breakers/", card, "Act on this breaker")
     assert "Your role may not operate breakers." in looking
 
 
@@ -214,7 +217,7 @@ async def test_a_stuck_step_is_resolved_and_it_is_cancelled(people, strange):
     ],
 )
 async def test_a_mistake_is_told_and_nothing_is_lost_or_sent(people, strange, name, fields, said):
-    url = reverse("act", args=[strange.id, strange.result_run_id, name])
+    url = reverse("act", args=["default", strange.id, strange.result_run_id, name])
     response = await people["admin"].post(url, {"decision_id": uuid.uuid4().hex, **fields})
     text = response.content.decode()
     assert response.status_code == 422
@@ -243,10 +246,16 @@ async def test_a_secret_is_on_no_page_and_not_in_the_audit(people, stranger, str
     text = await until(
         browser, url, "It does everything at once.", "A strange payout", '"credit_card": "[redacted]"'
     )
-    region = reverse("run-region", args=[strange.id, strange.result_run_id])
-    addresses = [region, "/", "/workflows/", "/approvals/", "/breakers/", "/workers/", "/audit/"]
-    addresses += ["/regions/approvals/?part=chosen&w=" + strange.id, "/approvals/?w=" + strange.id]
-    pages = {address: (await browser.get(address)).content.decode() for address in addresses}
+    names = ("overview", "workflows", "approvals", "breakers", "workers")
+    addresses = [url, "/audit/", *(reverse(name, args=["default"]) for name in names)]
+    approvals = reverse("approvals", args=["default"])
+    addresses += [f"{approvals}?w={strange.id}", f"{approvals}?part=chosen&w={strange.id}"]
+    pages: dict[str, str] = {}
+    for address in addresses:
+        for headers in ({}, HTMX):
+            response = await browser.get(address, headers=headers)
+            assert response.status_code == 200
+            pages[address] = pages.get(address, "") + response.content.decode()
     for address, found in {url: text, **pages}.items():
         assert SECRET not in found, address
     assert "I saw password: [redacted]" in pages["/audit/"]

@@ -14,9 +14,9 @@ from django.urls import reverse
 
 from dashboard.conf import conf as console_conf
 from dashboard.live import cached_read
-from tests.dashboard.shunting import Silent
-from tests.dashboard.sidings import Siding, stand
-from tests.support import eventually
+from tests.dashboard.factories import CannedAnswers, start_run
+from tests.dashboard.fake_workers import Silent
+from tests.support import HTMX, eventually
 from workers.client import connection
 from workers.conf import conf
 
@@ -36,48 +36,52 @@ def workflow_id() -> str:
     return f"run-{uuid.uuid4().hex[:8]}"
 
 
-async def text_of(browser, handle, name: str = "run") -> str:
-    """The page of a run as a person reads it."""
+async def text_of(browser, handle, **headers: str) -> str:
+    """The page of a run as a person reads it, or as htmx asks for it."""
     cached_read.forget()
-    response = await browser.get(reverse(name, args=[handle.id, handle.result_run_id]))
+    response = await browser.get(
+        reverse("run", args=["default", handle.id, handle.result_run_id]), headers=headers
+    )
     assert response.status_code == 200, response.content.decode()
     return unescape(response.content.decode())
 
 
 async def test_the_id_alone_leads_to_the_newest_run(client, queue, browser, workflow_id):
-    await (await stand(client, queue, workflow_id)).terminate()
-    newer = await stand(client, queue, workflow_id)
+    await (await start_run(client, queue, workflow_id)).terminate()
+    newer = await start_run(client, queue, workflow_id)
 
-    response = await browser.get(reverse("workflow", args=[workflow_id]))
+    response = await browser.get(reverse("workflow", args=["default", workflow_id]))
 
     assert response.status_code == 302
-    assert response.headers["Location"] == reverse("run", args=[workflow_id, newer.result_run_id])
+    assert response.headers["Location"] == reverse("run", args=["default", workflow_id, newer.result_run_id])
 
 
 @pytest.mark.parametrize("run_id", ["", "9a8a4f62-6a1e-4c63-9a44-000000000000", "not-a-run-id", "🚂"])
 async def test_an_unknown_workflow_or_run_is_a_friendly_404(client, queue, browser, workflow_id, run_id):
-    await stand(client, queue, workflow_id)
+    await start_run(client, queue, workflow_id)
     args = [workflow_id, run_id] if run_id else [f"{workflow_id}-unknown"]
 
-    response = await browser.get(reverse("run" if run_id else "workflow", args=args))
+    response = await browser.get(reverse("run" if run_id else "workflow", args=["default", *args]))
 
     assert response.status_code == 404
-    assert f'href="{reverse("workflows")}"' in response.content.decode()
+    assert f'href="{reverse("workflows", args=["default"])}"' in response.content.decode()
 
 
 @pytest.mark.parametrize("odd", ["a/b/c", "🚂 train", 'it\'s "odd" <b>&', "..", "100%25", "a?b=c#d"])
 async def test_unusual_ids_work(client, queue, browser, odd):
-    handle = await stand(client, queue, f"{uuid.uuid4().hex[:8]}/{odd}")
+    handle = await start_run(client, queue, f"{uuid.uuid4().hex[:8]}/{odd}")
 
     text = await text_of(browser, handle)
-    moved = await browser.get(reverse("workflow", args=[handle.id]))
+    moved = await browser.get(reverse("workflow", args=["default", handle.id]))
 
     assert handle.id in text
     assert moved.status_code == 302
 
 
 async def test_without_a_worker_the_page_comes_and_says_so(client, queue, browser, workflow_id):
-    handle = await stand(client, queue, workflow_id, waiting_for="approval", memo={"customer_name": "Aster"})
+    handle = await start_run(
+        client, queue, workflow_id, waiting_for="approval", memo={"customer_name": "Aster"}
+    )
 
     text = await text_of(browser, handle)
 
@@ -89,17 +93,17 @@ async def test_without_a_worker_the_page_comes_and_says_so(client, queue, browse
 
 
 async def test_the_region_has_no_form_and_the_page_has_one(client, queue, browser, workflow_id):
-    handle = await stand(client, queue, workflow_id)
+    handle = await start_run(client, queue, workflow_id)
 
     assert "<form" in await text_of(browser, handle)
-    region = await text_of(browser, handle, "run-region")
+    region = await text_of(browser, handle, **HTMX)
     assert "<form" not in region
     assert "You can cancel." in region
     assert region.startswith('<div id="run"')
 
 
 async def test_a_viewer_sees_why_the_buttons_are_off(client, queue, browser, workflow_id):
-    handle = await stand(client, queue, workflow_id, waiting_for="approval")
+    handle = await start_run(client, queue, workflow_id, waiting_for="approval")
 
     text = await text_of(browser, handle)
 
@@ -118,7 +122,7 @@ async def test_a_closed_run_shows_input_and_result_and_offers_no_act(
         )
         await handle.result()
         cached_read.forget()
-        response = await browser.get(reverse("run", args=[workflow_id, handle.result_run_id]))
+        response = await browser.get(reverse("run", args=["default", workflow_id, handle.result_run_id]))
 
     raw = response.content.decode()
     assert "It has completed." in raw
@@ -147,8 +151,8 @@ async def test_huge_and_unreadable_input_is_capped_and_told(client, queue, brows
 async def test_history_is_told_in_sentences_with_whoever_interfered(
     client, queue, browser, worker, workflow_id
 ):
-    async with worker(queue, workflows=[Siding]):
-        handle = await stand(client, queue, workflow_id)
+    async with worker(queue, workflows=[CannedAnswers]):
+        handle = await start_run(client, queue, workflow_id)
         await handle.signal("go")
         await handle.result()
         text = await text_of(browser, handle)
@@ -169,37 +173,34 @@ async def test_a_run_of_another_tenant_does_not_exist(
     settings.DASHBOARD = console_conf().model_copy(update={"tenancy": "attribute"})
     group = await sync_to_async(Group.objects.create)(name="tenant:acme")
     await viewer_user.groups.aadd(group)
-    own = await stand(client, queue, f"{workflow_id}-own", tenant="acme")
-    other = await stand(client, queue, f"{workflow_id}-other", tenant="rival")
+    own = await start_run(client, queue, f"{workflow_id}-own", tenant="acme")
+    other = await start_run(client, queue, f"{workflow_id}-other", tenant="rival")
     cached_read.forget()
 
-    for name, args in (
-        ("workflow", []),
-        ("run", [other.result_run_id]),
-        ("run-region", [other.result_run_id]),
-    ):
-        response = await browser.get(reverse(name, args=[other.id, *args]))
+    shown = ["default", other.id, other.result_run_id]
+    for name, args, headers in (("workflow", shown[:2], {}), ("run", shown, {}), ("run", shown, HTMX)):
+        response = await browser.get(reverse(name, args=args), headers=headers)
         assert response.status_code == 404, name
         assert "rival" not in response.content.decode()
-    assert (await browser.get(reverse("run", args=[own.id, own.result_run_id]))).status_code == 200
+    assert (await browser.get(reverse("run", args=["default", own.id, own.result_run_id]))).status_code == 200
 
 
 async def test_temporal_away_keeps_the_last_state_with_its_age(client, queue, browser, workflow_id, settings):
-    handle = await stand(client, queue, workflow_id, stage="charging")
+    handle = await start_run(client, queue, workflow_id, stage="charging")
     await text_of(browser, handle)
     settings.WORKERS = conf().model_copy(update={"address": "127.0.0.1:1"})
     connection.set_client(None)
     for slot in cached_read._slots.values():
         slot.fresh_until = 0.0
     try:
-        gone = await browser.get(reverse("run", args=[handle.id, handle.result_run_id]))
-        never = await browser.get(reverse("run", args=["never-seen", handle.result_run_id]))
+        gone = await browser.get(reverse("run", args=["default", handle.id, handle.result_run_id]))
+        never = await browser.get(reverse("run", args=["default", "never-seen", handle.result_run_id]))
     finally:
         connection.set_client(client)
 
     text = gone.content.decode()
     assert gone.status_code == 200
-    assert "Temporal is away" in text
+    assert "Temporal is unreachable" in text
     assert "What you see is from" in text
     assert workflow_id in text
     assert never.status_code == 503
@@ -221,18 +222,20 @@ async def test_after_continue_as_new_both_runs_lead_on(client, queue, browser, w
         newest = await eventually(rolled)
         old = await text_of(browser, first)
         cached_read.forget()
-        new = (await browser.get(reverse("run", args=[workflow_id, newest]))).content.decode()
+        new = (await browser.get(reverse("run", args=["default", workflow_id, newest]))).content.decode()
 
-    assert f'href="{reverse("workflow", args=[workflow_id])}">newest run' in old
-    assert "It goes on as a newer run." in old
+    assert f'href="{reverse("workflow", args=["default", workflow_id])}">newest run' in old
+    assert "It continues as a newer run." in old
     assert first.result_run_id in new
 
 
 async def test_a_signal_names_whoever_decided(client, queue, browser, workflow_id):
-    handle = await stand(client, queue, workflow_id)
+    handle = await start_run(client, queue, workflow_id)
     await handle.signal("approve", {"actor": "Mara Lind", "reason": "<b>known"})
 
     cached_read.forget()
-    raw = (await browser.get(reverse("run", args=[handle.id, handle.result_run_id]))).content.decode()
+    raw = (
+        await browser.get(reverse("run", args=["default", handle.id, handle.result_run_id]))
+    ).content.decode()
 
     assert "approve by Mara Lind: &lt;b&gt;known" in raw

@@ -8,21 +8,20 @@ from html import unescape
 
 import pytest
 from django.test import AsyncClient
-from django.urls import reverse
 from temporalio.common import SearchAttributeKey, SearchAttributePair
 
 from dashboard import extend
-from dashboard.extend import Column, Line, Money, Stage
+from dashboard.extend import Column, Money, Pipeline, Stage
 from dashboard.live import cached_read
-from dashboard.temporal_api import known_attributes as known
-from tests.dashboard.sidings import stand
-from tests.support import eventually
+from dashboard.temporal_api import lists
+from tests.dashboard.factories import start_run
+from tests.support import HTMX, eventually
 from workers.client import connection
 from workers.conf import conf
 
 pytestmark = pytest.mark.django_db(transaction=True)
 AMOUNT = SearchAttributeKey.for_float("OrderAmount")
-URL = "/workflows/"
+URL = "/ns/default/workflows/"
 
 
 @pytest.fixture
@@ -37,11 +36,11 @@ async def browser(client, viewer_user):
 def wagon(monkeypatch) -> str:
     """A type of workflow with a line that no other test has."""
     name = f"Wagon{uuid.uuid4().hex[:8]}"
-    line = Line(name, "Wagons", (Stage("charging", "Charging it"), Stage("shipping", "Shipping it")))
-    monkeypatch.setattr(extend, "_lines", {name: line})
-    monkeypatch.setattr(extend, "_moneys", {name: Money(name, "OrderAmount", "currency")})
+    line = Pipeline(name, "Wagons", (Stage("charging", "Charging it"), Stage("shipping", "Shipping it")))
+    monkeypatch.setattr(extend, "pipelines", {name: line})
+    monkeypatch.setattr(extend, "moneys", {name: Money(name, "OrderAmount", "currency")})
     columns = (Column("OrderAmount", "Amount", kind="money"), Column("customer_name", "Customer", "memo"))
-    monkeypatch.setattr(extend, "_columns", {column.key: column for column in columns})
+    monkeypatch.setattr(extend, "columns", {column.key: column for column in columns})
     return name
 
 
@@ -62,7 +61,7 @@ async def some(client, queue, wagon, count: int = 1, **attributes) -> list[str]:
     """Start some and wait until they are listed."""
     ids = [f"{wagon}-{at:03}" for at in range(count)]
     for workflow_id in ids:
-        await stand(client, queue, workflow_id, workflow_type=wagon, **attributes)
+        await start_run(client, queue, workflow_id, workflow_type=wagon, **attributes)
 
     async def listed():
         return (await client.count_workflows(f"WorkflowType = '{wagon}'")).count == count
@@ -92,7 +91,7 @@ async def test_the_region_is_the_same_list_without_its_frame(client, queue, brow
     await some(client, queue, wagon)
 
     cached_read.forget()
-    response = await browser.get(reverse("workflows-region"), {"type": wagon})
+    response = await browser.get(URL, {"type": wagon}, headers=HTMX)
 
     text = response.content.decode()
     assert response.status_code == 200
@@ -203,7 +202,7 @@ async def test_temporal_away_shows_the_last_list_with_its_age(client, queue, bro
     text = gone.content.decode()
     assert gone.status_code == 200
     assert rows(text) == rows(before) == [f"{wagon}-000"]
-    assert "Temporal is away" in text
+    assert "Temporal is unreachable" in text
     assert "What you see is from" in text
     assert other.status_code == 200
     assert "there is nothing to show" in other.content.decode()
@@ -211,12 +210,12 @@ async def test_temporal_away_shows_the_last_list_with_its_age(client, queue, bro
 
 async def test_without_our_attributes_everything_else_works(client, queue, browser, wagon, monkeypatch):
     await some(client, queue, wagon)
-    monkeypatch.setattr(known, "_known", {})
+    monkeypatch.setattr(lists, "_types", {})
 
     async def none(_client):
         return {}
 
-    monkeypatch.setattr(known.attributes, "registered", none)
+    monkeypatch.setattr(lists.attributes, "registered", none)
     text = await page(browser, type=wagon)
     refused = await browser.get(URL, {"condition": "held"})
 
@@ -224,7 +223,7 @@ async def test_without_our_attributes_everything_else_works(client, queue, brows
     assert "This server has no search attributes SagaState, WaitingFor, Stage" in text
     assert "Waits for" not in text
     assert refused.status_code == 400
-    assert "which this server has not" in refused.content.decode()
+    assert "which this server does not have" in refused.content.decode()
 
 
 async def test_the_page_is_small_and_asks_for_little(client, queue, browser, wagon):

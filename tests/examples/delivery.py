@@ -29,7 +29,7 @@ def weigh_delivery(delivery: Delivery) -> int:
     attributes=lambda delivery: [SearchAttributePair(STAGE, "received")],
     memo=lambda delivery: {"grams": delivery.grams},
     summary=lambda delivery: f"Delivery {delivery.number}",
-    identity=lambda delivery: delivery.model_dump(exclude={"note"}),
+    identity=lambda delivery: delivery.model_dump(exclude={"note"}, exclude_defaults=True),
 )
 @workflow.defn
 class DeliveryWorkflow:

@@ -11,8 +11,7 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.guarded_calls import GuardedCalls
     from workers.patterns.http.activities import call_http
-    from workers.patterns.http.messages import HttpCall
-    from workers.registry.queues import PLATFORM
+    from workers.patterns.http.messages import QUEUE, HttpCall
 
 
 @workflow.defn
@@ -25,7 +24,7 @@ class ExchangeWorkflow:
         answer = await self.holds.call(
             call_http,
             call.model_copy(update={"idempotency_key": workflow.info().workflow_id}),
-            task_queue=PLATFORM,
+            task_queue=QUEUE,
             start_to_close_timeout=timedelta(seconds=15),
         )
         return str(answer.body["rate"])

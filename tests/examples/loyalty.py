@@ -10,9 +10,9 @@ from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
     from workers.patterns.decisions import NO_BODY, lenient_signal
-    from workers.patterns.events.effects import Effect
-    from workers.patterns.events.entity import Entity, EntityInput
+    from workers.patterns.events.entity import Entity
     from workers.patterns.events.fold import Aggregate, Event, Refused
+    from workers.patterns.events.messages import Effect, EntityInput
 
 SENT: dict[str, str] = {}
 
@@ -58,17 +58,17 @@ class LoyaltyCard(Entity):
 
     @workflow.run
     async def run(self, start: EntityInput) -> dict[str, Any]:
-        return await self.live()
+        return await self.run_until_closed()
 
     @workflow.signal(description="Points came in. Body: an Earn.")
     @lenient_signal
     def earn(self, raw: RawValue = NO_BODY) -> None:
-        self.hear("earn", raw)
+        self.on_event("earn", raw)
 
     @workflow.signal(description="A gift is wanted. Body: a Spend.")
     @lenient_signal
     def spend(self, raw: RawValue = NO_BODY) -> None:
-        self.hear("spend", raw)
+        self.on_event("spend", raw)
 
     @workflow.signal(description="The card is given back. Body: a Decision.")
     @lenient_signal

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from temporalio import activity
 
-from workers.patterns.events.effects import Effect
-from workers.patterns.events.event_driven_workflow import EventDrivenInput
+from workers.patterns.events.messages import Effect, EventDrivenInput
 
 TOLD: dict[str, str] = {}
 
@@ -16,7 +15,7 @@ def tell_customer(effect: Effect) -> None:
 
 
 PARCEL = EventDrivenInput(
-    actions={"scanned": "tell_customer", "delivered": "tell_customer"},
+    effects={"scanned": "tell_customer", "delivered": "tell_customer"},
     completed_by=["delivered"],
     inactivity_seconds=2 * 86_400,
 )

@@ -133,7 +133,7 @@ async def test_a_closed_order_has_no_button_to_press(
     async def away() -> Client:
         raise TemporalUnavailable("Temporal cannot be reached.")
 
-    monkeypatch.setattr("dashboard.actions.decisions.get_client", away)
+    monkeypatch.setattr("dashboard.access.get_client", away)
     assert " disabled " not in (await browser.get(address)).content.decode()
 
 

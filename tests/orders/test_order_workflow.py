@@ -15,7 +15,7 @@ from temporalio.exceptions import ApplicationError, CancelledError
 
 from orders.messages import WORKFLOW_TYPE, OrderInput, OrderResult, Stage
 from orders.workflows.order import OrderWorkflow
-from tests.orders.worlds import World, an_order
+from tests.orders.fake_gateways import FakeGateways, an_order
 from tests.support import eventually
 from workers.client.attributes import DEADLINE, SAGA_STATE, STAGE, WAITING_FOR
 from workers.contracts import (
@@ -37,7 +37,7 @@ class Bench:
     """One queue, one world, and the calls that the console makes."""
 
     def __init__(self, client: Client, queue: str, worker: Any) -> None:
-        self.client, self.queue, self.world = client, queue, World()
+        self.client, self.queue, self.world = client, queue, FakeGateways()
         self._worker = worker
 
     def running(self) -> Any:
@@ -245,7 +245,7 @@ async def test_signals_without_or_with_wrong_bodies_never_stop_the_order(bench: 
         state = await handle.query("get_state", result_type=dict)
         assert state["decisions"] == 12
         assert (await approval(handle)).votes == []
-        assert (await verdict(handle, "unnamed-1")).detail == "The decision does not say who made it."
+        assert (await verdict(handle, "unnamed-1")).detail == "The decision names no actor."
         assert (await verdict(handle, "unnamed-2")).detail == "The body is not a decision."
         description = await handle.describe()
         assert description.status is WorkflowExecutionStatus.RUNNING
@@ -303,7 +303,7 @@ async def test_cancel_after_the_shipment_is_refused(bench: Bench) -> None:
         told.set()
         assert (await handle.result()).stage is Stage.DELIVERED
     assert answer.outcome == Outcome.REFUSED
-    assert "shipped" in answer.detail
+    assert "point of no return" in answer.detail
 
 
 async def test_a_charge_that_hangs_is_undone_once_although_it_lands_late(bench: Bench) -> None:
@@ -360,7 +360,10 @@ async def test_a_stuck_compensation_waits_for_an_operator(bench: Bench) -> None:
         assert "operator" in summary
         bare = await send(handle, "resolve_compensation", decision("op", choice="skip"))
         assert bare.outcome == Outcome.REFUSED
-        await handle.signal("resolve_compensation", decision("op", choice="retry", input={"bin": "B2"}))
+        edited = {"choice": "retry", "input": {"bin": "B2"}}
+        blind = await send(handle, "resolve_compensation", decision("op", **edited))
+        assert blind.outcome == Outcome.REFUSED
+        await handle.signal("resolve_compensation", decision("op", evidence="Still in B1.", **edited))
         await eventually(lambda: len(bench.world.undos) == 2)
         assert bench.world.undos[1].input == {"bin": "B2"}
         assert bench.world.undos[1].undo_key.endswith("/undo/2")

@@ -1,4 +1,4 @@
-"""The yard: a small outside world for sagas, and workers for it."""
+"""Fake services for sagas, and workers that run their activities."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.workers.patterns.saga.fake_services import Yard
+from tests.workers.patterns.saga.fake_services import FakeServices
 from workers.patterns.alerts.activities import raise_alert
 from workers.patterns.dynamic.resolve import resolve_activities, resolve_workflows
 from workers.patterns.saga.workflow import SagaWorkflow
@@ -15,9 +15,9 @@ from workers.registry.registry import registry
 
 
 @pytest.fixture
-def halted(queue: str, worker: Any) -> Iterator[Yard]:
-    """A world whose activities are registered on this test's queue."""
-    own = (made := Yard(queue)).activities()
+def services_without_workers(queue: str, worker: Any) -> Iterator[FakeServices]:
+    """Their activities are registered on this test's queue."""
+    own = (made := FakeServices(queue)).activities()
     made.running = lambda: worker(
         queue,
         workflows=[SagaWorkflow],
@@ -30,7 +30,7 @@ def halted(queue: str, worker: Any) -> Iterator[Yard]:
 
 
 @pytest.fixture
-async def yard(halted: Yard) -> AsyncIterator[Yard]:
+async def services(services_without_workers: FakeServices) -> AsyncIterator[FakeServices]:
     """The same, with workers that run."""
-    async with halted.running():
-        yield halted
+    async with services_without_workers.running():
+        yield services_without_workers

@@ -6,6 +6,7 @@ import time
 from datetime import timedelta
 
 from temporalio import activity, workflow
+from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
@@ -128,3 +129,36 @@ class CallingWorkflow:
     @workflow.run
     async def run(self, target: str) -> None:
         await workflow.get_external_workflow_handle(target).signal("call")
+
+
+ONCE = RetryPolicy(maximum_attempts=1)
+
+
+@workflow.defn(name="Once")
+class OnceWorkflow:
+    """Its activity is tried once."""
+
+    @workflow.run
+    async def run(self) -> str:
+        return await workflow.execute_activity(tell_sync, start_to_close_timeout=SHORT, retry_policy=ONCE)
+
+
+@workflow.defn(name="Patient")
+class PatientWorkflow:
+    """Waits for `go`, then asks once."""
+
+    def __init__(self) -> None:
+        self._state = "waiting"
+
+    @workflow.run
+    async def run(self) -> str:
+        await workflow.wait_condition(lambda: self._state == "asking")
+        return await workflow.execute_activity(tell_sync, start_to_close_timeout=SHORT, retry_policy=ONCE)
+
+    @workflow.signal
+    def go(self) -> None:
+        self._state = "asking"
+
+    @workflow.query
+    def state(self) -> str:
+        return self._state

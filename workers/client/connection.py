@@ -34,7 +34,7 @@ _POLLERS_CACHED = 2.0  # seconds
 _lock = threading.Lock()
 _client: Client | None = None
 _connecting: Future[Client] | None = None
-_pollers: dict[tuple[int, str], tuple[float, bool]] = {}
+_pollers: dict[tuple[int, str, int], tuple[float, bool]] = {}
 
 
 def process_name(role: str) -> str:
@@ -123,23 +123,37 @@ def set_client(client: Client | None) -> None:
     _pollers.clear()
 
 
-async def has_pollers(client: Client, queue: str) -> bool:
-    """Does a living worker poll `queue` for workflow tasks? At most 2 s old. Raises TemporalUnavailable."""
-    key, now = (id(client), queue), time.monotonic()
-    known = _pollers.get(key)
-    if known and now - known[0] < _POLLERS_CACHED:
-        return known[1]
+WORKFLOW_TASKS = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW
+ACTIVITY_TASKS = TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+
+
+async def last_polls(client: Client, queue: str, kind: TaskQueueType.ValueType) -> dict[str, datetime]:
+    """Who polled `queue` for tasks of this kind, by identity, and when last. Raises TemporalUnavailable.
+
+    The server forgets a poller after five minutes; see POLLER_ALIVE.
+    """
     request = DescribeTaskQueueRequest(
-        namespace=client.namespace,
-        task_queue=TaskQueue(name=queue),
-        task_queue_type=TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
+        namespace=client.namespace, task_queue=TaskQueue(name=queue), task_queue_type=kind
     )
     with rpc_errors():
         answer = await client.workflow_service.describe_task_queue(
             request, retry=True, timeout=timedelta(seconds=current_conf().rpc_timeout)
         )
+    found: dict[str, datetime] = {}
+    for poller in answer.pollers:
+        at = poller.last_access_time.ToDatetime(tzinfo=UTC)
+        found[poller.identity] = max(at, found.get(poller.identity, at))
+    return found
+
+
+async def has_pollers(client: Client, queue: str, kind: TaskQueueType.ValueType = WORKFLOW_TASKS) -> bool:
+    """Does a living worker poll `queue` for such tasks? At most 2 s old. Raises TemporalUnavailable."""
+    key, now = (id(client), queue, kind), time.monotonic()
+    known = _pollers.get(key)
+    if known and now - known[0] < _POLLERS_CACHED:
+        return known[1]
     alive_since = datetime.now(UTC) - POLLER_ALIVE
-    alive = any(p.last_access_time.ToDatetime(tzinfo=UTC) > alive_since for p in answer.pollers)
+    alive = any(at > alive_since for at in (await last_polls(client, queue, kind)).values())
     if len(_pollers) > 1000:  # queue names may come from foreign workflows: never let them pile up
         _pollers.clear()
     _pollers[key] = (now, alive)

@@ -25,7 +25,7 @@ from workers.client.errors import TemporalError, rpc_errors
 from workers.client.launchable import declared
 from workers.client.lifecycle import record_start
 from workers.client.tenancy import tenant_context
-from workers.client.tenants import full_id
+from workers.client.tenants import full_id, group_queue
 from workers.conf import conf
 from workers.contracts.lifecycle import LIFECYCLE_HEADER
 from workers.registry.registry import registry, workflow_name
@@ -50,11 +50,11 @@ class AttributesMissing(TemporalError):
 
 
 class LaunchConflict(TemporalError):
-    """The id belongs to a run with another input. Nothing was started or changed."""
+    """The id belongs to a run of another type or with another input. Nothing was started or changed."""
 
-    def __init__(self, workflow_id: str) -> None:
+    def __init__(self, workflow_id: str, difference: str) -> None:
         self.workflow_id = workflow_id
-        super().__init__(f"Workflow {workflow_id} exists already, with another input. Nothing was changed.")
+        super().__init__(f"Workflow {workflow_id} exists already, {difference}. Nothing was changed.")
 
 
 class Options(TypedDict, total=False):
@@ -99,8 +99,8 @@ async def launch(
 ) -> WorkflowHandle[Any, Any]:
     """Start `workflow` (class, run method or type name) and return its handle.
 
-    An id starts once: the same input gets the handle of the run that is there, open or closed, so that a
-    repeated call has one effect. Another input is refused, or let be with `any_input`.
+    An id starts once: the same type and input get the handle of the run that is there, open or closed, so
+    that a repeated call has one effect. Another input is refused, or let be with `any_input`.
     Raises ValueError for no id or a `~` in id or tenant, RegistryError for a workflow without a queue,
     LaunchConflict, AttributesMissing, TemporalUnavailable.
     """
@@ -132,7 +132,7 @@ def _plan(
     return _Plan(
         type=workflow_name(workflow),
         id=full_id(own, tenant),
-        queue=registry.queue_of(workflow),
+        queue=group_queue(registry.queue_of(workflow), tenant, settings.tenant_queues),
         tenant=tenant,
         input=input,
         pairs=[
@@ -150,7 +150,7 @@ def _plan(
 
 def _memo(given: Mapping[str, Any], identity: Any) -> dict[str, Any]:
     audited = {AUDIT_MEMO: True} if conf().lifecycle_audit else {}
-    return {**given, INPUT_MEMO: digest(identity), **audited}
+    return {**given, INPUT_MEMO: digest(identity, exclude_defaults=True), **audited}
 
 
 async def _demand_attributes(client: Client, keys: Iterable[platform.Key]) -> None:
@@ -187,13 +187,13 @@ async def _start(client: Client, plan: _Plan) -> WorkflowHandle[Any, Any]:
 async def _existing(
     client: Client, plan: _Plan, run_id: str | None, any_input: bool
 ) -> WorkflowHandle[Any, Any]:
-    """The run that has the id. One from before launches kept a digest counts as the same."""
+    """The run that has the id, when it is the same. Raises LaunchConflict."""
     handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(plan.id, run_id=run_id)
-    if any_input:
-        return handle
     with rpc_errors():
         shown = await handle.describe(rpc_timeout=timedelta(seconds=conf().rpc_timeout))
         kept = await shown.memo_value(INPUT_MEMO, None)
-    if kept not in (None, plan.memo[INPUT_MEMO]):
-        raise LaunchConflict(plan.id)
+    if shown.workflow_type != plan.type:
+        raise LaunchConflict(plan.id, f"as a {shown.workflow_type}")
+    if not any_input and kept != plan.memo[INPUT_MEMO]:
+        raise LaunchConflict(plan.id, "with another input" if kept else "not started by a launch")
     return handle

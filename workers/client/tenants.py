@@ -1,4 +1,4 @@
-"""Whose a run is: what names its tenant, and whether that agrees. Pure; knows no SDK call.
+"""Which tenant a run belongs to: what names it, and whether that agrees. Pure; knows no SDK call.
 
 Three things may name the tenant of a run: the header that `launch` sends, the TenantId search attribute, and
 the part of the workflow id before `~`. The ids of the platform's own tenant have none.
@@ -6,14 +6,17 @@ the part of the workflow id before `~`. The ids of the platform's own tenant hav
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from temporalio.exceptions import ApplicationError
 
 PLATFORM_TENANT = "default"
-"""The tenant of who does not know of tenants, and of what serves all of them, such as shared breakers."""
+"""The tenant of runs that were started without one, and of what serves all, such as shared breakers."""
 SEPARATOR = "~"
 REFUSED = "TenantRefused"
+"""The failure of a run or activity whose tenant is in doubt: no worker will ever take it."""
+OTHER_TENANT = "OtherTenant"
+"""The failure of an activity on a worker that does not work for its tenant: another worker may take it."""
 
 
 def full_id(own: str, tenant: str) -> str:
@@ -36,23 +39,31 @@ def tenant_of(header: str | None, attribute: str | None, workflow_id: str) -> st
     return header or attribute or prefix_of(workflow_id)
 
 
-def disagreement(
-    header: str | None, attribute: str | None, workflow_id: str, allowed: Collection[str] = ()
-) -> str | None:
-    """Why work on this run must not begin, in one sentence; None when it may. `allowed`: empty for all."""
+def tenant_conflict(header: str | None, attribute: str | None, workflow_id: str) -> str | None:
+    """Why it is in doubt whose this run is, in one sentence; None when it is not."""
     named = {
         "the header": header,
         "the TenantId attribute": attribute,
         "the workflow id": prefix_of(workflow_id),
     }
     known = {source: name for source, name in named.items() if name}
-    if len(set(known.values())) > 1:
-        told = ", ".join(f"{source} names {name}" for source, name in known.items())
-        return f"The tenant of this run is in doubt: {told}."
-    tenant = next(iter(known.values()), None)
+    if len(set(known.values())) < 2:
+        return None
+    sources = ", ".join(f"{source} names {name}" for source, name in known.items())
+    return f"The tenant of this run is in doubt: {sources}."
+
+
+def not_served(tenant: str | None, allowed: Collection[str]) -> str | None:
+    """Why a worker for the tenants `allowed` (empty: all) does not work for `tenant`; None when it does."""
     if not allowed or tenant == PLATFORM_TENANT or tenant in allowed:
         return None
     return f"This worker does not work for tenant {tenant}." if tenant else "This run names no tenant."
+
+
+def group_queue(queue: str, tenant: str | None, suffixes: Mapping[str, str]) -> str:
+    """The queue of the tenant's group in place of `queue`: `<queue>-<suffix>`, or `queue` without a group."""
+    suffix = suffixes.get(tenant or "")
+    return f"{queue}-{suffix}" if suffix else queue
 
 
 def refused(problem: str) -> ApplicationError:

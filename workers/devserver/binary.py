@@ -1,4 +1,8 @@
-"""The binary of the Temporal dev server: one that is there, else fetched or built into the user's cache."""
+"""The binary of the Temporal dev server.
+
+In this order: TEMPORAL_CLI, `temporal` on PATH, the user's cache, the SDK's download, `go install`. The last
+two fill that cache. With TEMPORAL_ADDRESS set there is a server already, and nobody needs a binary.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +23,7 @@ _BUILD_SECONDS = 900.0
 
 
 class Unavailable(Exception):
-    """No server could be had; the message says what was tried and what each way said."""
+    """No dev server can run here; the message says what was tried and why each attempt failed."""
 
 
 def default_cache() -> Path:
@@ -29,88 +33,83 @@ def default_cache() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "signalbox"
 
 
-def _existing(kept: Path) -> tuple[Path | None, str]:
+def _existing(cached: Path) -> Path | None:
+    """Raises Unavailable when TEMPORAL_CLI names none: whoever sets it wants no other."""
     named = os.environ.get("TEMPORAL_CLI")
-    if named:
-        found = shutil.which(named)
-        return (Path(found), "") if found else (None, f"TEMPORAL_CLI: {named} is not an executable")
-    on_path = shutil.which("temporal")
-    if on_path:
-        return Path(on_path), ""
-    if os.access(kept, os.X_OK):
-        return kept, ""
-    return None, "a binary: none is on PATH, none was kept, TEMPORAL_CLI is not set"
+    found = shutil.which(named or "temporal")
+    if named and not found:
+        raise Unavailable(f"TEMPORAL_CLI: {named} is not an executable.")
+    if found:
+        return Path(found)
+    return cached if os.access(cached, os.X_OK) else None
 
 
-def _keep(folder: Path, kept: Path) -> None:
-    """Move the complete binary into place at once: a half-built one must never look like a whole one."""
-    max(folder.iterdir(), key=lambda path: path.stat().st_size).replace(kept)
+async def _download(folder: str) -> None:
+    """The SDK's own download. It fetches only to start at once, so that server is ended again."""
+    environment = await WorkflowEnvironment.start_local(
+        download_dest_dir=folder, dev_server_download_version=f"v{VERSION}", dev_server_log_level="error"
+    )
+    await environment.shutdown()
 
 
-async def _download(kept: Path) -> None:
-    """The SDK's own download; it only fetches to start at once, so that server is ended again."""
-    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        environment = await WorkflowEnvironment.start_local(
-            download_dest_dir=folder, dev_server_download_version=f"v{VERSION}", dev_server_log_level="error"
-        )
-        await environment.shutdown()
-        _keep(Path(folder), kept)
-
-
-async def _build(kept: Path) -> None:
-    """`go install`, into a folder of its own."""
+async def _build(folder: str) -> None:
     go = shutil.which("go")
     if not go:
         raise RuntimeError("go is not on PATH")
-    with tempfile.TemporaryDirectory(dir=kept.parent) as folder:
-        build = await asyncio.create_subprocess_exec(
-            *(go, "install", MODULE),
-            env={**os.environ, "GOBIN": folder},
-            stdout=asyncio.subprocess.DEVNULL,
-            stderr=asyncio.subprocess.PIPE,
-        )
-        try:
-            _, said = await asyncio.wait_for(build.communicate(), _BUILD_SECONDS)
-        except BaseException:
-            build.kill()
-            await build.wait()
-            raise
-        if build.returncode:
-            raise RuntimeError(last_line(said) or f"exit code {build.returncode}")
-        _keep(Path(folder), kept)
+    build = await asyncio.create_subprocess_exec(
+        *(go, "install", MODULE),
+        env={**os.environ, "GOBIN": folder},
+        stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        _, errors = await asyncio.wait_for(build.communicate(), _BUILD_SECONDS)
+    except BaseException:
+        build.kill()
+        await build.wait()
+        raise
+    if build.returncode:
+        raise RuntimeError(last_line(errors) or f"exit code {build.returncode}")
 
 
-def last_line(said: bytes) -> str:
-    lines = said.decode(errors="replace").strip().splitlines()
+def last_line(output: bytes) -> str:
+    lines = output.decode(errors="replace").strip().splitlines()
     return lines[-1].strip()[:300] if lines else ""
 
 
-_FETCHES: tuple[tuple[str, Callable[[Path], Awaitable[None]]], ...] = (
+_FETCHES: tuple[tuple[str, Callable[[str], Awaitable[None]]], ...] = (
     ("the SDK's download", _download),
     (f"go install {MODULE}", _build),
 )
 
 
+def _keep(folder: Path, cached: Path) -> None:
+    """Move the complete binary into place at once: a half-fetched one must never look like a whole one."""
+    max(folder.iterdir(), key=lambda path: path.stat().st_size).replace(cached)
+
+
 async def find_binary(cache_dir: Path | None = None) -> Path:
     """The dev server's binary, fetched or built into the cache when there is none. Raises Unavailable."""
-    kept = (cache_dir or default_cache()) / f"temporal-{VERSION}"
-    binary, said = _existing(kept)
-    if binary:
-        return binary
-    tried = [said]
+    cached = (cache_dir or default_cache()) / f"temporal-{VERSION}"
+    existing = _existing(cached)
+    if existing:
+        return existing
     try:
-        kept.parent.mkdir(parents=True, exist_ok=True)
+        cached.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Unavailable(f"The cache folder {kept.parent} cannot be made: {error.strerror}.") from error
+        raise Unavailable(f"The cache folder {cached.parent} cannot be made: {error.strerror}.") from error
+    tried = ["a binary: none is on PATH or in the cache, and TEMPORAL_CLI is not set"]
     for name, fetch in _FETCHES:
         try:
-            await fetch(kept)
+            with tempfile.TemporaryDirectory(dir=cached.parent) as folder:
+                await fetch(folder)
+                _keep(Path(folder), cached)
         except (RuntimeError, OSError, TimeoutError) as error:
             tried.append(f"{name}: {str(error).strip()[:300] or type(error).__name__}")
         else:
-            return kept
+            return cached
+    ways = "; ".join(tried)
     raise Unavailable(
-        "No Temporal server is to be had. Set TEMPORAL_ADDRESS to one, or TEMPORAL_CLI to a binary. Tried: "
-        + "; ".join(tried)
-        + "."
+        "No Temporal dev server is available. Set TEMPORAL_ADDRESS to a server, or TEMPORAL_CLI to a binary. "
+        f"Tried: {ways}."
     )

@@ -1,7 +1,7 @@
 """A Temporal server for development: started tuned, with its namespace.
 
-When TEMPORAL_ADDRESS is set there is a server already, and nobody calls `start`. The flags were measured on
-one machine with one history shard; a production cluster needs none of them.
+The flags were measured on one machine with one history shard; a production cluster needs none of them. Why
+the SDK's own `WorkflowEnvironment.start_local` does not start it: docs/decisions.md.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import asyncio
 import socket
 import subprocess
 import tempfile
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
@@ -65,7 +66,7 @@ class DevServer:
 
 
 def _port(wanted: int) -> int:
-    """`wanted`, or any free one for 0. Raises Unavailable when it is taken."""
+    """`wanted`, or any free one for 0. Raises Unavailable when it is in use."""
     with socket.socket() as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
@@ -93,15 +94,20 @@ async def start(
     namespace: str = "default",
     cache_dir: Path | None = None,
     ui_port: int = 0,
+    on_spawn: Callable[[int], None] = lambda pid: None,
 ) -> DevServer:
     """Start a server and wait until its frontend answers for `namespace` (made with 7 days' retention).
 
-    `port` 0: any free one. `database`: None keeps everything in memory. `ui_port`: also serve Temporal's own
-    Web UI there, 0 does not. Raises Unavailable.
+    port: 0 takes any free one.
+    database: None keeps everything in memory.
+    ui_port: where Temporal's own Web UI is served; 0: nowhere.
+    on_spawn: called with the process id, which is also its process group, before the server answers.
+    Raises Unavailable.
     """
     binary, chosen = await find_binary(cache_dir), _port(port)
     server = _launch(_command(binary, chosen, database, ui_port), chosen)
     try:
+        on_spawn(server.pid)
         async with asyncio.timeout(_START_SECONDS):
             await _ready(server, namespace)
     except BaseException as error:
@@ -128,11 +134,11 @@ async def _ready(server: DevServer, namespace: str) -> None:
         if server.process.poll() is not None:
             server.log.seek(0)
             raise Unavailable(
-                f"The Temporal server ended at once: {last_line(server.log.read()) or 'no word'}"
+                f"The Temporal server ended at once: {last_line(server.log.read()) or 'no output'}"
             )
         try:
             client = await Client.connect(server.address, namespace=namespace)
-        except RuntimeError:  # the SDK's word for "not yet"
+        except RuntimeError:  # what the SDK raises while nothing answers
             await asyncio.sleep(0.05)
         else:
             await _make_namespace(client)

@@ -1,21 +1,13 @@
-"""Payloads that a worker could not read cost the business nothing, refusals say what they were about, and
-queries answer plain JSON.
-
-A worker without the key (or without the stored bytes) fails an activity before its code, at the first attempt
-and for good. This interceptor takes that failure back: the activity is scheduled again after a durable pause,
-which doubles up to a minute, so that another worker, or this one after its repair, runs it with all its
-attempts. The workflow's code sees nothing of it, so no step fails and nothing is compensated.
-"""
+"""Refusals say what they were about, queries answer plain JSON, and what no worker could take is scheduled
+again (workers/interceptors/undelivered.py)."""
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, cast
 
 from google.protobuf.message import Message
 from pydantic_core import to_jsonable_python
 from temporalio import workflow
-from temporalio.bridge.proto.activity_result import DoBackoff
 from temporalio.common import RawValue
 from temporalio.worker import (
     ContinueAsNewInput,
@@ -29,15 +21,13 @@ from temporalio.worker import (
     WorkflowOutboundInterceptor,
 )
 
-from workers.payloads.errors import PayloadRefused, unreadable
-
-LONGEST_PAUSE = 60  # seconds
-
-H = TypeVar("H", bound=workflow.ActivityHandle[Any])
+from workers.contracts.alerts import RAISE_ALERT
+from workers.interceptors.undelivered import DeliveredActivity
+from workers.payloads.errors import PayloadRefused
 
 
 class PayloadInterceptor(Interceptor):
-    """Needs the activity handles of the SDK itself, so no other interceptor may wrap them."""
+    """The innermost, as it sees activities as they are scheduled, with all headers."""
 
     def workflow_interceptor_class(
         self, input: WorkflowInterceptorClassInput
@@ -63,10 +53,14 @@ def _about(error: PayloadRefused, what: str) -> PayloadRefused:
 
 class _Outbound(WorkflowOutboundInterceptor):
     def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:
+        start = super().start_activity
         try:
-            return _taken_back(super().start_activity(input))
+            if input.activity == RAISE_ALERT:  # one that cannot be raised must not raise others
+                return start(input)
+            delivered = DeliveredActivity(lambda: start(input), input.activity)
         except PayloadRefused as error:
             raise _about(error, f"activity {input.activity}") from None
+        return cast(workflow.ActivityHandle[Any], delivered)
 
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:
         # Its worker is the workflow's own, whose task fails already when the key is missing.
@@ -91,27 +85,3 @@ class _Outbound(WorkflowOutboundInterceptor):
         except PayloadRefused as error:
             raise _about(error, "the next run") from None
         super().continue_as_new(input)
-
-
-def _taken_back(handle: H) -> H:
-    """Lets the SDK's own backoff (made for local activities) take a failure that says nothing.
-
-    It reaches into the handle, as the other way, a task around it, would wake every workflow one turn of its
-    loop later and so change the order of commands in runs that are under way.
-    """
-    inside: Any = handle
-    fail, pauses = inside._resolve_failure, 0
-
-    def resolve_failure(error: BaseException) -> None:
-        nonlocal pauses
-        if unreadable(error) is None or not inside._started or handle.done():
-            fail(error)
-            return
-        seconds = min(2**pauses, LONGEST_PAUSE)
-        pauses += 1
-        backoff = DoBackoff(attempt=1)
-        backoff.backoff_duration.FromTimedelta(timedelta(seconds=seconds))
-        inside._resolve_backoff(backoff)
-
-    inside._resolve_failure = resolve_failure
-    return handle

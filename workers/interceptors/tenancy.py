@@ -1,17 +1,22 @@
-"""For whom a run works: tenant and environment travel in headers from `launch` to every task of the run.
+"""The tenant of a run: it travels with the environment in headers, from `launch` to every task of the run.
 
 Children, activities, other workflows that it signals and its next run inherit no headers by themselves: the
 outbound interceptor copies them, and gives children the attributes too. In an activity `current_tenant()`
 tells the tenant. Whatever names the tenant of a run (header, TenantId attribute, `<tenant>~` in the id) must
 agree, before any code of the run works on it. Runs that others started name none, and are let through.
+
+A worker with a list of tenants leaves the work of others to other workers: it fails the first workflow task
+of a run, which the server then offers again, and refuses activities so that no attempt is used up.
 """
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, NoReturn
 
 from temporalio import activity, workflow
 from temporalio.common import SearchAttributePair, TypedSearchAttributes
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, TemporalError
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ContinueAsNewInput,
@@ -40,11 +45,28 @@ from workers.client.tenancy import (
     header_text,
     tenant_context,
 )
-from workers.client.tenants import PLATFORM_TENANT, disagreement, refused, tenant_of
+from workers.client.tenants import (
+    OTHER_TENANT,
+    PLATFORM_TENANT,
+    group_queue,
+    not_served,
+    prefix_of,
+    refused,
+    tenant_conflict,
+    tenant_of,
+)
+from workers.conf import conf
+from workers.registry.registry import registry
+
+_RETRY = timedelta(seconds=2)
+
+
+class OtherTenant(TemporalError):
+    """Fails a workflow task, and not the run: the server offers the task to workers again."""
 
 
 class TenancyInterceptor(Interceptor):
-    """The worker's side. `tenants`: whose work this process takes; empty: everybody's."""
+    """The worker's side. `tenants`: those that this process works for; empty: all."""
 
     def __init__(self, tenants: tuple[str, ...] = ()) -> None:
         self._tenants = frozenset(tenants)
@@ -71,9 +93,20 @@ class _Activity(ActivityInboundInterceptor):
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         headers, workflow_id = input.headers, activity.info().workflow_id or ""
         tenant = header_text(headers, TENANT_HEADER)
-        if problem := disagreement(tenant, None, workflow_id, self._tenants):
+        if problem := tenant_conflict(tenant, None, workflow_id):
             counters.count("tenant_refusals", kind="activity")
             raise refused(problem)
+        problem = not_served(tenant or prefix_of(workflow_id), self._tenants)
+        if problem and not activity.info().is_local:  # a local one runs where its workflow task does
+            # Not retried by the server, as that uses up attempts: our workflows schedule it again
+            # (undelivered.py). Those without our header are not ours.
+            raise ApplicationError(
+                problem,
+                type=OTHER_TENANT,
+                non_retryable=tenant is not None,
+                next_retry_delay=_RETRY,
+                category=ApplicationErrorCategory.BENIGN,
+            )
         # The SDK copies the context into the thread of a synchronous activity.
         with tenant_context(tenant, header_text(headers, ENVIRONMENT_HEADER)):
             return await super().execute_activity(input)
@@ -96,7 +129,13 @@ class _Run:
             for key, value in ((TENANT_ID, self.attribute), (ENVIRONMENT_ID, attributes.get(ENVIRONMENT_ID)))
             if value is not None
         }
+        self.suffixed = group_queue("", self.tenant, conf().tenant_queues)
+        self.grouped = bool(self.suffixed) and info.task_queue.endswith(self.suffixed)
         self.own = {name: value for name, value in info.headers.items() if name.startswith(RUN_HEADERS)}
+
+    def queue(self, name: str) -> str:
+        """The queue of the tenant's group, for a run that is on one itself and names a registered queue."""
+        return f"{name}{self.suffixed}" if self.grouped and name in registry.queues else name
 
     def for_child(self, given: Any) -> Any:
         """A child's attributes with tenant and environment, where the run itself has them, as then the
@@ -122,11 +161,14 @@ class _Inbound(WorkflowInboundInterceptor):
 
     async def execute_workflow(self, input: ExecuteWorkflowInput) -> Any:
         run = self.run()
-        # The list is this process's: a run that another process has let in goes on everywhere.
-        allowed = frozenset[str]() if workflow.unsafe.is_replaying() else self.allowed
-        if problem := disagreement(run.header, run.attribute, run.id, allowed):
+        if problem := tenant_conflict(run.header, run.attribute, run.id):
             counters.count("tenant_refusals", kind="workflow")
             raise refused(problem)
+        # A run that another worker has begun goes on everywhere: its code may be replayed for a query, and
+        # its activities are checked by themselves.
+        problem = not_served(run.tenant, self.allowed)
+        if problem and not workflow.unsafe.is_replaying():
+            raise OtherTenant(problem)
         return await super().execute_workflow(input)
 
     async def handle_signal(self, input: HandleSignalInput) -> None:
@@ -149,6 +191,7 @@ class _Outbound(WorkflowOutboundInterceptor):
 
     def start_activity(self, input: StartActivityInput) -> workflow.ActivityHandle[Any]:
         input.headers = self._inherited(input.headers)
+        input.task_queue = self._run().queue(input.task_queue) if input.task_queue else None
         return super().start_activity(input)
 
     def start_local_activity(self, input: StartLocalActivityInput) -> workflow.ActivityHandle[Any]:
@@ -159,6 +202,7 @@ class _Outbound(WorkflowOutboundInterceptor):
         self, input: StartChildWorkflowInput
     ) -> workflow.ChildWorkflowHandle[Any, Any]:
         input.headers = self._inherited(input.headers)
+        input.task_queue = self._run().queue(input.task_queue) if input.task_queue else None
         input.search_attributes = self._run().for_child(input.search_attributes)
         return await super().start_child_workflow(input)
 

@@ -25,12 +25,13 @@ MAX_DOUBLINGS = 4
 EARLY_RESUME_TTL = timedelta(seconds=60)
 
 
-def refused_at(error: FailureError) -> tuple[str, int]:
-    """The dependency whose breaker refused, and the activity's attempt then; ("", 0): it was no refusal."""
+def refused_at(error: FailureError) -> tuple[str, bool]:
+    """The dependency whose breaker refused, and whether no attempt of that activity was ever let through;
+    ("", False): it was no refusal."""
     cause = error.cause
     if isinstance(cause, ApplicationError) and cause.type == CIRCUIT_OPEN and len(cause.details) == 2:
-        return str(cause.details[0]), int(cause.details[1])
-    return "", 0
+        return str(cause.details[0]), cause.details[1] is True
+    return "", False
 
 
 class _Hold:
@@ -86,9 +87,11 @@ class GuardedCalls:
     ) -> workflow.ActivityHandle[Any]:
         """One try, for callers that look at each refusal themselves (`refused_at`, then `wait`).
 
-        As `workflow.start_activity`, with the lease that `wait` returned and the key of the whole call.
+        As `workflow.start_activity`, with the lease that `wait` returned and the key of the whole call. An
+        activity started without these is retried by the server after a refusal, and its workflow not held.
         """
-        key_token, lease_token = current_key.set(idempotency_key), current_lease.set(lease)
+        key = idempotency_key or str(workflow.uuid4())
+        key_token, lease_token = current_key.set(key), current_lease.set(lease)
         try:
             return workflow.start_activity(activity, args=args, **options)
         finally:
@@ -154,7 +157,8 @@ class GuardedCalls:
             self._wake(dependency, lease)
 
     def _end_if_empty(self, dependency: str, hold: _Hold) -> None:
-        if not hold.waiters and self._holds.pop(dependency, None):
+        if not hold.waiters and dependency in self._holds:
+            del self._holds[dependency]
             hold.timer.cancel()
             self._changed()
 

@@ -23,7 +23,7 @@ def data_converter(conf: WorkersConf | None = None) -> DataConverter:
         secrets=conf.payload_secrets,
         redacted_fields=conf.redacted_fields,
         limit=conf.payload_limit_bytes,
-        apart=conf.claim_check_bytes or sys.maxsize,
+        external_threshold=conf.claim_check_bytes or sys.maxsize,
         keep=keeper(codecs),
     )
 

@@ -3,9 +3,9 @@ travels.
 
 The storage is the alias `payloads` of the setting STORAGES, which all web and worker processes have to
 share. Its bytes are what the codec made, so they are encrypted when payloads are. Large payloads are named
-by their SHA-256, so that sending one again stores nothing new, and are checked against it when they are
-read. Nothing is ever deleted here: keep objects for as long as histories are kept, by a rule of the
-storage.
+by the week and their SHA-256, so that sending one again within a week stores nothing new, and are checked
+against it when they are read. `manage.py prune` deletes weeks that are older than all histories; a rule of
+the storage may do it too. Secrets are never deleted here, as runs hand their references on for years.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import hashlib
 import re
 import uuid
 from collections.abc import Callable, Sequence
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.core.files.base import ContentFile
@@ -36,7 +37,8 @@ from workers.payloads.errors import ClaimMissing, PayloadTampered
 
 ALIAS = "payloads"
 REFERENCE = "claim:"
-_NAME = r"/[0-9a-f]{2}/[0-9a-f]{32,64}(_[A-Za-z0-9]{1,20})?"
+_WEEK = r"[0-9]{4}w[0-9]{2}"
+_NAME = rf"(/{_WEEK})?/[0-9a-f]{{2}}/[0-9a-f]{{32,64}}(_[A-Za-z0-9]{{1,20}})?"
 
 
 def _storage() -> Storage:
@@ -49,6 +51,27 @@ def _saved(name: str, data: bytes) -> str:
     if storage.exists(name) and storage.size(name) == len(data):
         return name
     return storage.save(name, ContentFile(data))
+
+
+def prune_claims(before: datetime) -> int:
+    """Delete the claims of large payloads of all weeks that ended before then. Returns how many."""
+    storage, deleted = _storage(), 0
+    try:
+        weeks, _ = storage.listdir("claims")
+    except FileNotFoundError:  # none was ever stored
+        return 0
+    for week in weeks:
+        if not re.fullmatch(_WEEK, week) or _end_of(week) >= before.date():
+            continue
+        for part in storage.listdir(f"claims/{week}")[0]:
+            for file in storage.listdir(f"claims/{week}/{part}")[1]:
+                storage.delete(f"claims/{week}/{part}/{file}")
+                deleted += 1
+    return deleted
+
+
+def _end_of(week: str) -> date:
+    return date.fromisocalendar(int(week[:4]), int(week[5:]), 7)
 
 
 def _loaded(folder: str, name: str) -> bytes:
@@ -87,7 +110,8 @@ class DjangoStorageDriver(StorageDriver):
     def _store(payload: Payload) -> StorageDriverClaim:
         data = payload.SerializeToString()
         digest = hashlib.sha256(data).hexdigest()
-        name = _saved(f"claims/{digest[:2]}/{digest}", data)
+        week = datetime.now(UTC).strftime("%Gw%V")  # of ISO 8601
+        name = _saved(f"claims/{week}/{digest[:2]}/{digest}", data)
         return StorageDriverClaim(claim_data={"name": name, "sha256": digest})
 
     @staticmethod
@@ -103,10 +127,10 @@ class DjangoStorageDriver(StorageDriver):
 
 
 def keeper(codec: Codec) -> Callable[[Any], str]:
-    """Stores a secret, sealed by `codec`, under a name that tells nothing about it."""
+    """Stores a secret, encoded by `codec`, under a name that tells nothing about it."""
 
     def keep(value: Any) -> str:
-        payload = codec.sealed(Payload(metadata={"encoding": b"json/plain"}, data=to_json(value)))
+        payload = codec.encode_one(Payload(metadata={"encoding": b"json/plain"}, data=to_json(value)))
         name = uuid.uuid4().hex
         return REFERENCE + _saved(f"secrets/{name[:2]}/{name}", payload.SerializeToString())
 
@@ -125,4 +149,4 @@ def reveal(value: Any) -> Any:
         raise RuntimeError("Only an activity may look at what a reference stands for.")
 
     data = _loaded("secrets", value.removeprefix(REFERENCE))
-    return from_json(codec_of(conf()).opened(Payload.FromString(data)).data)
+    return from_json(codec_of(conf()).decode_one(Payload.FromString(data)).data)

@@ -37,19 +37,21 @@ class Codec(PayloadCodec):
         """See base class."""
         if not self.compress and not self.ring.current:
             return list(payloads)
-        return [await _aside(self.sealed, payload) for payload in payloads]
+        return [await _in_thread_if_large(self.encode_one, payload) for payload in payloads]
 
     async def decode(self, payloads: Sequence[Payload]) -> list[Payload]:
         """Raises KeyMissing, PayloadTampered, PayloadUnreadable."""
         return [
-            await _aside(self.opened, payload) if payload.metadata.get("encoding") in _OURS else payload
+            await _in_thread_if_large(self.decode_one, payload)
+            if payload.metadata.get("encoding") in _OURS
+            else payload
             for payload in payloads
         ]
 
-    def sealed(self, payload: Payload) -> Payload:
+    def encode_one(self, payload: Payload) -> Payload:
         return self.ring.encrypted(compression.compressed(payload) if self.compress else payload)
 
-    def opened(self, payload: Payload) -> Payload:
+    def decode_one(self, payload: Payload) -> Payload:
         for _ in range(_LAYERS):
             encoding = payload.metadata.get("encoding")
             if encoding == encryption.ENCODING:
@@ -78,7 +80,7 @@ def codec_of(conf: WorkersConf) -> Codec:
 _OURS = (encryption.ENCODING, compression.ENCODING)
 
 
-async def _aside(work: Callable[[Payload], Payload], payload: Payload) -> Payload:
+async def _in_thread_if_large(work: Callable[[Payload], Payload], payload: Payload) -> Payload:
     if len(payload.data) < _LARGE:
         return work(payload)
     return await asyncio.to_thread(work, payload)

@@ -1,4 +1,4 @@
-"""Typed JSON: what a payload says is told by declared types, and by tags where there are none.
+"""Typed JSON: the types of values are declared, or stand in tags beside the JSON.
 
 Built on the SDK's pydantic converter, and compatible with it both ways: the encoding is `json/plain`, the
 data is the JSON that pydantic writes, and only the metadata may hold more (see `tags`). Differences: NaN and
@@ -76,7 +76,7 @@ class TypedJSONConverter(PydanticJSONPlainPayloadConverter):
         """Raises PayloadUnwritable, SensitiveField."""
         data, spec = _json(value)
         if self._policy.sensitive(data):
-            data = self._policy.cleared(data)
+            data = self._policy.redact_json(data)
         if spec is None:
             return Payload(metadata={"encoding": _PLAIN_JSON}, data=data)
         return Payload(metadata={"encoding": _PLAIN_JSON, METADATA: to_json(spec)}, data=data)
@@ -129,7 +129,7 @@ class TypedPayloadConverter(CompositePayloadConverter):
 
     def to_payloads(self, values: Sequence[Any]) -> list[Payload]:
         """Raises PayloadUnwritable, SensitiveField, PayloadTooLarge."""
-        return self._policy.weighed(values, super().to_payloads(values))
+        return self._policy.check_size(values, super().to_payloads(values))
 
     def from_payloads(self, payloads: Sequence[Payload], type_hints: list[type] | None = None) -> list[Any]:
         """Raises PayloadUnreadable, and pydantic's ValidationError for what a hint refuses."""

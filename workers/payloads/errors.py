@@ -8,7 +8,7 @@ worker decodes a workflow task would end the workflow for a fault of this one pr
 
 from __future__ import annotations
 
-from temporalio.exceptions import ActivityError, ApplicationError, ChildWorkflowError
+from temporalio.exceptions import ApplicationError
 
 
 class PayloadRefused(ApplicationError):
@@ -57,15 +57,3 @@ class UnknownTag(PayloadUnreadable):
 UNREADABLE = frozenset(
     cls.__name__ for cls in (PayloadUnreadable, KeyMissing, PayloadTampered, ClaimMissing, UnknownTag)
 )
-
-
-def unreadable(error: BaseException | None) -> ApplicationError | None:
-    """What `error`, of an activity or a child, says when its worker could not read a payload; else None.
-
-    Such a failure tells nothing about the business: no step ran, and nothing is to be undone.
-    """
-    while isinstance(error, (ActivityError, ChildWorkflowError)):
-        error = error.cause
-    if isinstance(error, ApplicationError) and error.type in UNREADABLE and error.non_retryable:
-        return error
-    return None

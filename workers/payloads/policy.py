@@ -36,14 +36,14 @@ def _place() -> str:
 class Policy:
     """The settings PAYLOAD_SECRETS, REDACTED_FIELDS and PAYLOAD_LIMIT_BYTES (0: no limit).
 
-    Payloads from `apart` bytes on are stored apart and weigh nothing. `keep` stores a secret and gives the
-    reference that stands for it.
+    external_threshold: bytes from which payloads go to external storage, and do not count.
+    keep: stores a secret and returns the reference that stands for it.
     """
 
     secrets: str = "refuse"
     redacted_fields: tuple[str, ...] = ()
     limit: int = 0
-    apart: int = sys.maxsize
+    external_threshold: int = sys.maxsize
     keep: Keep | None = None
 
     @cached_property
@@ -62,7 +62,7 @@ class Policy:
             return False
         return self._sensitive_key.search(data) is not None
 
-    def cleared(self, data: bytes) -> bytes:
+    def redact_json(self, data: bytes) -> bytes:
         """JSON that may go out in place of `data`, which is sensitive. Raises SensitiveField."""
         hidden = normals((*SENSITIVE, *self.redacted_fields))
         tree = from_json(data)
@@ -78,11 +78,11 @@ class Policy:
             f"reference to it, or choose otherwise by PAYLOAD_SECRETS (now {self.secrets})."
         )
 
-    def weighed(self, values: Sequence[Any], payloads: list[Payload]) -> list[Payload]:
+    def check_size(self, values: Sequence[Any], payloads: list[Payload]) -> list[Payload]:
         """`payloads`, if they are small enough together. Raises PayloadTooLarge."""
         if not self.limit:
             return payloads
-        sizes = [size if (size := len(payload.data)) < self.apart else 0 for payload in payloads]
+        sizes = [size if (size := len(payload.data)) < self.external_threshold else 0 for payload in payloads]
         if sum(sizes) <= self.limit:
             return payloads
         largest = max(range(len(sizes)), key=sizes.__getitem__)

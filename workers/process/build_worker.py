@@ -30,7 +30,8 @@ _LOCAL_SLOTS = 16
 def activity_slots(settings: WorkersConf, queue: Queue) -> int:
     """Activities at once in this process: WORKER_QUEUE_LIMITS, else what the queue was registered with, else
     WORKER_ACTIVITY_THREADS."""
-    return settings.queue_limits.get(queue.name) or queue.max_activities or settings.activity_threads
+    name = queue.name.removesuffix(f"-{settings.queue_suffix}") if settings.queue_suffix else queue.name
+    return settings.queue_limits.get(name) or queue.max_activities or settings.activity_threads
 
 
 def _slots(settings: WorkersConf, queue: Queue) -> dict[str, Any]:

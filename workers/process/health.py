@@ -9,28 +9,24 @@ import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
-from temporalio.api.enums.v1 import TaskQueueType
-from temporalio.api.taskqueue.v1 import TaskQueue
-from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client
 
-from workers.client.connection import POLLER_ALIVE
-from workers.client.errors import TemporalError, rpc_errors
-from workers.conf import conf
+from workers.client.connection import ACTIVITY_TASKS, POLLER_ALIVE, WORKFLOW_TASKS, last_polls
+from workers.client.errors import TemporalError
 from workers.interceptors.attempts import named, overdue, running
 from workers.registry.registry import Queue
 
 logger = logging.getLogger(__name__)
 
 _LOOK_SECONDS = 5.0
-_KINDS = TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW, TaskQueueType.TASK_QUEUE_TYPE_ACTIVITY
+_KINDS = WORKFLOW_TASKS, ACTIVITY_TASKS
 
 
 class _Server(uvicorn.Server):
@@ -143,8 +139,9 @@ class Health:
         busy = activities >= watched.slots
         wanted = [bool(queue.workflows), bool(queue.activities) and not busy]
         kinds = [kind for kind, is_wanted in zip(_KINDS, wanted, strict=True) if is_wanted]
-        polls = await asyncio.gather(*(_last_poll(client, watched, kind) for kind in kinds))
-        last = min((poll for poll in polls if poll), default=None) if all(polls) else None
+        polls = await asyncio.gather(*(last_polls(client, queue.name, kind) for kind in kinds))
+        own = [poll.get(watched.identity) for poll in polls]
+        last = min((at for at in own if at), default=None) if all(own) else None
         alive = not kinds or (last is not None and datetime.now(UTC) - last < POLLER_ALIVE)
         return QueueStatus(
             queue=queue.name,
@@ -169,19 +166,6 @@ class Health:
         except TemporalError as error:
             return JSONResponse({"draining": self.draining, "error": error.message, "queues": []}, 503)
         return JSONResponse({"draining": self.draining, "queues": [asdict(status) for status in found]})
-
-
-async def _last_poll(client: Client, watched: Watched, kind: TaskQueueType.ValueType) -> datetime | None:
-    """When this process last asked for tasks of this kind; None: never, or minutes ago."""
-    request = DescribeTaskQueueRequest(
-        namespace=client.namespace, task_queue=TaskQueue(name=watched.name), task_queue_type=kind
-    )
-    with rpc_errors():
-        answer = await client.workflow_service.describe_task_queue(
-            request, timeout=timedelta(seconds=conf().rpc_timeout)
-        )
-    own = [poller for poller in answer.pollers if poller.identity == watched.identity]
-    return max((poller.last_access_time.ToDatetime(tzinfo=UTC) for poller in own), default=None)
 
 
 async def log_blocked(watched: Sequence[Watched], every: float = _LOOK_SECONDS) -> None:

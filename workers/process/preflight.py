@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from temporalio.client import Client
 
@@ -36,12 +37,16 @@ def choose(names: Sequence[str]) -> list[Queue]:
     if unknown:
         known = ", ".join(sorted(registry.queues)) or "none"
         raise Stop(Exit.USAGE, f"No such queue: {', '.join(unknown)}. Registered queues: {known}.")
+    companions = {name for plugin in registry.plugins.values() for name in plugin.companions()}
     wanted = set(names or registry.queues)
-    for plugin in registry.plugins.values():
-        wanted.update(plugin.companions())
-    if not wanted:
+    if not wanted | companions:
         raise Stop(Exit.USAGE, "No app has registered a queue.")
-    return [registry.queues[name] for name in sorted(wanted)]
+    suffix = f"-{conf().queue_suffix}" if conf().queue_suffix else ""
+    # What every process serves is shared by all tenants, so it has no suffix.
+    return [
+        replace(registry.queues[name], name=name if name in companions else f"{name}{suffix}")
+        for name in sorted(wanted | companions)
+    ]
 
 
 async def check(names: Sequence[str]) -> str:

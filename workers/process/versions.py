@@ -84,12 +84,13 @@ def _registered(of: Registry) -> dict[str, Path]:
 def _file(name: str) -> Path | None:
     """The source of a module, without importing it; None when `name` is no module in Python."""
     path: list[str] | None = None
+    origin = None
     for part in accumulate(name.split("."), "{}.{}".format):
         spec = PathFinder.find_spec(part, path)
         if spec is None:
             return None  # an attribute of a module, perhaps
-        path = spec.submodule_search_locations or []
-    return Path(spec.origin) if spec.origin and spec.origin.endswith(".py") else None
+        path, origin = spec.submodule_search_locations or [], spec.origin
+    return Path(origin) if origin and origin.endswith(".py") else None
 
 
 def _imports(name: str, path: Path) -> Iterator[str]:

@@ -9,7 +9,7 @@ import signal
 import sys
 import threading
 from collections.abc import Awaitable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from enum import IntEnum
 from typing import NoReturn, TypeVar
 
@@ -18,7 +18,14 @@ from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from workers.client import attributes
-from workers.client.connection import connect, process_name, set_client
+from workers.client.connection import (
+    ACTIVITY_TASKS,
+    WORKFLOW_TASKS,
+    connect,
+    has_pollers,
+    process_name,
+    set_client,
+)
 from workers.client.errors import TemporalError
 from workers.conf import WorkersConf, conf
 from workers.interceptors.attempts import named, running
@@ -167,17 +174,8 @@ class WorkerProcess:
         except Exception as error:
             raise Stop(Exit.WORKFLOW, f"A worker cannot be built: {error}") from error
         runs = [asyncio.create_task(worker.run()) for worker in workers]
-        watched = [self._watched(queue) for queue in self.queues]
-        if self.health:
-            self.health.watch(client, watched)
-        watch = asyncio.create_task(log_blocked(watched))
         logger.info("Polling %s.", ", ".join(queue.name for queue in self.queues))
-        stop = asyncio.create_task(self.stopping.wait())
-        await asyncio.wait({*runs, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if self.health:
-            self.health.draining = True
-        watch.cancel()
-        stop.cancel()
+        await self._until_stopped(client, runs)
         failed = next((run.exception() for run in runs if run.done()), None)
         code = Exit.FATAL if failed else 128 + self._signal
         with _bounded(self.conf.drain_seconds + CANCEL_SECONDS, code):
@@ -185,6 +183,29 @@ class WorkerProcess:
         failed = failed or next(filter(None, endings), None)
         if failed:
             raise Stop(Exit.FATAL, f"A worker failed: {failed}") from failed
+
+    async def _until_stopped(self, client: Client, runs: Sequence[asyncio.Task[None]]) -> None:
+        """Watch the workers until a signal comes or one of them ends."""
+        watched = [self._watched(queue) for queue in self.queues]
+        if self.health:
+            self.health.watch(client, watched)
+        watching = (log_blocked(watched), self._name_unserved(client), self.stopping.wait())
+        *background, stop = (asyncio.ensure_future(work) for work in watching)
+        await asyncio.wait({*runs, stop}, return_when=asyncio.FIRST_COMPLETED)
+        if self.health:
+            self.health.draining = True
+        for task in (*background, stop):
+            task.cancel()
+
+    async def _name_unserved(self, client: Client) -> None:
+        """Log which registered queues no worker polls, here or elsewhere: what is called there waits."""
+        served = {queue.name for queue in self.queues}
+        others = [queue for queue in registry.queues.values() if queue.name not in served]
+        with suppress(TemporalError):  # readiness tells of it
+            for queue in others:
+                kind = WORKFLOW_TASKS if queue.workflows else ACTIVITY_TASKS
+                if not await has_pollers(client, queue.name, kind):
+                    logger.warning("No worker polls %s: what workflows call there waits.", queue.name)
 
     @staticmethod
     async def _end(worker: Worker, run: asyncio.Task[None]) -> BaseException | None:

@@ -1,14 +1,14 @@
 """What the SDK knows of a workflow or an activity: its name, where it is written, and what is wrong with it.
 
 A definition that breaks only when it runs loops for ever in production. What can be seen beforehand becomes a
-Problem, and all problems are told together.
+Problem, and all problems are reported together.
 """
 
 from __future__ import annotations
 
 import inspect
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from temporalio import activity, workflow
 from temporalio.common import RawValue
 
 ANY = "*"
-"""The name of a dynamic definition, which stands for all names that nobody has."""
+"""The name of a dynamic definition, which takes all names that have no definition of their own."""
 
 # Frames of a failed import that say nothing about where the mistake is.
 _NOT_THE_AUTHORS = ("<", "site-packages", "importlib", str(Path(__file__).parent / "registrar.py"))
@@ -38,8 +38,12 @@ class Problem:
         return f"{self.where}: {self.what} {self.fix}"
 
 
+WORKFLOW_CHECKS: list[Callable[[type], Iterable[Problem]]] = []
+"""What patterns find wrong with a workflow class; filled by workers/temporal.py."""
+
+
 class RegistryError(Exception):
-    """An app registered what cannot be, or nobody registered what was asked for. `problems` has each."""
+    """A registration is invalid, or no app has registered a name. `problems`: each invalid registration."""
 
     def __init__(self, message: str, problems: tuple[Problem, ...] = ()) -> None:
         self.problems = problems
@@ -102,7 +106,7 @@ def import_problem(path: str, error: Exception) -> Problem:
         ]
         where = f"{short_path(frames[-1].filename)}:{frames[-1].lineno}" if frames else path
     what = f"Module {path} does not import: {type(error).__name__}: {error}".rstrip(".")
-    return Problem(where, f"{what}.", "Nothing in it runs until this line is right.")
+    return Problem(where, f"{what}.", "Nothing in this module can be registered until it imports.")
 
 
 def activity_problems(fn: Callable[..., Any]) -> Iterator[Problem]:
@@ -114,7 +118,7 @@ def activity_problems(fn: Callable[..., Any]) -> Iterator[Problem]:
         return
     if not definition.is_async and inspect.iscoroutinefunction(inspect.unwrap(fn)):
         fix = "Make the decorator's own function `async def`, or put @activity.defn under it."
-        yield Problem(place(fn), f"{name} is async, but a decorator hides that, so nobody awaits it.", fix)
+        yield Problem(place(fn), f"{name} is async, but a decorator hides that, so it is not awaited.", fix)
     elif not definition.is_async and not definition.no_thread_cancel_exception:
         # The SDK raises it at any line, also where the thread holds a lock of httpx, logging or a database.
         what = f"{name} is sync, and a cancellation raised into its thread can leave locks taken for ever."
@@ -142,6 +146,8 @@ def workflow_problems(cls: type) -> Iterator[Problem]:
             fix = "Take `raw: RawValue = NO_BODY` under @lenient_signal; read it with DecisionLog or read()."
             what = f"{name}: a signal {signal.name} without a body fails its workflow task for ever."
             yield Problem(place(signal.fn), what, fix, warning=True)
+    for check in WORKFLOW_CHECKS:
+        yield from check(cls)
 
 
 def _parameters(fn: Callable[..., Any]) -> list[inspect.Parameter]:

@@ -1,6 +1,6 @@
 """What runs on which queue. Every app says so in its `temporal.py`, and plugins in their modules.
 
-`registry.load()` finds them all. Mistakes are collected and told together, each with its file and its fix.
+`registry.load()` finds them all. Mistakes are reported together, each with its place and its fix.
 """
 
 from __future__ import annotations

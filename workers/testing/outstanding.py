@@ -69,7 +69,8 @@ class Timer:
 class Running:
     """An activity that was scheduled and not yet resolved.
 
-    `landed`: an attempt reached the outside. `paused`: by an operator; `waiting`: its next attempt waits for
+    `again`: there was an attempt before this one, also when a reset made its number 1. `landed`: an attempt
+    reached the outside. `paused`: by an operator; `waiting`: its next attempt waits for
     him. `holds_id`: the workflow does not wait for it any more, but the server knows it until it ends.
     """
 
@@ -84,6 +85,7 @@ class Running:
     attempt: int = 1
     faults: int = 0
     cancel_requested: bool = False
+    again: bool = False
     landed: bool = False
     paused: bool = False
     waiting: bool = False
@@ -91,7 +93,7 @@ class Running:
 
     @property
     def state(self) -> Any:
-        fate = (self.landed, self.paused, self.waiting, self.cancel_requested)
+        fate = (self.again, self.landed, self.paused, self.waiting, self.cancel_requested)
         return (self.label, self.attempt, self.faults, fate)
 
     def happenings(self, server: Execution) -> Iterator[Happening]:
@@ -152,7 +154,7 @@ class Running:
     def land(self, server: Execution) -> Any:
         """The call arrives. What it does is done, whoever hears of it."""
         self.landed = True
-        self.call.attempt = self.attempt
+        self.call.attempt, self.call.again = self.attempt, self.again
         return self.model.do(server.world, self.call)
 
     def lands_unheard(self, server: Execution) -> None:
@@ -222,7 +224,7 @@ class Running:
     def _open(self, server: Execution) -> Jobs:
         name = self.model.dependency
         error = ApplicationError(
-            f"{name} is refused.", name, min(self.faults, 2), type=CIRCUIT_OPEN, non_retryable=True
+            f"{name} is refused.", name, not self.again, type=CIRCUIT_OPEN, non_retryable=True
         )
         return self._failed(server, error)
 
@@ -257,7 +259,7 @@ class Running:
         backoff = min(first * (policy.backoff_coefficient or 2.0) ** (self.attempt - 1), most)
         if self.deadline is not None and server.clock + backoff >= self.deadline:
             return self.give_up(server, cause, RetryState.RETRY_STATE_TIMEOUT)
-        self.attempt += 1
+        self.attempt, self.again = self.attempt + 1, True
         if self.paused:
             self.waiting = True
         else:

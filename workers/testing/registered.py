@@ -10,6 +10,7 @@ import asyncio
 import dataclasses
 import inspect
 from collections.abc import Callable, Sequence
+from datetime import timedelta
 from typing import Any
 
 from temporalio import activity
@@ -58,8 +59,11 @@ def registered(fn: Callable[..., Any], interceptors: Sequence[Interceptor] = ())
         given = ExecuteActivityInput(fn=fn, args=arguments, executor=None, headers=call.headers)
         environment = ActivityEnvironment()
         environment.payload_converter = call.converter
+        info = ActivityEnvironment.default_info()
+        since = timedelta(seconds=call.again)  # a server schedules each further attempt later
         environment.info = dataclasses.replace(
-            ActivityEnvironment.default_info(),
+            info,
+            current_attempt_scheduled_time=info.scheduled_time + since,
             activity_id=call.id,
             activity_type=call.name,
             attempt=call.attempt,

@@ -30,13 +30,17 @@ QUIET_FAULTS = frozenset({"lost", "error"})
 
 @dataclass
 class Call:
-    """One attempt of an activity, or one child workflow, as the world sees it."""
+    """One attempt of an activity, or one child workflow, as the world sees it.
+
+    `again`: there was an attempt before this one, which a reset of `attempt` does not hide.
+    """
 
     name: str
     id: str
     payloads: list[Payload]
     converter: PayloadConverter
     attempt: int = 1
+    again: bool = False
     headers: Mapping[str, Payload] = field(default_factory=dict)
     workflow_id: str = ""
     queue: str = ""

@@ -11,19 +11,18 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from dashboard import extend
-from dashboard.access import Subject, Viewer
+from dashboard.access import Viewer, client_for
 from dashboard.actions.kinds import Choice, choices
 from dashboard.actions.objections import to_vote
-from dashboard.live.cached_read import PATIENCE, Seen, seen, set_badges
+from dashboard.live.cached_read import PATIENCE, Snapshot, cached_read, set_badges
 from dashboard.pages.breakers import read as breakers
 from dashboard.pages.breakers.read import Breaker
-from dashboard.query.query import scoped
+from dashboard.query.query import with_scope
 from dashboard.temporal_api.answers import query
-from dashboard.temporal_api.listing import listed
-from dashboard.temporal_api.rows import Row
+from dashboard.temporal_api.lists import list_rows
+from dashboard.temporal_api.rows import Row, subject_of
 from dashboard.temporal_api.scan import Total
-from workers.client.attributes import TENANT_ID, WAITING_FOR
-from workers.client.connection import get_client
+from workers.client.attributes import WAITING_FOR
 from workers.client.errors import BadQuery, NoAnswer, QueryFailed, RunNotFound
 from workers.client.visibility import both
 from workers.contracts import ApprovalStatus, Contract, Query, SagaStatus, StepState, StepStatus, WaitingFor
@@ -44,7 +43,7 @@ class Item:
     row: Row
 
     @property
-    def s(self) -> str:
+    def tone(self) -> str:
         """Red in the last quarter of an hour and after it."""
         if self.row.deadline is None:
             return "rest"
@@ -93,16 +92,16 @@ class Chosen:
     """What the workflow says about the question, and what each answer leads to."""
 
     item: Item
-    approval: Seen[ApprovalStatus]
+    approval: Snapshot[ApprovalStatus]
     ahead: list[Ahead]
     undone: list[StepStatus] | None
 
 
 async def _inbox(viewer: Viewer) -> Inbox:
-    client = await get_client()
+    client = await client_for(viewer)
     clause = both("ExecutionStatus = 'Running'", f"{WAITING_FOR.name} = '{WaitingFor.APPROVAL}'")
     try:
-        rows, complete = await listed(client, scoped(viewer, clause), MOST)
+        rows, complete = await list_rows(client, with_scope(viewer, clause), MOST)
     except BadQuery:  # a foreign server without the attribute: nothing there waits for an approval
         rows, complete = [], True
     total = Total("")
@@ -113,37 +112,38 @@ async def _inbox(viewer: Viewer) -> Inbox:
     return Inbox([Item(row) for row in ordered], total, complete)
 
 
-async def inbox(viewer: Viewer) -> Seen[Inbox]:
-    """What waits for anybody, as this viewer may see it."""
-    return await seen("approvals", viewer, lambda: _inbox(viewer))
+async def inbox(viewer: Viewer) -> Snapshot[Inbox]:
+    """What waits for an approval, as far as this viewer may see it."""
+    return await cached_read("approvals", viewer, lambda: _inbox(viewer))
 
 
-async def _ask(row: Row, name: Query, model: type[C]) -> C:
-    client = await get_client()
-    answer: Any = await query(client.get_workflow_handle(row.workflow_id, run_id=row.run_id), name)
+async def _ask(viewer: Viewer, row: Row, name: Query, model: type[C]) -> C:
+    client = await client_for(viewer)
+    answer: Any = await query(client, client.get_workflow_handle(row.workflow_id, run_id=row.run_id), name)
     try:
         return model.model_validate(answer)
     except ValidationError as error:
         raise QueryFailed("The answer to this query cannot be read.") from error
 
 
-async def _undone(row: Row) -> list[StepStatus] | None:
+async def _undone(viewer: Viewer, row: Row) -> list[StepStatus] | None:
     """What a reject undoes, the last step first; None where the workflow does not say."""
     try:
-        saga = await _ask(row, Query.SAGA, SagaStatus)
+        saga = await _ask(viewer, row, Query.SAGA, SagaStatus)
     except (NoAnswer, QueryFailed, RunNotFound):
         return None
     return [step for step in reversed(saga.steps) if step.compensation and step.status in DID]
 
 
 def _ahead(row: Row, known: Iterable[Breaker]) -> list[Ahead]:
-    line = extend.lines().get(row.workflow_type)
-    place = line.place(row.stage) if line else None
-    if line is None or place is None:
+    pipeline = extend.pipelines.get(row.workflow_type)
+    place = pipeline.places.get(row.stage) if pipeline else None
+    if pipeline is None or place is None:
         return []
     closed = {card.dependency: card for card in known if card.lamp != "done"}
     return [
-        Ahead(stage.label, closed.get(line.guards.get(stage.name, ""))) for stage in line.stages[place + 1 :]
+        Ahead(stage.label, closed.get(pipeline.breakers.get(stage.name, "")))
+        for stage in pipeline.stages[place + 1 :]
     ]
 
 
@@ -151,14 +151,14 @@ async def chosen(viewer: Viewer, item: Item) -> Chosen:
     """The chosen item, asked by query; its row comes from the viewer's own inbox."""
     row, key = item.row, (item.row.workflow_id, item.row.run_id)
     approval, undone, known = await asyncio.gather(
-        seen(
+        cached_read(
             "approval",
             viewer,
-            lambda: _ask(row, Query.APPROVAL, ApprovalStatus),
+            lambda: _ask(viewer, row, Query.APPROVAL, ApprovalStatus),
             detail=key,
             patience=PATIENCE,
         ),
-        seen("approval-saga", viewer, lambda: _undone(row), detail=key, patience=PATIENCE),
+        cached_read("approval-saga", viewer, lambda: _undone(viewer, row), detail=key, patience=PATIENCE),
         breakers.read(viewer),
     )
     cards = known.value.cards if known.value else []
@@ -168,6 +168,6 @@ async def chosen(viewer: Viewer, item: Item) -> Chosen:
 def acts(viewer: Viewer, chosen: Chosen) -> list[Choice]:
     """Approve and reject, disabled with the reason where they would be refused."""
     row, status = chosen.item.row, chosen.approval.value
-    subject = Subject(row.workflow_id, row.run_id, row.attributes.get(TENANT_ID.name))
+    subject = subject_of(row)
     why = to_vote(viewer, status) if status else ""
     return choices(viewer, subject, ("approve", "reject"), objections={"approve": why, "reject": why})

@@ -8,32 +8,36 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from dashboard.access import Verb
+from dashboard.access import ConsoleRequest, Verb, console
 from dashboard.actions.forms import Form
 from dashboard.pages.approvals import read as approvals
-from dashboard.web.guard import ConsoleRequest, console
 
 
 async def _context(request: ConsoleRequest) -> dict[str, Any]:
     """`wanted` is the workflow that the address names; `chosen` is None when it does not wait (any more)."""
     viewer, wanted = request.viewer, request.GET.get("w", "")
-    seen = await approvals.inbox(viewer)
-    item = seen.value.find(wanted) if seen.value else None
+    snapshot = await approvals.inbox(viewer)
+    inbox = snapshot.value
+    item = inbox.find(wanted) if inbox else None
     return {
-        "seen": seen,
-        "inbox": seen.value,
+        "snapshot": snapshot,
+        "inbox": inbox,
         "wanted": wanted,
         "chosen": await approvals.chosen(viewer, item) if item else None,
-        "following": seen.value.after(item) if seen.value and item else None,
+        "following": inbox.after(item) if inbox and item else None,
     }
 
 
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
-    """What waits, the soonest deadline first. The form stands outside of the regions: nothing replaces it
-    under somebody's hands."""
+    """What waits, the soonest deadline first. The form stands outside of the parts that change: nothing
+    replaces it while a person fills it in. htmx gets the inbox, or with `part=chosen` what is known of the
+    chosen item."""
     context = {"nav": "approvals", "title": "Approvals", **await _context(request)}
+    if request.htmx:
+        part = "_chosen" if request.GET.get("part") == "chosen" else "_region"
+        return render(request, f"dashboard/approvals/{part}.html", context)
     if chosen := context["chosen"]:
         row = chosen.item.row
         context |= {
@@ -43,11 +47,3 @@ async def page(request: ConsoleRequest) -> HttpResponse:
             "next": request.path,
         }
     return render(request, "dashboard/approvals/page.html", context)
-
-
-@require_safe
-@console(Verb.VIEW)
-async def region(request: ConsoleRequest) -> HttpResponse:
-    """The inbox; with `part=chosen` what is known of the chosen item."""
-    part = "_chosen" if request.GET.get("part") == "chosen" else "_region"
-    return render(request, f"dashboard/approvals/{part}.html", await _context(request))

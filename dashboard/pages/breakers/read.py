@@ -11,15 +11,15 @@ from typing import Any
 from pydantic import ValidationError
 from temporalio.client import Client
 
-from dashboard.access import Subject, Viewer, scope
-from dashboard.live.cached_read import PATIENCE, Seen, seen, set_badges
+from dashboard.access import Subject, Viewer, client_for, scope
+from dashboard.live.cached_read import PATIENCE, Snapshot, cached_read, set_badges
 from dashboard.panels.circuit import Rate, gauge_top, rate_of
-from dashboard.temporal_api.answers import Asked, Declared, declaration, query
-from dashboard.temporal_api.listing import listed
-from dashboard.temporal_api.rows import Row
+from dashboard.states import STATES, Look, look
+from dashboard.temporal_api.answers import Interface, QueryTarget, interface_of, query
+from dashboard.temporal_api.lists import list_rows
+from dashboard.temporal_api.rows import Row, subject_of
 from dashboard.temporal_api.scan import Scan, Total, open_runs
-from workers.client.attributes import CIRCUIT_STATE, TENANT_ID
-from workers.client.connection import get_client
+from workers.client.attributes import CIRCUIT_STATE
 from workers.client.errors import BadQuery, TemporalUnavailable
 from workers.client.visibility import both
 from workers.contracts import CircuitState, CircuitStatus, Query, Signal, Transition, WaitingFor
@@ -31,13 +31,7 @@ BREAKER_PREFIX = "breaker-"
 MOST = 100
 SHOWN_TRANSITIONS = 6
 SHOWN_WAITING = 50
-# State -> s, word, shape; the worst first.
-STATES: dict[str, tuple[str, str, str]] = {
-    CircuitState.OPEN: ("stop", "Open", "stop"),
-    CircuitState.HALF_OPEN: ("wait", "Half open", "half"),
-    CircuitState.CLOSED: ("done", "Closed", "done"),
-}
-UNKNOWN = ("rest", "No answer", "rest")
+NO_ANSWER = Look("rest", "No answer", "It has not said how it is.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +42,7 @@ class Breaker:
     row: Row
     dependency: str
     state: str
-    answer: Seen[CircuitStatus]
+    answer: Snapshot[CircuitStatus]
     held: Total | None
     waiting: list[str] = field(default_factory=list)
 
@@ -58,15 +52,15 @@ class Breaker:
         return self.answer.value or CircuitStatus(state=self.state, dependency=self.dependency)
 
     @property
-    def look(self) -> tuple[str, str, str]:
-        """s, word and shape. A forced state is shown as such, as the breaker's own rule is off."""
-        s, word, shape = STATES.get(self.state, UNKNOWN)
-        return ("rest", f"Forced {word.lower()}", "rest") if self.status.forced else (s, word, shape)
+    def look(self) -> Look:
+        """How it is shown. A forced state is shown as such, as the breaker's own rule is off."""
+        found = STATES["breaker"].get(self.state) or NO_ANSWER
+        return Look("rest", f"Forced {found.word.lower()}", found.sentence) if self.status.forced else found
 
     @property
     def lamp(self) -> str:
         """Which lamp of the signal is lit."""
-        return STATES.get(self.state, UNKNOWN)[0]
+        return (STATES["breaker"].get(self.state) or NO_ANSWER).tone
 
     @property
     def open(self) -> bool:
@@ -84,9 +78,8 @@ class Breaker:
 
     @property
     def subject(self) -> Subject:
-        """What somebody acts on."""
-        tenant: Any = self.row.attributes.get(TENANT_ID.name)
-        return Subject(self.row.workflow_id, self.row.run_id, tenant if isinstance(tenant, str) else None)
+        """What an action is about."""
+        return subject_of(self.row)
 
     @property
     def gauge_top(self) -> float:
@@ -97,23 +90,24 @@ class Breaker:
         """With the word of each new state, the newest first."""
         newest = sorted(self.status.transitions, key=lambda item: str(item.at or ""), reverse=True)
         shown = newest[:SHOWN_TRANSITIONS]
-        return [(STATES[item.state][1] if item.state in STATES else item.state, item) for item in shown]
+        return [(look(item.state, "breaker").word, item) for item in shown]
 
 
 @dataclass(frozen=True, slots=True)
 class Breakers:
-    """All of them, the worst first; `silent`: registered dependencies whose breaker does not run."""
+    """All of them, the worst first; `not_running`: registered dependencies whose breaker does not run.
+    `held`: what is held, by dependency."""
 
     cards: list[Breaker]
-    silent: list[str]
-    held: dict[str, Total]
+    not_running: list[str]
+    held: list[tuple[str, Total]]
     complete: bool
 
     @property
     def counts(self) -> list[tuple[int, str, str]]:
-        """How many in each state: count, s, word in the middle of a sentence."""
-        found = Counter(card.look[:2] for card in self.cards)
-        return [(count, s, word.lower()) for (s, word), count in found.items()]
+        """How many in each state: count, tone, word in the middle of a sentence."""
+        found = Counter((card.look.tone, card.look.word.lower()) for card in self.cards)
+        return [(count, tone, word) for (tone, word), count in found.items()]
 
 
 def _clause(viewer: Viewer, *, attribute: bool) -> str:
@@ -127,15 +121,15 @@ def _clause(viewer: Viewer, *, attribute: bool) -> str:
 async def _rows(client: Client, viewer: Viewer) -> list[Row]:
     """A foreign server may lack the attribute: then only breakers of our own type are known."""
     try:
-        return (await listed(client, _clause(viewer, attribute=True), MOST))[0]
+        return (await list_rows(client, _clause(viewer, attribute=True), MOST))[0]
     except BadQuery:
-        return (await listed(client, _clause(viewer, attribute=False), MOST))[0]
+        return (await list_rows(client, _clause(viewer, attribute=False), MOST))[0]
 
 
 async def _ask(client: Client, row: Row) -> CircuitStatus:
     """The breaker's own answer. Of one that cannot be read as a whole the state alone is taken."""
     handle = client.get_workflow_handle(row.workflow_id, run_id=row.run_id)
-    answer: Any = await query(handle, Query.CIRCUIT)
+    answer: Any = await query(client, handle, Query.CIRCUIT)
     try:
         return CircuitStatus.model_validate(answer)
     except ValidationError:
@@ -150,7 +144,7 @@ def _waiting(scan: Scan, dependency: str) -> list[str]:
 
 async def _breaker(client: Client, viewer: Viewer, row: Row, scan: Scan, held: dict[str, Total]) -> Breaker:
     key = (row.workflow_id, row.run_id)
-    answer = await seen("breaker", viewer, lambda: _ask(client, row), detail=key, patience=PATIENCE)
+    answer = await cached_read("breaker", viewer, lambda: _ask(client, row), detail=key, patience=PATIENCE)
     said = answer.value
     listed_state = str(row.attributes.get(CIRCUIT_STATE.name) or "")
     state = said.state if said and not answer.notice else listed_state or (said.state if said else "")
@@ -159,33 +153,34 @@ async def _breaker(client: Client, viewer: Viewer, row: Row, scan: Scan, held: d
 
 
 def _worst_first(card: Breaker) -> tuple[int, str]:
-    states = [*STATES]
+    states = [*STATES["breaker"]]
     return states.index(card.state) if card.state in states else len(states), card.dependency
 
 
 async def _read(viewer: Viewer) -> Breakers:
-    client = await get_client()
-    rows, scan = await asyncio.gather(_rows(client, viewer), open_runs(client, viewer))
+    client = await client_for(viewer)
+    rows, scan = await asyncio.gather(_rows(client, viewer), open_runs(viewer))
     held = scan.held()
     cards = await asyncio.gather(*(_breaker(client, viewer, row, scan, held) for row in rows))
     registry.load()
-    silent = breakers.configs.keys() - {card.dependency for card in cards}
+    absent = breakers.configs.keys() - {card.dependency for card in cards}
     set_badges(viewer, open=sum(card.open for card in cards))
-    return Breakers(sorted(cards, key=_worst_first), sorted(silent), held, scan.complete)
+    return Breakers(sorted(cards, key=_worst_first), sorted(absent), list(held.items()), scan.complete)
 
 
-async def read(viewer: Viewer) -> Seen[Breakers]:
-    """All breakers that this viewer may see, or the last that were seen."""
-    return await seen("breakers", viewer, lambda: _read(viewer))
+async def read(viewer: Viewer) -> Snapshot[Breakers]:
+    """All breakers that this viewer may see, or their last snapshot."""
+    return await cached_read("breakers", viewer, lambda: _read(viewer))
 
 
 OWN_SIGNALS = frozenset({Signal.FORCE_OPEN, Signal.FORCE_CLOSE, Signal.RELEASE, Signal.PROBE})
 
 
-async def _declared(row: Row) -> Declared:
-    client = await get_client()
-    asked = Asked(row.workflow_id, row.run_id, "", f"{row.workflow_id}\n{row.run_id}", None)
-    return await declaration(client.get_workflow_handle(row.workflow_id, run_id=row.run_id), asked)
+async def _interface(viewer: Viewer, row: Row) -> Interface:
+    client = await client_for(viewer)
+    target = QueryTarget(row.workflow_id, row.run_id, "", f"{row.workflow_id}\n{row.run_id}", ())
+    handle = client.get_workflow_handle(row.workflow_id, run_id=row.run_id)
+    return await interface_of(client, handle, target)
 
 
 async def signals(viewer: Viewer, card: Breaker) -> frozenset[str]:
@@ -193,7 +188,9 @@ async def signals(viewer: Viewer, card: Breaker) -> frozenset[str]:
     kept until one comes."""
     row = card.row
     key = (row.workflow_id, row.run_id)
-    found = await seen("declared", viewer, lambda: _declared(row), detail=key, patience=PATIENCE)
+    found = await cached_read(
+        "interface", viewer, lambda: _interface(viewer, row), detail=key, patience=PATIENCE
+    )
     if found.value is None and row.workflow_type == BREAKER_TYPE:
         return frozenset(map(str, OWN_SIGNALS))
     return found.value.signals if found.value else frozenset()
@@ -202,6 +199,6 @@ async def signals(viewer: Viewer, card: Breaker) -> frozenset[str]:
 async def held_by(viewer: Viewer, dependency: str) -> list[str]:
     """Ids of the first workflows that this viewer sees held by the breaker of a dependency."""
     try:
-        return _waiting(await open_runs(await get_client(), viewer), dependency)
+        return _waiting(await open_runs(viewer), dependency)
     except TemporalUnavailable:
         return []

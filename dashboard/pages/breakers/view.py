@@ -1,25 +1,17 @@
-"""The breakers page and its region."""
+"""The breakers page; htmx gets the part that changes."""
 
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from dashboard.access import Verb, Viewer
+from dashboard.access import ConsoleRequest, Verb, Viewer, console
 from dashboard.actions.forms import Form
 from dashboard.pages.breakers import read as breakers
 from dashboard.panels import offered
-from dashboard.web.guard import ConsoleRequest, console
-
-
-async def _context(viewer: Viewer) -> dict[str, Any]:
-    seen = await breakers.read(viewer)
-    cards = seen.value.cards if seen.value else []
-    return {"seen": seen, "breakers": seen.value, "cards": [(card, None) for card in cards]}
 
 
 async def _form(viewer: Viewer, card: breakers.Breaker) -> Form | None:
@@ -29,17 +21,14 @@ async def _form(viewer: Viewer, card: breakers.Breaker) -> Form | None:
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
-    """A card for each breaker, with what it holds, and the form to act on it. Refreshing passes the forms
-    by: nothing replaces one under somebody's hands."""
-    context = {"nav": "breakers", "title": "Breakers", **await _context(request.viewer)}
-    shown = [card for card, _ in context["cards"]]
-    forms = await asyncio.gather(*(_form(request.viewer, card) for card in shown))
-    context |= {"cards": list(zip(shown, forms, strict=True)), "next": request.path}
+    """A card for each breaker, with what it holds, and the form to act on it. Refreshing passes the forms by:
+    nothing replaces one while a person fills it in."""
+    snapshot = await breakers.read(request.viewer)
+    cards = snapshot.value.cards if snapshot.value else []
+    context = {"nav": "breakers", "title": "Breakers", "snapshot": snapshot, "breakers": snapshot.value}
+    if request.htmx:
+        context["cards"] = [(card, None) for card in cards]
+        return render(request, "dashboard/breakers/_region.html", context)
+    forms = await asyncio.gather(*(_form(request.viewer, card) for card in cards))
+    context |= {"cards": list(zip(cards, forms, strict=True)), "next": request.path}
     return render(request, "dashboard/breakers/page.html", context)
-
-
-@require_safe
-@console(Verb.VIEW)
-async def region(request: ConsoleRequest) -> HttpResponse:
-    """The same, without forms and without the page around it."""
-    return render(request, "dashboard/breakers/_region.html", await _context(request.viewer))

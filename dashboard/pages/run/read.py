@@ -1,18 +1,18 @@
-"""One run for its page: shared by all who look at it, authorised for each of them."""
+"""One run for its page: read once for all viewers, authorised for each."""
 
 from __future__ import annotations
 
-from dashboard.access import Verb, Viewer, authorise
-from dashboard.live.cached_read import Seen, seen
-from dashboard.temporal_api.run import RunPage, describe_run, fetch_run, subject_of
-from workers.client.connection import get_client
+from dashboard.access import Verb, Viewer, authorise, client_for
+from dashboard.live.cached_read import Snapshot, cached_read
+from dashboard.temporal_api.rows import subject_of
+from dashboard.temporal_api.run import RunPage, describe_run, fetch_run
 from workers.client.errors import RunNotFound
 
 FRESH = 0.5
 
 
 class _Gone(Exception):
-    """RunNotFound on its way past `seen()`, which takes our errors for an absence of the server."""
+    """RunNotFound on its way past `cached_read()`, which takes our errors for an unreachable server."""
 
 
 async def _fetch(viewer: Viewer, workflow_id: str, run_id: str) -> RunPage:
@@ -22,14 +22,13 @@ async def _fetch(viewer: Viewer, workflow_id: str, run_id: str) -> RunPage:
         raise _Gone(error.message) from error
 
 
-async def read_run(viewer: Viewer, workflow_id: str, run_id: str) -> Seen[RunPage]:
-    """A run for a viewer, or what was last seen of it when Temporal is away.
+async def read_run(viewer: Viewer, workflow_id: str, run_id: str) -> Snapshot[RunPage]:
+    """A run for a viewer, or its last snapshot while Temporal is unreachable.
 
     Raises RunNotFound, and Hidden for a run of another tenant.
     """
-    authorise(viewer, Verb.VIEW)
     try:
-        found = await seen(
+        found = await cached_read(
             "run",
             viewer,
             lambda: _fetch(viewer, workflow_id, run_id),
@@ -45,6 +44,6 @@ async def read_run(viewer: Viewer, workflow_id: str, run_id: str) -> Seen[RunPag
 
 async def newest(viewer: Viewer, workflow_id: str) -> str:
     """The id of the newest run. Raises RunNotFound, Hidden, TemporalUnavailable."""
-    _, row = await describe_run(await get_client(), workflow_id, "")
+    _, row = await describe_run(await client_for(viewer), workflow_id, "")
     authorise(viewer, Verb.VIEW, subject_of(row))
     return row.run_id

@@ -1,4 +1,4 @@
-"""One run: its page, and the region of it that changes. `/workflows/<id>/` leads to the newest run."""
+"""One run: its page; htmx gets the part that changes. `workflows/<id>/` leads to the newest run."""
 
 from __future__ import annotations
 
@@ -9,23 +9,22 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.views.decorators.http import require_safe
 
-from dashboard.access import Verb, Viewer
+from dashboard import formats
+from dashboard.access import ConsoleRequest, Verb, Viewer, console
 from dashboard.actions.forms import Form
 from dashboard.actions.kinds import choices
 from dashboard.actions.objections import to_vote
 from dashboard.pages.breakers.read import held_by
 from dashboard.pages.run import read as runs
-from dashboard.pages.workflows import table
 from dashboard.panels import drawn, offered, timeline
 from dashboard.panels.headline import headline
-from dashboard.temporal_api.payloads import shorten
-from dashboard.web.guard import ConsoleRequest, console
+from dashboard.temporal_api.rows import shorten
 from workers.client.errors import TemporalUnavailable
 from workers.payloads.redaction import redact
 
 
 async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> dict[str, Any]:
-    """The context of page and region. Raises TemporalUnavailable where not even a snapshot is known."""
+    """What page and fragment show. Raises TemporalUnavailable where not even a snapshot is known."""
     found = await runs.read_run(request.viewer, workflow_id, run_id)
     run = found.value
     if run is None:
@@ -33,17 +32,16 @@ async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> di
     said = drawn.draw(run)
     memo, attributes = run.row.memo, redact(run.row.attributes)
     return {
-        "seen": found,
+        "snapshot": found,
         "run": run,
         "row": run.row,
         "drawn": said,
         "headline": headline(run, said),
         "timeline": timeline.draw(run),
         "memo": list(zip(memo, shorten(list(memo.values()), 1000), strict=True)),
-        "attributes": sorted((name, table.text(value)) for name, value in attributes.items()),
+        "attributes": sorted((name, formats.line(value)) for name, value in attributes.items()),
         "workflow_id": workflow_id,
         "run_id": run_id,
-        "region_url": reverse("run-region", args=[workflow_id, run_id]),
     }
 
 
@@ -58,17 +56,19 @@ def _why(viewer: Viewer, said: drawn.Drawn) -> dict[str, str]:
 async def newest(request: ConsoleRequest, workflow_id: str) -> HttpResponse:
     """To the newest run of a workflow."""
     run_id = await runs.newest(request.viewer, workflow_id)
-    return HttpResponseRedirect(reverse("run", args=[workflow_id, run_id]))
+    return HttpResponseRedirect(reverse("run", args=[request.viewer.namespace, workflow_id, run_id]))
 
 
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest, workflow_id: str, run_id: str) -> HttpResponse:
-    """A run, with the form to decide on it. The form stands outside of the region: nothing replaces it
-    under somebody's hands."""
+    """A run, with the form to decide on it. The form stands outside of the part that changes: nothing
+    replaces it while a person fills it in."""
     context = await _context(request, workflow_id, run_id)
+    if request.htmx:
+        return render(request, "dashboard/run/_region.html", context)
     said, run = context["drawn"], context["run"]
-    viewer, declared = request.viewer, run.known.declared
+    viewer, declared = request.viewer, run.answers.interface
     acts = choices(viewer, run.subject, said.acts, declared.signals if declared else None, _why(viewer, said))
     held = await held_by(viewer, said.circuit.dependency) if said.circuit else []
     context |= {
@@ -79,10 +79,3 @@ async def page(request: ConsoleRequest, workflow_id: str, run_id: str) -> HttpRe
         "next": request.path,
     }
     return render(request, "dashboard/run/page.html", context)
-
-
-@require_safe
-@console(Verb.VIEW)
-async def region(request: ConsoleRequest, workflow_id: str, run_id: str) -> HttpResponse:
-    """Everything of a run that changes, without forms."""
-    return render(request, "dashboard/run/_region.html", await _context(request, workflow_id, run_id))

@@ -1,7 +1,7 @@
-"""Task queues: who polls each, when they were last seen, and how much waits.
+"""Task queues: which workers poll each, when they polled last, and how much waits.
 
-The server keeps a poller for five minutes after its last poll; a living one comes back within a minute, so
-one that was not seen for 70 s is gone. Queues are the platform's: all viewers share one read of some seconds.
+The server keeps a poller for five minutes after its last poll; a live one comes back within a minute, so one
+that has not polled for 70 s is gone. Queues are the platform's: all viewers share one read of some seconds.
 """
 
 from __future__ import annotations
@@ -17,10 +17,11 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.client import Client
 
-from dashboard.access import Verb, Viewer, authorise
-from dashboard.live.cached_read import PATIENCE, Seen, seen, set_badges
+from dashboard.access import Viewer, client_for
+from dashboard.live.cached_read import PATIENCE, Snapshot, cached_read, set_badges
+from dashboard.states import Look, look
 from dashboard.temporal_api.rows import moment
-from workers.client.connection import POLLER_ALIVE, get_client
+from workers.client.connection import POLLER_ALIVE
 from workers.client.errors import rpc_errors
 from workers.conf import conf
 from workers.registry.registry import registry
@@ -29,7 +30,6 @@ FRESH = 3.0  # seconds
 AT_ONCE = 4  # calls, so that a page with many queues leaves the server to others
 SLOW_SECONDS = 30  # a task that waited longer says that the workers do not keep up
 REMEMBERED = 1000
-EVERYBODY = Viewer("", superuser=True)
 WORKFLOW, ACTIVITY = "workflow", "activity"
 KINDS = {
     WORKFLOW: TaskQueueType.TASK_QUEUE_TYPE_WORKFLOW,
@@ -50,7 +50,7 @@ class Poller:
 class Side:
     """The workflow or the activity tasks of a queue. `backlog` is approximate, None where the server does
     not count; `oldest` is how many seconds its first task has waited. `needed`: something registered runs
-    there. `last`: when anybody was seen, also by what this process remembers."""
+    there. `last`: when a worker polled last, also by what this process remembers."""
 
     kind: str
     pollers: list[Poller]
@@ -64,8 +64,8 @@ class Side:
         return sum(poller.alive for poller in self.pollers)
 
     @property
-    def dead(self) -> bool:
-        """Nobody polls, though somebody should."""
+    def unpolled(self) -> bool:
+        """No worker polls, though something registered runs here."""
         return self.needed and not self.alive
 
 
@@ -77,20 +77,19 @@ class QueueState:
     sides: list[Side]
 
     @property
-    def dead(self) -> list[Side]:
-        """The sides that nobody polls."""
-        return [side for side in self.sides if side.dead]
+    def unpolled_sides(self) -> list[Side]:
+        """The sides that no worker polls."""
+        return [side for side in self.sides if side.unpolled]
 
     @property
     def unpolled(self) -> bool:
-        """No worker at all."""
+        """No worker polls it at all."""
         return not any(side.alive for side in self.sides)
 
     @property
     def last(self) -> datetime | None:
-        """When the last of those who are missed was seen; None when that is longer ago than anybody
-        remembers."""
-        return max((side.last for side in self.dead if side.last), default=None)
+        """When the last of the missing workers was seen; None when that is longer ago than is remembered."""
+        return max((side.last for side in self.unpolled_sides if side.last), default=None)
 
     @property
     def backlog(self) -> int | None:
@@ -104,15 +103,15 @@ class QueueState:
         return max(side.oldest for side in self.sides)
 
     @property
-    def look(self) -> tuple[str, str]:
-        """Colour and word."""
+    def look(self) -> Look:
+        """How it is shown."""
         if self.unpolled:
-            return "stop", "No worker"
-        if self.dead:
-            return "stop", f"None for {self.dead[0].kind} tasks"
+            return look("unpolled", "queue")
+        if self.unpolled_sides:
+            return Look("stop", f"None for {self.unpolled_sides[0].kind} tasks")
         if self.oldest > SLOW_SECONDS:
-            return "wait", "Falling behind"
-        return ("run", "Working") if self.backlog else ("done", "Polled")
+            return look("behind", "queue")
+        return look("working" if self.backlog else "polled", "queue")
 
 
 @dataclass(slots=True)
@@ -132,28 +131,28 @@ class Queues:
     queues: list[QueueState]
 
     @property
-    def dead(self) -> list[QueueState]:
+    def unpolled(self) -> list[QueueState]:
         """Those where a worker is missing."""
-        return [queue for queue in self.queues if queue.dead]
+        return [queue for queue in self.queues if queue.unpolled_sides]
 
     @property
     def last(self) -> datetime | None:
-        """When the last of all that are missed was seen."""
-        return max((queue.last for queue in self.dead if queue.last), default=None)
+        """When the last of all missing workers was seen."""
+        return max((queue.last for queue in self.unpolled if queue.last), default=None)
 
     @property
-    def stranded(self) -> int:
+    def tasks_waiting(self) -> int:
         """Tasks that wait where a worker is missing."""
-        return sum(queue.backlog or 0 for queue in self.dead)
+        return sum(queue.backlog or 0 for queue in self.unpolled)
 
     @property
-    def living(self) -> int:
+    def live_workers(self) -> int:
         """Workers that poll."""
         return sum(process.alive for process in self.processes)
 
     @property
     def processes(self) -> list[Process]:
-        """Everybody who polls or polled within five minutes, the living first."""
+        """All workers that poll, or polled within five minutes; those that poll first."""
         found: dict[str, Process] = {}
         for queue in self.queues:
             for poller in (poller for side in queue.sides for poller in side.pollers):
@@ -206,8 +205,8 @@ def _side(client: Client, queue: str, kind: str, answer: DescribeTaskQueueRespon
     )
 
 
-async def _read() -> Queues:
-    client, gate = await get_client(), asyncio.Semaphore(AT_ONCE)
+async def _read(viewer: Viewer) -> Queues:
+    client, gate = await client_for(viewer), asyncio.Semaphore(AT_ONCE)
     registry.load()
     names = list(registry.queues)
 
@@ -220,18 +219,18 @@ async def _read() -> Queues:
 
     sides = await asyncio.gather(*(side(name, kind) for name in names for kind in KINDS))
     found = [QueueState(name, list(sides[2 * at : 2 * at + 2])) for at, name in enumerate(names)]
-    return Queues(sorted(found, key=lambda queue: (not queue.dead, queue.name)))
+    return Queues(sorted(found, key=lambda queue: (not queue.unpolled_sides, queue.name)))
 
 
-async def read(viewer: Viewer, *, patience: float | None = None) -> Seen[Queues]:
-    """All registered queues, a few seconds old at most, or as they were last seen."""
-    authorise(viewer, Verb.VIEW)
-    found = await seen("queues", EVERYBODY, _read, fresh=FRESH, patience=patience)
+async def read(viewer: Viewer, *, patience: float | None = None) -> Snapshot[Queues]:
+    """All registered queues, a few seconds old at most, or their last snapshot."""
+    everybody = Viewer("", superuser=True, namespace=viewer.namespace)
+    found = await cached_read("queues", everybody, lambda: _read(viewer), fresh=FRESH, patience=patience)
     if found.value:
-        set_badges(viewer, unpolled=len(found.value.dead))
+        set_badges(viewer, unpolled=len(found.value.unpolled))
     return found
 
 
-async def glance(viewer: Viewer) -> Seen[Queues]:
+async def latest(viewer: Viewer) -> Snapshot[Queues]:
     """The same for a page that is about something else, and does not wait for it."""
     return await read(viewer, patience=PATIENCE)

@@ -1,28 +1,39 @@
-"""The list of workflows and its region: a filter from the URL, counts, one page of rows."""
+"""The list of workflows: a filter from the URL, counts, one page of rows.
+
+Everything is in the address, so that a list can be kept and shared. The same address answers htmx with the
+part that changes, and everybody else with the page around it.
+"""
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
+import re
 from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
-from django.urls import reverse
 from django.views.decorators.http import require_safe
+from temporalio.service import RPCError
 
 from dashboard import extend
-from dashboard.access import Verb
-from dashboard.live.cached_read import Seen
+from dashboard.access import ConsoleRequest, Verb, Viewer, client_for, console
+from dashboard.live.cached_read import Snapshot, cached_read
 from dashboard.pages.workflows import table
-from dashboard.pages.workflows.read import SIZES, Listing, read_list
-from dashboard.query import conditions
-from dashboard.query.query import Filter, Refused, Term, declared, list_url
-from dashboard.web.guard import ConsoleRequest, console
+from dashboard.query import query
+from dashboard.query.query import CompiledQuery, Filter, Refused, Term, compile_filter, list_url
+from dashboard.states import STATES, STATUS_NAMES, Look
+from dashboard.temporal_api.lists import attribute_types, count_by_status, list_page
+from dashboard.temporal_api.rows import Row
+from dashboard.temporal_api.scan import Scan, latest_scan
+from workers.client.errors import BadQuery
 from workers.client.visibility import OPERATORS, SYSTEM
 
+SIZES = (20, 50, 100)
 FORM_TERMS = 3
+STATEMENT = "select * from table1 where "  # what the server puts before a query
 LABELS = {
     "workflow_type": "Type",
     "prefix": "Id starts with",
@@ -32,22 +43,10 @@ LABELS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Chip:
-    """A link that narrows the list, or widens it again; `count` is what it would show, where that is
-    known."""
+class ListRequest:
+    """What the address asks for. `token` is where the page starts, `before` how many rows stand before it."""
 
-    url: str
-    word: str
-    s: str = ""
-    count: str = ""
-    on: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """What the address asks for. `token` is where the page starts, `before` how many rows stand before
-    it."""
-
+    namespace: str
     narrowed: Filter
     size: int
     token: bytes
@@ -55,18 +54,37 @@ class Asked:
 
     def url(self, **changes: str) -> str:
         """The address of the same list at another page or size."""
-        base = list_url(self.narrowed)
+        base = list_url(self.namespace, self.narrowed)
         pairs = {} if self.size == SIZES[-1] else {"size": str(self.size)}
         pairs |= changes
         tail = "&".join(f"{key}={value}" for key, value in pairs.items())
         return f"{base}{'&' if '?' in base else '?'}{tail}" if tail else base
 
 
+@dataclass(frozen=True, slots=True)
+class Listing:
+    """One page of the list. `counts` are by Temporal's status name, for the filter without its status; None
+    where rows had to be compared here. `scan` has all open runs that the filter means, where one was made."""
+
+    compiled: CompiledQuery
+    types: dict[str, int]
+    rows: list[Row]
+    next_token: bytes
+    counts: dict[str, int] | None = None
+    scan: Scan | None = None
+
+    def total(self, status: str) -> int | None:
+        """How many match, with the status that the filter asks for."""
+        if self.counts is None:
+            return None
+        return self.counts.get(status, 0) if status else sum(self.counts.values())
+
+
 def _number(text: str, default: int) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 10 else default
 
 
-def _asked(request: ConsoleRequest) -> Asked:
+def _list_request(request: ConsoleRequest) -> ListRequest:
     params = request.GET
     size = _number(params.get("size", ""), SIZES[-1])
     try:
@@ -74,11 +92,77 @@ def _asked(request: ConsoleRequest) -> Asked:
     except (binascii.Error, ValueError):
         token = b""
     before = _number(params.get("row", ""), 0) if token else 0
-    return Asked(Filter.from_params(params), size if size in SIZES else SIZES[-1], token, before)
+    size = size if size in SIZES else SIZES[-1]
+    return ListRequest(request.viewer.namespace, Filter.from_params(params), size, token, before)
 
 
-def _removable(narrowed: Filter) -> list[Chip]:
+def _located(message: str, text: str, raw: str) -> str:
+    """The server's message, and where in the text that was typed the error is: it counts in a statement of
+    its own."""
+    found = re.search(r"syntax error at position (\d+)", message)
+    place = int(found[1]) - len(STATEMENT) - text.find(raw) if found and raw else 0
+    return f"{message} (character {min(place, len(raw))} of your text)" if place > 0 else message
+
+
+async def _scan(viewer: Viewer, narrowed: Filter) -> Scan | None:
+    """The scanned runs that the filter means, where that can be told from the type alone; None where it
+    cannot. Then no scan is begun either: it would take the server's time from the page that is drawn."""
+    if replace(narrowed, status="", condition="", workflow_type="") != Filter():
+        return None
+    scan = await latest_scan(viewer)
+    if scan is None or not narrowed.workflow_type:
+        return scan
+    return replace(scan, rows=[row for row in scan.rows if row.workflow_type == narrowed.workflow_type])
+
+
+async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Listing:
+    client = await client_for(viewer)
+    types = await attribute_types(client)
+    compiled = compile_filter(narrowed, viewer, types)
+    counts: dict[str, int] | None = None
+    try:
+        if compiled.exact:
+            rows, after = await list_page(client, compiled, size, token)
+        else:
+            (rows, after), counts = await asyncio.gather(
+                list_page(client, compiled, size, token),
+                count_by_status(client, compiled.any_status),
+            )
+    except BadQuery as error:
+        raw = narrowed.raw.strip()
+        raise Refused({"raw" if raw else "form": _located(error.message, compiled.text, raw)}) from error
+    except RPCError as error:
+        if not token:
+            raise
+        raise Refused({"form": "There is no such page of the list; start from the first one."}) from error
+    return Listing(compiled, types, rows, after, counts, await _scan(viewer, narrowed))
+
+
+async def read_list(
+    viewer: Viewer, narrowed: Filter, *, size: int = SIZES[-1], token: bytes = b""
+) -> Snapshot[Listing]:
+    """One page of the list for a viewer, or its last snapshot while Temporal is unreachable. Raises Refused
+    for a filter that we or the server cannot use, with a sentence by field (`form` where it is not one
+    field's)."""
+    detail = (narrowed, size, token)
+    return await cached_read("workflows", viewer, lambda: _read(viewer, narrowed, size, token), detail=detail)
+
+
+@dataclass(frozen=True, slots=True)
+class Chip:
+    """A link that narrows the list, or widens it again; `count` is what it would show, where that is
+    known."""
+
+    url: str
+    word: str
+    tone: str = ""
+    count: str = ""
+    on: bool = False
+
+
+def _removable(asked: ListRequest) -> list[Chip]:
     """What narrows the list now; following one takes it away."""
+    narrowed = asked.narrowed
     fields = [
         (name, f"{label} {getattr(narrowed, name)}")
         for name, label in LABELS.items()
@@ -89,52 +173,52 @@ def _removable(narrowed: Filter) -> list[Chip]:
     ]
     if narrowed.raw:
         fields.append(("raw", "Query as text"))
-    return [Chip(list_url(narrowed.without(name)), text) for name, text in fields]
+    return [Chip(list_url(asked.namespace, narrowed.without(name)), text) for name, text in fields]
 
 
 def _count(number: int | None, at_least: bool = False) -> str:
     return "" if number is None else f"{'≥ ' if at_least else ''}{number:,}"
 
 
-def _condition_chips(narrowed: Filter, listing: Listing | None) -> list[Chip]:
+def _condition_chips(asked: ListRequest, listing: Listing | None) -> list[Chip]:
     """A chip for each condition of open runs, with how many there are where the scan can tell."""
-    if not extend.lines() or (listing and conditions.missing(listing.types)):
+    if not extend.pipelines or (listing and query.missing(listing.types)):
         return []
-    names = [*conditions.OPEN] + [narrowed.condition] * (narrowed.condition in conditions.CONDITIONS)
+    chosen, scan = asked.narrowed.condition, listing.scan if listing else None
+    totals = scan.by_condition() if scan else {}
     chips = []
-    for name in dict.fromkeys(names):
-        item = conditions.CONDITIONS[name]
-        known = listing is not None and listing.scan is not None and name in conditions.OPEN
-        total = listing.scan.get(name) if listing and listing.scan and known else None
-        count = _count(total.count if total else 0, not listing.scan_complete) if listing and known else ""
-        on = narrowed.condition == name
-        url = list_url(replace(narrowed, condition="" if on else name, status=""))
-        chips.append(Chip(url, item.word, item.s, count, on))
+    for name in dict.fromkeys([*query.OPEN] + [chosen] * (chosen in query.CONDITIONS)):
+        shown, known = STATES["condition"][name], scan is not None and name in query.OPEN
+        total = totals[name].count if name in totals else 0
+        count = _count(total, not scan.complete) if scan and known else ""
+        on = chosen == name
+        url = list_url(asked.namespace, replace(asked.narrowed, condition="" if on else name, status=""))
+        chips.append(Chip(url, shown.word, shown.tone, count, on))
     return chips
 
 
-def _status_chips(narrowed: Filter, listing: Listing | None) -> list[Chip]:
+def _status_chips(asked: ListRequest, listing: Listing | None) -> list[Chip]:
     """A chip for each of Temporal's statuses that occurs, and for the one that is chosen."""
-    counts = listing.counts or {} if listing else {}
-    known = {name: (s, word) for name, s, word in conditions.STATUSES.values()}
-    names = [name for name in known if name in counts or name == narrowed.status]
-    names += [name for name in counts if name not in known]
+    counts, chosen = (listing.counts or {} if listing else {}), asked.narrowed.status
+    known = {name: STATES["status"][number] for number, name in STATUS_NAMES.items()}
+    names = [name for name in known if name in counts or name == chosen]
     chips = []
-    for name in names:
-        s, word = known.get(name, ("rest", name))
-        on = narrowed.status == name
-        url = list_url(replace(narrowed, status="" if on else name))
-        chips.append(Chip(url, "Open" if name == "Running" else word, s, _count(counts.get(name)), on))
+    for name in [*names, *(name for name in counts if name not in known)]:
+        shown, on = known.get(name) or Look("rest", name), chosen == name
+        url = list_url(asked.namespace, replace(asked.narrowed, status="" if on else name))
+        word = "Open" if name == "Running" else shown.word
+        chips.append(Chip(url, word, shown.tone, _count(counts.get(name)), on))
     return chips
 
 
-def _list(asked: Asked, listing: Listing) -> dict[str, Any]:
-    """The table and the way through its pages."""
+def _list(asked: ListRequest, listing: Listing) -> dict[str, Any]:
+    """The table and the links to its other pages."""
     shown = table.columns(listing.rows, asked.narrowed.workflow_type, {**SYSTEM, **listing.types})
     last = asked.before + len(listing.rows)
     following = base64.urlsafe_b64encode(listing.next_token).decode()
     total = listing.total(asked.narrowed.status)
-    more = bool(following) and bool(listing.rows or listing.exact) and (total is None or last < total)
+    exact = listing.compiled.exact
+    more = bool(following) and bool(listing.rows or exact) and (total is None or last < total)
     return {
         "columns": shown,
         "rows": table.body(listing.rows, shown),
@@ -143,14 +227,14 @@ def _list(asked: Asked, listing: Listing) -> dict[str, Any]:
         "total": total,
         "next_url": asked.url(page=following, row=str(last)) if more else "",
         "first_url": asked.url() if asked.token else "",
-        "absent": conditions.missing(listing.types) if extend.lines() else [],
-        "query": listing.query,
+        "absent": query.missing(listing.types) if extend.pipelines else [],
+        "query": listing.compiled.typed,
     }
 
 
 def _form(narrowed: Filter, listing: Listing | None, errors: dict[str, str]) -> dict[str, Any]:
     """What the filter form needs; errors stand beside their fields."""
-    types = {**SYSTEM, **(listing.types if listing else declared())}
+    types = {**SYSTEM, **(listing.types if listing else query.declared())}
     blank = [Term("", "=", "")] * max(1, FORM_TERMS - len(narrowed.terms))
     return {
         "filter": narrowed,
@@ -158,48 +242,35 @@ def _form(narrowed: Filter, listing: Listing | None, errors: dict[str, str]) -> 
         "terms": [(term, errors.get(f"terms.{at}", "")) for at, term in enumerate([*narrowed.terms, *blank])],
         "attributes": sorted(types),
         "operators": list(dict.fromkeys(op for ops in OPERATORS.values() for op in ops)),
-        "statuses": [(name, word) for name, _, word in conditions.STATUSES.values()],
-        "conditions": [(item.name, item.word) for item in conditions.CONDITIONS.values()],
-        "types": list(extend.lines()),
+        "statuses": [(name, STATES["status"][number].word) for number, name in STATUS_NAMES.items()],
+        "conditions": [(name, shown.word) for name, shown in STATES["condition"].items()],
+        "types": list(extend.pipelines),
         "sizes": SIZES,
     }
-
-
-async def _context(request: ConsoleRequest) -> tuple[dict[str, Any], int]:
-    """The context of page and region, and the status: 400 for a filter that cannot be used."""
-    asked, errors = _asked(request), dict[str, str]()
-    seen: Seen[Listing] = Seen(None, None)
-    try:
-        seen = await read_list(request.viewer, asked.narrowed, size=asked.size, token=asked.token)
-    except Refused as refused:
-        errors = refused.errors
-    listing = seen.value
-    context = {
-        "seen": seen,
-        "errors": errors,
-        "size": asked.size,
-        "chips": _removable(asked.narrowed),
-        "condition_chips": _condition_chips(asked.narrowed, listing),
-        "status_chips": _status_chips(asked.narrowed, listing),
-        "region_url": f"{reverse('workflows-region')}?{request.GET.urlencode()}",
-        **(_list(asked, listing) if listing else {}),
-        **_form(asked.narrowed, listing, errors),
-    }
-    return context, 400 if errors else 200
 
 
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
-    """The list. Everything is in the address, so that it can be kept and sent around."""
-    context, status = await _context(request)
-    context |= {"nav": "workflows", "title": "Workflows"}
-    return render(request, "dashboard/workflows/page.html", context, status=status)
-
-
-@require_safe
-@console(Verb.VIEW)
-async def region(request: ConsoleRequest) -> HttpResponse:
-    """What changes on the list: counts and rows."""
-    context, status = await _context(request)
-    return render(request, "dashboard/workflows/_region.html", context, status=status)
+    """The list. 400 for a filter that cannot be used."""
+    asked, errors = _list_request(request), dict[str, str]()
+    snapshot: Snapshot[Listing] = Snapshot(None, None)
+    try:
+        snapshot = await read_list(request.viewer, asked.narrowed, size=asked.size, token=asked.token)
+    except Refused as refused:
+        errors = refused.errors
+    listing = snapshot.value
+    context = {
+        "nav": "workflows",
+        "title": "Workflows",
+        "snapshot": snapshot,
+        "errors": errors,
+        "size": asked.size,
+        "condition_chips": _condition_chips(asked, listing),
+        "status_chips": _status_chips(asked, listing),
+        **(_list(asked, listing) if listing else {}),
+    }
+    if not request.htmx:
+        context |= {"chips": _removable(asked), **_form(asked.narrowed, listing, errors)}
+    name = "_region" if request.htmx else "page"
+    return render(request, f"dashboard/workflows/{name}.html", context, status=400 if errors else 200)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, timezone
 from decimal import Decimal
 
 import pytest
-from pydantic import BaseModel
+from pydantic import BaseModel, Field
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.common import SearchAttributePair
@@ -20,6 +21,7 @@ from workers.client.digest import canonical, digest
 from workers.client.launch import INPUT_MEMO, AttributesMissing, LaunchConflict, launch
 from workers.client.launchable import launchable
 from workers.client.tenants import full_id
+from workers.conf import conf
 from workers.registry.registry import Queue, RegistryError, registry
 
 
@@ -184,10 +186,65 @@ async def test_a_workflow_without_a_declared_id_needs_one(client, registered):
         await launch(LaunchedWorkflow, "x")
 
 
-async def test_a_run_from_before_digests_counts_as_the_same(client, registered, name):
-    await client.start_workflow(LaunchedWorkflow.run, "old", id=name, task_queue=registered)
-    handle = await launch(LaunchedWorkflow, "new", id=name)
+async def test_a_run_that_no_launch_started_is_not_the_same(client, registered, name):
+    handle = await client.start_workflow(LaunchedWorkflow.run, "one", id=name, task_queue=registered)
+    with pytest.raises(LaunchConflict, match="not started by a launch"):
+        await launch(LaunchedWorkflow, "one", id=name)
     await handle.terminate()
+
+
+@pytest.mark.parametrize("any_input", [False, True])
+async def test_a_run_of_another_type_is_not_the_same(client, registered, name, any_input):
+    handle = await launch(DeclaredWorkflow, Shipment(number=name, grams=7))
+    with pytest.raises(LaunchConflict, match="as a Declared"):
+        await launch(LaunchedWorkflow, "x", id=f"shipment-{name}", any_input=any_input)
+    await handle.terminate()
+
+
+class Parcel(BaseModel):
+    number: str
+    sizes: list[int] = Field(default_factory=list)
+
+
+class LaterParcel(Parcel):
+    fragile: bool = False
+
+
+@dataclass
+class Bag:
+    number: str
+    seals: list[str] = field(default_factory=list)
+
+
+def test_a_field_that_a_later_build_adds_makes_no_other_input():
+    def same(one: object, other: object) -> bool:
+        return digest(one, exclude_defaults=True) == digest(other, exclude_defaults=True)
+
+    assert same({"all": [Parcel(number="1")]}, {"all": [LaterParcel(number="1")]})
+    assert same(Parcel(number="1", sizes=[1]), LaterParcel(number="1", sizes=[1], fragile=False))
+    assert not same(Parcel(number="1"), LaterParcel(number="1", fragile=True))
+    assert not same(Parcel(number="1"), Parcel(number="1", sizes=[1]))
+    assert not same(Bag(number="1"), Bag(number="1", seals=["a"]))
+    assert same(Bag(number="1"), Bag(number="1", seals=[]))
+
+
+async def test_tenants_of_a_group_have_queues_of_their_own(client, registered, worker, name, settings):
+    """The group's worker polls the queue with the suffix, and what its runs call by queue is there too."""
+    groups = {"tenant_queues": {"acme": "gold"}}
+    settings.WORKERS = conf().model_copy(update=groups)
+    mine = await launch(LaunchedWorkflow, "x", id=name, tenant="acme")
+    others = await launch(LaunchedWorkflow, "x", id=name, tenant="globex")
+    assert (await mine.describe()).task_queue == f"{registered}-gold"
+    assert (await others.describe()).task_queue == registered
+    settings.WORKERS = conf().model_copy(update={**groups, "tenants": ("acme",), "queue_suffix": "gold"})
+    from workers.process.preflight import choose  # no workflow may import it, and some are in this file
+
+    shared, queue = choose([registered])
+    assert shared.name == "breaker-queue"
+    assert (queue.name, queue.workflows) == (f"{registered}-gold", registry.queues[registered].workflows)
+    async with worker(queue.name, workflows=queue.workflows):
+        assert await mine.result() == "x"
+    await others.terminate()
 
 
 def test_one_value_has_one_text_in_every_process():

@@ -97,10 +97,19 @@ async def test_a_named_binary_comes_first(monkeypatch, script):
     assert await devbinary.find_binary() == path
 
 
-async def test_a_named_binary_that_is_none_is_told(no_ways, monkeypatch, tmp_path):
+async def test_a_named_binary_that_is_none_is_refused_and_nothing_else_tried(monkeypatch, tmp_path):
     monkeypatch.setenv("TEMPORAL_CLI", str(tmp_path / "none"))
-    with pytest.raises(Unavailable, match="TEMPORAL_CLI"):
+    with pytest.raises(Unavailable, match=r"TEMPORAL_CLI: .*none is not an executable"):
         await devbinary.find_binary(tmp_path / "cache")
+    assert not (tmp_path / "cache").exists()
+
+
+async def test_the_process_is_known_before_the_server_answers(monkeypatch, script):
+    monkeypatch.setenv("TEMPORAL_CLI", str(script("broken", "database is locked", 1)))
+    spawned: list[int] = []
+    with pytest.raises(Unavailable):
+        await devserver.start(on_spawn=spawned.append)
+    assert len(spawned) == 1
 
 
 async def test_a_server_that_ends_at_once_is_quoted(monkeypatch, script):

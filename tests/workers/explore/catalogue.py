@@ -8,14 +8,13 @@ from tests.workers.explore.test_dynamic import DYNAMIC
 from tests.workers.explore.test_entity import ENTITIES
 from tests.workers.explore.test_event_driven import EVENTS
 from tests.workers.explore.test_long_running import LONG
-from tests.workers.explore.test_order import ORDERING
-from tests.workers.explore.test_saga import NESTED, SAGAS
-from workers.testing.explore import Scenario, variant
+from tests.workers.explore.test_order import EVERYTHING as ORDERS
+from tests.workers.explore.test_saga import EVERYTHING as SAGAS
+from workers.testing.explore import Scenario
 
 SCENARIOS: list[Scenario] = [
-    SAGAS,
-    variant(NESTED, name="SagaWorkflow, nested"),
-    ORDERING,
+    *SAGAS,
+    *ORDERS,
     APPROVALS,
     BREAKERS,
     ENTITIES,

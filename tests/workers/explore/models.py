@@ -6,6 +6,7 @@ from __future__ import annotations
 from typing import Any
 
 from workers.contracts import Decision
+from workers.testing.explore import Scenario
 from workers.testing.messages import Say, spoken
 from workers.testing.view import View
 from workers.testing.world import FAULTS, QUIET_FAULTS, Activity, Call, World
@@ -44,6 +45,15 @@ def undo(world: World, call: Call) -> None:
     world.ledger.undo(call.input["idempotency_key"], call.input["undo_key"])
 
 
+def told(scenario: Scenario, replay: str) -> str:
+    """The story of one trace. Fails when a batch of it could not happen: a replay leaves such out."""
+    story = scenario.explore(replay=replay).story
+    batches = [batch.strip() for batch in replay.split(";") if batch.strip()]
+    missing = [batch for batch in batches if f": {batch}\n" not in story]
+    assert not missing, f"{missing} did not happen.\n{story}"
+    return story
+
+
 def decision(name: str = "d", **more: Any) -> Decision:
     return Decision(decision_id=name, actor="ann", **more)
 
@@ -57,14 +67,12 @@ def stuck(view: View) -> bool:
     return "operator" in view.waiting_for
 
 
-def operator(*choices: str) -> list[Say]:
-    """A person settles what is stuck."""
+def operator(*choices: str, evidence: str = "Seen in the bank's own list.") -> list[Say]:
+    """An operator settles what is stuck."""
     return [
         Say(
             "resolve_compensation",
-            lambda view, choice=choice: decision(
-                f"{choice}-{view.tasks}", choice=choice, evidence="Seen in the bank's own list."
-            ),
+            lambda view, choice=choice: decision(f"{choice}-{view.tasks}", choice=choice, evidence=evidence),
             label=f"operator-{choice}",
             times=3,
             when=stuck,

@@ -12,6 +12,8 @@ from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
+    from workers.client.attributes import WAITING_FOR
+    from workers.patterns.search_attributes import upsert_changed
     from workers.payloads.claims import reveal
 
 MINUTE = timedelta(minutes=1)
@@ -52,6 +54,18 @@ class MovingWorkflow:
                 raise
             await workflow.execute_activity(undo, transfer, **options)
             raise
+
+
+@workflow.defn
+class KeepingWorkflow:
+    """Moves once, while it waits for something else besides."""
+
+    @workflow.run
+    async def run(self, transfer: Transfer, queue: str) -> Transfer:
+        upsert_changed({WAITING_FOR: ["approval"]})
+        return await workflow.execute_activity(
+            move, transfer, task_queue=queue, start_to_close_timeout=MINUTE, retry_policy=ONCE
+        )
 
 
 @activity.defn(no_thread_cancel_exception=True)

@@ -30,6 +30,7 @@ from tests.support import eventually
 from tests.workers.payloads.misplaced_type import MisplacedWorkflow
 from tests.workers.payloads.secret_workflows import (
     AnsweringWorkflow,
+    KeepingWorkflow,
     MovingWorkflow,
     SendingWorkflow,
     TakingWorkflow,
@@ -40,16 +41,19 @@ from tests.workers.payloads.secret_workflows import (
     take,
     undo,
 )
+from workers.client.attributes import WAITING_FOR
 from workers.client.connection import connect
 from workers.conf import conf
+from workers.interceptors import undelivered
+from workers.patterns.alerts.activities import raise_alert
 from workers.payloads.errors import PayloadTooLarge, SensitiveField
 from workers.process.plugins import worker_plugins
 from workers.process.sandbox import workflow_runner
 
 OLD, NEW = (base64.b64encode(bytes([n]) * 32).decode() for n in (1, 2))
 BOTH = f"new:{NEW},old:{OLD}"
-WORKFLOWS = [MovingWorkflow, SendingWorkflow, TakingWorkflow, AnsweringWorkflow]
-ACTIVITIES = [move, undo, produce, take]
+WORKFLOWS = [KeepingWorkflow, MovingWorkflow, SendingWorkflow, TakingWorkflow, AnsweringWorkflow]
+ACTIVITIES: list[Any] = [move, undo, produce, take]
 HIDDEN = "hunter2-correct-horse"
 HISTORIES = Path(__file__).parents[2] / "histories" / "payloads"
 
@@ -72,14 +76,20 @@ async def client_with(server: str, keys: str = "", **changes: Any) -> Client:
 
 @asynccontextmanager
 async def worker_of(
-    client: Client, queue: str, django_db_blocker: Any, *, only_activities: bool = False, cached: int = 100
+    client: Client,
+    queue: str,
+    django_db_blocker: Any,
+    *,
+    only_activities: bool = False,
+    cached: int = 100,
+    more: Any = (),
 ) -> AsyncIterator[None]:
     with django_db_blocker.unblock(), ThreadPoolExecutor(4) as executor:
         async with Worker(
             client,
             task_queue=queue,
             workflows=[] if only_activities else WORKFLOWS,
-            activities=ACTIVITIES,
+            activities=[*ACTIVITIES, *more],
             activity_executor=executor,
             plugins=worker_plugins(),
             max_cached_workflows=cached,  # 0: another worker takes over without waiting for this one's
@@ -142,6 +152,41 @@ async def test_a_workflow_that_waits_for_a_key_can_be_cancelled(
             await handle.result()
     assert (await handle.describe()).status is WorkflowExecutionStatus.CANCELED
     assert not calls
+
+
+async def test_a_key_that_never_comes_calls_an_operator_and_then_fails_the_activity(
+    server: str,
+    queue: str,
+    name: str,
+    django_db_blocker: Any,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    monkeypatch.setattr(undelivered, "ALERT_AFTER", timedelta(seconds=0.5))
+    monkeypatch.setattr(undelivered, "GIVE_UP_AFTER", timedelta(seconds=8))
+    whole, without = await client_with(server, BOTH), await client_with(server, f"old:{OLD}")
+    desk = f"{queue}-desk"
+    async with (
+        worker_of(whole, queue, django_db_blocker, more=[raise_alert]),
+        worker_of(without, desk, django_db_blocker, only_activities=True),
+    ):
+        handle = await whole.start_workflow(
+            KeepingWorkflow.run, args=[Transfer(id=name, amount=Decimal(1)), desk], id=name, task_queue=queue
+        )
+
+        async def waits_for(*values: str) -> bool:
+            found = (await handle.describe()).typed_search_attributes.get(WAITING_FOR)
+            return (*(found or []),) == values
+
+        await eventually(lambda: waits_for("approval"))
+        await eventually(lambda: waits_for("approval", "operator"))
+        with pytest.raises(WorkflowFailureError) as caught:
+            await handle.result()
+    cause = cause_of(caught.value)
+    assert cause.type == "KeyMissing"
+    assert await waits_for("approval"), "the workflow's own wait outlives the platform's"
+    assert not calls
+    assert [line for line in caplog.messages if "ALERT No worker can take the activity move" in line]
 
 
 async def test_an_encrypted_history_of_an_earlier_build_replays(server: str) -> None:

@@ -59,6 +59,12 @@ MISTAKES = {
         "passed_through",
     ),
     "a behaviour in the definition": ("versioned_by_itself.py:9: Workflow Stubborn", "entities=[...]"),
+    "a base class that is left out": ("forgets_its_base.py:13: Workflow", "Add `super().__init__(...)`"),
+    "votes that are not counted": ("counts_no_votes.py:11: Workflow", "Add `self.approval = Approval("),
+    "guarded calls without a signal": (
+        "hears_no_resume.py:11: Workflow HeldForEverWorkflow makes its own GuardedCalls",
+        "(HoldHandlers):`",
+    ),
     "a secret that is sent": (
         "sends_a_secret.py:18: Activity import_accounts has a field",
         "is kept",

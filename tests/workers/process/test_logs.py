@@ -75,7 +75,9 @@ def test_attempts_are_logged_less_and_less_often() -> None:
 
 
 def test_the_refusal_of_an_open_breaker_is_not_logged_at_all() -> None:
-    assert circuit_open("payments", 1).category is ApplicationErrorCategory.BENIGN  # the SDK's word for it
+    assert (
+        circuit_open("payments", never_sent=True).category is ApplicationErrorCategory.BENIGN
+    )  # the SDK's word for it
 
 
 @pytest.mark.parametrize("error", [TypeError("a fault"), KeyError("x")])

@@ -10,7 +10,7 @@ from contextlib import suppress
 import httpx
 import pytest
 from temporalio.client import WorkflowExecutionStatus
-from temporalio.worker import Worker
+from temporalio.worker import PollerBehaviorAutoscaling, PollerBehaviorSimpleMaximum, Worker, WorkerConfig
 
 from tests.support import eventually
 from tests.workers import sample_workflows
@@ -36,6 +36,18 @@ def test_the_slots_of_a_queue_are_said_by_settings_then_by_its_registration():
     assert activity_slots(settings, Queue("plain")) == 9
     assert activity_slots(settings, Queue("low", max_activities=2)) == 2
     assert activity_slots(settings, Queue("high", max_activities=2)) == 3
+
+
+async def test_cache_and_pollers_of_a_worker_are_settings(client, queue):
+    def built(suffix: str, **changes) -> WorkerConfig:
+        both = Queue(f"{queue}-{suffix}", (builds.CrowdWorkflow,), (builds.Gate().enter,))
+        return build(client, both, conf().model_copy(update=changes), [], "me").config()
+
+    plain, tuned = built("plain"), built("tuned", max_cached_workflows=7, max_pollers=3)
+    assert (plain["max_cached_workflows"], tuned["max_cached_workflows"]) == (1000, 7)
+    for kind in ("workflow_task_poller_behavior", "activity_task_poller_behavior"):
+        assert plain[kind] == PollerBehaviorSimpleMaximum(5)
+        assert tuned[kind] == PollerBehaviorAutoscaling(minimum=1, maximum=3, initial=3)
 
 
 @pytest.mark.parametrize("tuning", ["fixed", "resources"])

@@ -261,6 +261,19 @@ async def test_a_drain_ends_hard_at_its_bound_and_names_what_it_left(app, client
     await handle.terminate()
 
 
+async def test_a_queue_that_no_worker_polls_is_named(app, running):
+    app.write(f"registry.add('{app.queue}-other', activities=[sample_workflows.tell_sync])")
+    process = await running(app.queue)
+    assert process.stdout
+    async with asyncio.timeout(30):
+        said = b""
+        while f"No worker polls {app.queue}-other:".encode() not in said:
+            line = await process.stdout.readline()
+            assert line, said.decode()
+            said += line
+    assert f"No worker polls {app.queue}:".encode() not in said
+
+
 async def test_probes_tell_the_truth(app, client, running):
     port = free_port()
     process = await running("--health-port", str(port), WORKER_DRAIN_SECONDS="30")

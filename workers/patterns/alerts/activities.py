@@ -11,7 +11,7 @@ from django.core.cache import cache
 from temporalio import activity
 
 from workers.conf import conf
-from workers.patterns.alerts.calls import RAISE_ALERT, Alert
+from workers.contracts.alerts import RAISE_ALERT, Alert
 
 logger = logging.getLogger(__name__)
 

@@ -7,31 +7,15 @@ the receiver takes the alert: what called for it goes on waiting for a person al
 from __future__ import annotations
 
 import asyncio
-from datetime import datetime, timedelta
+from datetime import timedelta
 
-from pydantic import BaseModel, ConfigDict
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError
 
-RAISE_ALERT = "raise_alert"
+from workers.contracts.alerts import RAISE_ALERT, Alert
+
 _ONE_TRY = timedelta(seconds=15)
-
-
-class Alert(BaseModel):
-    """`alert_id` makes it one alert, however often it is raised. `at`: workflow time."""
-
-    model_config = ConfigDict(extra="ignore")
-
-    alert_id: str
-    title: str
-    detail: str = ""
-    severity: str = "error"
-    workflow_id: str = ""
-    run_id: str = ""
-    workflow_type: str = ""
-    step: str = ""
-    at: datetime | None = None
 
 
 class Alerts:
@@ -39,6 +23,11 @@ class Alerts:
 
     def __init__(self) -> None:
         self._tasks: list[asyncio.Task[None]] = []
+
+    @property
+    def delivering(self) -> bool:
+        """An alert is under way. It ends with the run, so continue-as-new should wait for it."""
+        return any(not task.done() for task in self._tasks)
 
     def raise_soon(self, alert_id: str, title: str, *, detail: str = "", step: str = "") -> None:
         """Start the activity and return at once."""

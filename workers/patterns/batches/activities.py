@@ -6,6 +6,7 @@ import asyncio
 import contextvars
 import inspect
 import threading
+import time
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from datetime import timedelta
@@ -16,28 +17,34 @@ from pydantic_core import to_jsonable_python
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 
-from workers.patterns.batches.batches import Batch, BatchResult, ItemResult
+from workers.patterns.batches.batches import WORKER_SHUTDOWN, Batch, BatchResult, ItemResult
 from workers.patterns.breaker.names import CIRCUIT_OPEN, UNAVAILABLE
 
-MOVING_ON = "WorkerShutdown"
-BEATS = 3  # within the heartbeat timeout, while an item takes long
-OUTAGES = (UNAVAILABLE, CIRCUIT_OPEN)
-"""Types of errors that say nothing about the item: the batch stops there, and is tried again later."""
+HEARTBEATS = 3  # within the heartbeat timeout
+NO_TIMEOUT_SECONDS = 1.0  # between heartbeats of an activity that was called without a heartbeat timeout
+MAX_VALUE = 100_000  # bytes of the JSON of one item's value
+MAX_RESULTS = 256_000  # bytes of all results of one attempt: they travel in each heartbeat
 
 
-class _Pass:
-    """One try of a batch: its results so far, which every heartbeat carries to the next try."""
+class _Attempt:
+    """One attempt of a batch: its results so far, which heartbeats, and errors that end it, carry on."""
 
     def __init__(self, batch: Batch, item_type: Any) -> None:
         self._batch = batch
         self._adapter = TypeAdapter(item_type)
         known = activity.info().heartbeat_details
         self.results = TypeAdapter(list[ItemResult]).validate_python(known[0]) if known else []
+        self._bytes = sum(map(_size, self.results))
+        timeout = activity.info().heartbeat_timeout
+        self._every = timeout.total_seconds() / HEARTBEATS if timeout else NO_TIMEOUT_SECONDS
+        self._last_heartbeat = 0.0
 
     def items(self) -> Iterator[tuple[Any, str]]:
         """The items that are left, with their keys; one that cannot be read has failed."""
         for raw in self._batch.items[len(self.results) :]:
-            _pause_for_shutdown()
+            if self._bytes >= MAX_RESULTS:
+                return
+            self.stop_if_told()
             index = self._batch.first + len(self.results)
             try:
                 item = self._adapter.validate_python(raw)
@@ -46,49 +53,98 @@ class _Pass:
                     f"{'.'.join(map(str, part['loc'])) or 'item'}: {part['msg']}"
                     for part in error.errors()[:5]
                 )
-                self.note(error=f"Unreadable: {problems}")
+                self._record(error=f"Unreadable: {problems}")
             else:
                 yield item, f"{self._batch.key}/{index}"
 
-    def note(self, value: Any = None, error: str = "") -> None:
-        index = self._batch.first + len(self.results)
-        plain = to_jsonable_python(value)  # raises before anything is kept
-        self.results.append(ItemResult(index=index, value=plain, error=error[:500]))
-        self.beat()
+    def done(self, value: Any) -> None:
+        """Record the result of the item. A value that cannot be sent must not cost the others theirs."""
+        try:
+            plain = to_jsonable_python(value)
+            if _size(ItemResult(index=0, value=plain)) > MAX_VALUE:
+                raise ValueError(f"it has more than {MAX_VALUE:,} bytes")
+        except Exception as error:
+            kind = getattr(error, "type", None) or type(error).__name__
+            self._record(error=f"Done, but its value cannot be returned: {kind}: {error}")
+        else:
+            self._record(plain)
 
-    def beat(self) -> None:
-        activity.heartbeat([result.model_dump(mode="json") for result in [*self.results]])
+    def failed(self, error: Exception) -> None:
+        """Record the error as the item's own, or raise: outages and cancellation say nothing about it."""
+        kind = getattr(error, "type", None) or type(error).__name__
+        message = str(getattr(error, "message", error))
+        if isinstance(error, CancelledError) or (kind == CIRCUIT_OPEN and not self.results):
+            raise error
+        if kind in (UNAVAILABLE, CIRCUIT_OPEN):
+            self._heartbeat()
+            raise ApplicationError(message, self._results(), type=UNAVAILABLE) from error
+        self._record(error=f"{kind}: {message}")
+
+    def result(self) -> BatchResult:
+        return BatchResult(results=self.results, more=len(self.results) < len(self._batch.items))
 
     @contextmanager
-    def pulse(self, asynchronous: bool) -> Iterator[None]:
-        """Beat during an item that takes long too, so that only a worker that is dead looks dead."""
-        timeout = activity.info().heartbeat_timeout
-        if timeout is None:
+    def heartbeating(self, asynchronous: bool) -> Iterator[None]:
+        """Heartbeat during an item that takes long too, so that only a worker that is dead looks dead."""
+        if activity.info().heartbeat_timeout is None:
             yield
             return
-        seconds = timeout.total_seconds() / BEATS
-        stop = self._beat_in_task(seconds) if asynchronous else self._beat_in_thread(seconds)
+        stop = self._heartbeat_in_task() if asynchronous else self._heartbeat_in_thread()
         try:
             yield
         finally:
             stop()
 
-    def _beat_in_task(self, seconds: float) -> Callable[[], object]:
+    def _record(self, value: Any = None, error: str = "") -> None:
+        index = self._batch.first + len(self.results)
+        # an error may quote text that has no UTF-8
+        result = ItemResult(index=index, value=value, error=error[:500].encode(errors="replace").decode())
+        self._bytes += _size(result)
+        self.results.append(result)
+        # Not after each item: every heartbeat holds all results, so that would cost their square.
+        if time.monotonic() - self._last_heartbeat >= self._every:
+            self._heartbeat()
+
+    def _results(self) -> list[dict[str, Any]]:
+        return [result.model_dump(mode="json") for result in [*self.results]]
+
+    def _heartbeat(self) -> None:
+        self._last_heartbeat = time.monotonic()
+        activity.heartbeat(self._results())
+
+    def stop_if_told(self) -> None:
+        """Raise when the worker shuts down, so that another goes on, and when the batch is cancelled. Called
+        between items, as an item must not be interrupted halfway."""
+        if activity.is_worker_shutdown():
+            self._heartbeat()
+            raise ApplicationError(
+                "The worker is shutting down; another goes on with the batch.",
+                self._results(),
+                type=WORKER_SHUTDOWN,
+                category=ApplicationErrorCategory.BENIGN,
+                next_retry_delay=timedelta(milliseconds=100),
+            )
+        if activity.is_cancelled():
+            self._heartbeat()  # an operator may have paused it, to go on later
+            raise CancelledError("The batch was cancelled.")
+
+    def _heartbeat_in_task(self) -> Callable[[], object]:
         async def beat() -> None:
             while True:
-                await asyncio.sleep(seconds)
-                self.beat()
+                await asyncio.sleep(self._every)
+                self._heartbeat()
 
         return asyncio.create_task(beat()).cancel
 
-    def _beat_in_thread(self, seconds: float) -> Callable[[], object]:
+    def _heartbeat_in_thread(self) -> Callable[[], object]:
         over, context = threading.Event(), contextvars.copy_context()
 
         def beat() -> None:
-            while not over.wait(seconds):
-                context.run(self.beat)
+            while not over.wait(self._every):
+                context.run(self._heartbeat)
 
-        thread = threading.Thread(target=beat, name=f"pulse of {activity.info().activity_id}", daemon=True)
+        name = f"heartbeats of {activity.info().activity_id}"
+        thread = threading.Thread(target=beat, name=name, daemon=True)
         thread.start()
 
         def stop() -> None:
@@ -97,33 +153,20 @@ class _Pass:
 
         return stop
 
-    def failed(self, error: Exception) -> None:
-        """Keep the error as the item's own. Raises it when it is not."""
-        if isinstance(error, CancelledError) or getattr(error, "type", "") in OUTAGES:
-            raise error
-        kind = getattr(error, "type", None) or type(error).__name__
-        self.note(error=f"{kind}: {getattr(error, 'message', error)}")
 
-
-def _pause_for_shutdown() -> None:
-    """Between items: a worker that drains hands the rest to another, a cancelled batch ends."""
-    if activity.is_worker_shutdown():
-        raise ApplicationError(
-            "The worker is shutting down; another goes on with the batch.",
-            type=MOVING_ON,
-            category=ApplicationErrorCategory.BENIGN,
-            next_retry_delay=timedelta(milliseconds=100),
-        )
-    if activity.is_cancelled():
-        raise CancelledError("The batch was cancelled.")
+def _size(result: ItemResult) -> int:
+    """Bytes of the result as it is sent. Raises what the worker's converter says of it, a secret for example:
+    a heartbeat that cannot be encoded would cancel the whole batch."""
+    payload = activity.payload_converter().to_payload(result.model_dump(mode="json"))
+    return len(payload.data)
 
 
 def batch_activity(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Make `fn(item, key)`, sync or async, an activity that takes a Batch and returns a BatchResult.
 
     Items become what the type hint of `fn`'s first parameter says. An exception is that item's failure and
-    the others go on, but DependencyUnavailable stops the batch, which is tried again from that item on. After
-    a worker's death the items since the last heartbeat run again, so `fn` must do its work once a `key`.
+    the others go on, but DependencyUnavailable ends the attempt, and the next one goes on from that item.
+    After a worker's death the items since the last heartbeat run again, so `fn` does its work once a `key`.
     """
 
     def make(fn: Callable[..., Any]) -> Callable[..., Any]:
@@ -142,27 +185,34 @@ def batch_activity(name: str) -> Callable[[Callable[..., Any]], Callable[..., An
 
 def _for_async(fn: Callable[..., Awaitable[Any]], item_type: Any) -> Callable[..., Any]:
     async def run(batch: Batch) -> BatchResult:
-        attempt = _Pass(batch, item_type)
-        with attempt.pulse(asynchronous=True):
+        attempt = _Attempt(batch, item_type)
+        with attempt.heartbeating(asynchronous=True):
             for item, key in attempt.items():
                 try:
-                    attempt.note(await fn(item, key))
+                    value = await fn(item, key)
+                except asyncio.CancelledError:
+                    attempt.stop_if_told()
+                    raise
                 except Exception as error:
                     attempt.failed(error)
-        return BatchResult(results=attempt.results)
+                else:
+                    attempt.done(value)
+        return attempt.result()
 
     return run
 
 
 def _for_sync(fn: Callable[..., Any], item_type: Any) -> Callable[..., Any]:
     def run(batch: Batch) -> BatchResult:
-        attempt = _Pass(batch, item_type)
-        with attempt.pulse(asynchronous=False):
+        attempt = _Attempt(batch, item_type)
+        with attempt.heartbeating(asynchronous=False):
             for item, key in attempt.items():
                 try:
-                    attempt.note(fn(item, key))
+                    value = fn(item, key)
                 except Exception as error:
                     attempt.failed(error)
-        return BatchResult(results=attempt.results)
+                else:
+                    attempt.done(value)
+        return attempt.result()
 
     return run

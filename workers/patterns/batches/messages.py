@@ -1,4 +1,4 @@
-"""What a long process is told, tells, and asks of the activities that it calls by name."""
+"""What a long process takes, carries on, returns, and exchanges with the activities that it calls by name."""
 
 from __future__ import annotations
 
@@ -10,36 +10,45 @@ from workers.patterns.batches.progress import FailedItem, ProgressState
 from workers.patterns.decisions import DecisionLog
 from workers.patterns.dynamic.resolve import Resolved
 
-MOST_INLINE = 1_000  # items in the argument itself, which every run of the chain carries
+MAX_INLINE = 1_000  # items in the argument itself, which every run of the chain carries
 
 
 class Carried(BaseModel):
-    """What continue-as-new carries on. `paused_by` and `cancelled_by`: who, or None. `told`: failed items
-    that a notice has named."""
+    """What continue-as-new carries on.
 
-    book: ProgressState
+    paused_by, cancelled_by: the actor, or None. notified_failures: how many failed items notices have named.
+    fruitless_attempts: attempts of the batch that is next, in a row, that did nothing.
+    """
+
+    progress: ProgressState
     decisions: DecisionLog
     targets: dict[str, Resolved] | None = None
     paused_by: str | None = None
     cancelled_by: str | None = None
-    told: int = 0
+    notified_failures: int = 0
+    fruitless_attempts: int = 0
 
 
 class LongRunningInput(BaseModel):
-    """`activity`: the batch activity (see `batch_activity`). The items are one of three: `items`, a short
-    list; `total` alone, so that item n is the number n; or `total` with `pages`, an activity that reads the
-    items of a PageQuery out of whatever `reference` names.
+    """The argument of LongRunningWorkflow.
 
-    `first`: begin there. `key`: prefix of the items' idempotency keys, default the first run id of the chain;
-    give the same one to a process that is started again, or items are done twice. `failure_limit`: the share
-    of failed items, 0 to 1, above which a checkpoint stops it. `notify`: an activity that gets a Notice at
-    the end and at each quarter or checkpoint. `batch_seconds`: one try of a batch; `batch_attempts` 0: no
-    limit. `heartbeat_seconds`: how long a silent worker is believed alive. `retry_seconds`: the first wait at
-    an open breaker, and the pause after `batch_attempts` tries in an outage.
+    activity: the batch activity (see `batch_activity`).
+    items, total, pages: where the items come from, one of three: `items`, a short list; `total` alone, so
+        that item n is the number n; or `total` with `pages`, an activity that reads the items of a PageQuery
+        out of whatever `reference` names.
+    first: index to begin at.
+    key: prefix of the items' idempotency keys, default the first run id of the chain; give the same one to a
+        process that is started again, or items are done twice.
+    failure_limit: the share of failed items, 0 to 1, above which a checkpoint stops it.
+    notify: an activity that gets a Notice at the end, and at each quarter or checkpoint (`notify_at`).
+    batch_seconds: one attempt of a batch. heartbeat_seconds: how long a silent worker is believed alive.
+    batch_attempts: in a row that do nothing, until the items of that batch have failed; 0: no limit.
+    retry_seconds: the first wait at an open breaker, and in an outage.
+    most_events: length of history at which it continues as new, if Temporal does not suggest it before.
     """
 
     activity: str = Field(min_length=1)
-    items: list[Any] = Field(default_factory=list, max_length=MOST_INLINE)
+    items: list[Any] = Field(default_factory=list, max_length=MAX_INLINE)
     total: int = Field(0, ge=0)
     pages: str = ""
     reference: str = ""
@@ -81,12 +90,15 @@ class Page(BaseModel):
 
 
 class Notice(BaseModel):
-    """The argument of a `notify` activity. `key`: the same in every try. `failures`: since the last one."""
+    """The argument of a `notify` activity.
+
+    key: the same in every try. failures: since the last notice.
+    event: checkpoint, quarter, completed, cancelled or failed.
+    """
 
     key: str
     workflow_id: str
     event: str
-    """checkpoint, quarter, completed, cancelled or failed"""
     total: int = 0
     done: int = 0
     failed: int = 0

@@ -11,7 +11,7 @@ R = TypeVar("R")
 
 
 @dataclass(frozen=True)
-class Settled(Generic[R]):
+class CallResult(Generic[R]):
     """How one call ended: with a value, or with an error."""
 
     value: R | None = None
@@ -28,21 +28,21 @@ class Settled(Generic[R]):
         return cast(R, self.value)
 
 
-async def gather(calls: Iterable[Callable[[], Awaitable[R]]], *, limit: int = 0) -> list[Settled[R]]:
+async def gather(calls: Iterable[Callable[[], Awaitable[R]]], *, limit: int = 0) -> list[CallResult[R]]:
     """Await all calls, at most `limit` at once (0: all), and return how each ended, in their order.
 
     Calls begin in their order, so it replays. A cancellation reaches every call that is under way, is waited
-    for, and passes on; a call that was cancelled by somebody else is a failure like others.
+    for, and passes on; a call that something else cancelled is a failure like others.
     """
     waiting = list(calls)
     gate = asyncio.Semaphore(limit or len(waiting) or 1)
 
-    async def settle(call: Callable[[], Awaitable[R]]) -> Settled[R]:
+    async def ended(call: Callable[[], Awaitable[R]]) -> CallResult[R]:
         async with gate:
             try:
-                return Settled(value=await call())
+                return CallResult(value=await call())
             except Exception as error:
-                return Settled(error=error)
+                return CallResult(error=error)
 
     # Cancelled, asyncio.gather cancels all, waits for all, and raises, whatever they return by then.
-    return await asyncio.gather(*(settle(call) for call in waiting))
+    return await asyncio.gather(*(ended(call) for call in waiting))

@@ -1,16 +1,18 @@
-"""Progress: how far a long process is, batch by batch. Pure: no clock, no Temporal."""
+"""How far a long process is, batch by batch, and who paused or cancelled it. Pure: no clock, no Temporal."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from workers.contracts import Progress
+from workers.contracts import Decision, Outcome, Progress, Signal
+from workers.patterns.batches.batches import ItemResult
+from workers.patterns.decisions import DecisionLog, DecisionResult
 
-KEPT = 100  # failed items; all are counted
-LONGEST = 300  # characters of an error
+MAX_FAILED_ITEMS = 100  # kept; all are counted
+MAX_ERROR = 300  # characters
 
 
 class FailedItem(BaseModel):
@@ -21,8 +23,10 @@ class FailedItem(BaseModel):
 
 
 class ProgressState(BaseModel):
-    """The books of one process. Items are handled in order, so `position` says all. Carry it through
-    continue-as-new. `checkpoint`: the position of the last one; `quarter`: the last that was passed, 0 to 4.
+    """Items are handled in order, so `position` says which are done. Carry it through continue-as-new.
+
+    checkpoint: the position of the last one. quarter: the last that was passed, 0 to 4.
+    batch_end: index after the last item of the batch that is under way.
     """
 
     total: int = Field(ge=0)
@@ -33,6 +37,7 @@ class ProgressState(BaseModel):
     failed_items: list[FailedItem] = Field(default_factory=list)
     checkpoint: int = 0
     quarter: int = 0
+    batch_end: int = 0
 
     @property
     def position(self) -> int:
@@ -44,18 +49,30 @@ class ProgressState(BaseModel):
         return self.position >= self.total
 
     def next_batch(self, size: int, every: int) -> range:
-        """Indices of the next batch: it ends at the next checkpoint at the latest. Empty when all is done."""
-        start = self.position
-        return range(start, min(start + size, (start // every + 1) * every, self.total))
+        """Indices of the next batch: it ends at the next checkpoint at the latest. Empty when all is done.
 
-    def record(self, batch: range, errors: Mapping[int, str]) -> bool:
-        """Count a batch; `errors` of its indices are failures. False, and nothing changes: not its turn."""
-        if batch.start != self.position or not batch or batch.stop > self.total:
+        After an attempt that did only a part it is the rest: if that never ends, no other items fail with it.
+        """
+        start = self.position
+        if start >= self.batch_end:
+            self.batch_end = min(start + size, (start // every + 1) * every)
+        return range(start, min(self.batch_end, self.total))
+
+    def record(self, results: Sequence[ItemResult]) -> bool:
+        """Count the results of the next items. False, and nothing changes: they are of other items."""
+        indices = [result.index for result in results]
+        if not results or indices != list(range(self.position, self.position + len(results))):
             return False
-        wrong = [FailedItem(index=index, error=errors[index][:LONGEST]) for index in batch if index in errors]
+        if indices[-1] >= self.total:
+            return False
+        wrong = [
+            FailedItem(index=result.index, error=result.error[:MAX_ERROR])
+            for result in results
+            if result.error
+        ]
         self.failed += len(wrong)
-        self.done += len(batch) - len(wrong)
-        self.failed_items = [*self.failed_items, *wrong][:KEPT]
+        self.done += len(results) - len(wrong)
+        self.failed_items = [*self.failed_items, *wrong][:MAX_FAILED_ITEMS]
         return True
 
     def end_at_position(self) -> None:
@@ -92,3 +109,56 @@ class ProgressState(BaseModel):
             failed_items=[f"{item.index}: {item.error}" for item in self.failed_items],
             paused=paused,
         )
+
+
+class PauseControl:
+    """Pause, unpause and cancel of a long process: decisions, each applied once.
+
+    paused_by, cancelled_by: the actor, "" for one without a name; None: not paused, not cancelled.
+    over: the process has ended, so nothing can be decided.
+    """
+
+    def __init__(
+        self, decisions: DecisionLog, paused_by: str | None = None, cancelled_by: str | None = None
+    ) -> None:
+        self.decisions, self.paused_by, self.cancelled_by = decisions, paused_by, cancelled_by
+        self.over = False
+
+    @property
+    def paused(self) -> bool:
+        return self.paused_by is not None
+
+    @property
+    def cancelled(self) -> bool:
+        return self.cancelled_by is not None
+
+    @property
+    def stops(self) -> bool:
+        """No further batch is to begin now."""
+        return self.paused or self.cancelled
+
+    def decide(self, verb: Signal, raw: object, now: datetime) -> None:
+        """The body of a signal: pause, unpause or cancel."""
+        self.decisions.judge(raw, now, lambda decision: self._apply(verb, decision))
+
+    def _apply(self, verb: Signal, decision: Decision) -> DecisionResult:
+        if self.over:
+            return Outcome.REFUSED, "It is over.", ""
+        if self.cancelled_by is not None:
+            return Outcome.ALREADY_DECIDED, f"Cancelled already{_by(self.cancelled_by)}.", self.cancelled_by
+        if verb is Signal.CANCEL:
+            self.cancelled_by, self.paused_by = decision.actor, None
+            return Outcome.APPLIED, "It stops after the batch that is under way.", ""
+        if verb is Signal.UNPAUSE:
+            was, self.paused_by = self.paused_by, None
+            if was is None:
+                return Outcome.REFUSED, "It is not paused.", ""
+            return Outcome.APPLIED, "It goes on.", ""
+        if self.paused_by is not None:
+            return Outcome.ALREADY_DECIDED, f"Paused already{_by(self.paused_by)}.", self.paused_by
+        self.paused_by = decision.actor
+        return Outcome.APPLIED, "It pauses after the batch that is under way.", ""
+
+
+def _by(actor: str) -> str:
+    return f" by {actor}" if actor else ""

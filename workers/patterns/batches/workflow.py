@@ -2,200 +2,325 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+from collections.abc import Coroutine
+from datetime import timedelta
+from typing import Any, TypeVar
+
 from temporalio import workflow
-from temporalio.common import RawValue
-from temporalio.exceptions import ApplicationError
+from temporalio.common import RawValue, RetryPolicy
+from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import STAGE, WAITING_FOR
     from workers.contracts import Progress, Signal, Status, Verdict
-    from workers.patterns.batches.batches import Batch
-    from workers.patterns.batches.calls import Calls
-    from workers.patterns.batches.controls import Desk
-    from workers.patterns.batches.messages import Carried, LongRunningInput, LongRunningResult, Notice
-    from workers.patterns.batches.progress import ProgressState
+    from workers.patterns.batches.batches import (
+        ONE_ATTEMPT,
+        Attempts,
+        Batch,
+        BatchResult,
+        attempt_batch,
+        complete,
+        reason,
+    )
+    from workers.patterns.batches.messages import (
+        Carried,
+        LongRunningInput,
+        LongRunningResult,
+        Notice,
+        Page,
+        PageQuery,
+    )
+    from workers.patterns.batches.progress import PauseControl, ProgressState
     from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
-    from workers.patterns.events.effects import resolve
+    from workers.patterns.dynamic.switches import activities_of_run
     from workers.patterns.guarded_calls import GuardedCalls
     from workers.patterns.search_attributes import upsert_changed
 
+R = TypeVar("R")
+
 TOO_MANY_FAILURES = "TooManyFailures"
+NOTICE_ATTEMPTS = 3
 
 
 @workflow.defn(name="LongRunningWorkflow")
 class LongRunningWorkflow:
-    """Batch by batch; after each it looks whether to pause, stop, tell somebody, or go on in a new run."""
+    """Batch by batch; after each attempt it looks whether to pause, stop, notify, or go on in a new run."""
 
     @workflow.init
     def __init__(self, start: LongRunningInput) -> None:
         self._start = start
         total = len(start.items) or start.total
         first = min(start.first, total)
-        fresh = ProgressState(total=total, first=first, checkpoint=first, started_at=workflow.now())
-        carried = start.carried or Carried(book=fresh, decisions=DecisionLog())
-        self._carried = carried
-        self._book = carried.book
-        self._desk = Desk(carried.decisions, carried.paused_by, carried.cancelled_by)
-        self._holds = GuardedCalls(start.retry_seconds, self._mark)
-        self._told = carried.told
+        carried = start.carried or Carried(
+            progress=ProgressState(total=total, first=first, checkpoint=first, started_at=workflow.now()),
+            decisions=DecisionLog(chain=workflow.info().first_execution_run_id),
+        )
+        self._progress = carried.progress
+        self._control = PauseControl(carried.decisions, carried.paused_by, carried.cancelled_by)
+        self._targets = carried.targets or {}
+        self._notified_failures = carried.notified_failures
+        self._attempts = Attempts(start.batch_attempts, start.retry_seconds, carried.fruitless_attempts)
+        self._guarded = GuardedCalls(start.retry_seconds, self._publish)
+        self._page: list[Any] = []
+        self._page_first = 0
         self._updated_at = workflow.now()
 
     @workflow.run
     async def run(self, start: LongRunningInput) -> LongRunningResult:
-        self._mark()
-        targets = self._carried.targets
-        if targets is None:
-            targets = await resolve([start.activity, start.pages, start.notify])
-            self._carried = self._carried.model_copy(update={"targets": targets})
-        calls = Calls(start, targets, self._holds, lambda: self._desk.cancelled)
-        while not self._book.over and not self._desk.cancelled:
-            if self._desk.paused:
+        try:
+            return await self._run_to_end()
+        except (asyncio.CancelledError, ActivityError) as error:
+            # Without a reason the worker only drops it from its cache.
+            if workflow.cancellation_reason() is not None and is_cancelled_exception(error):
+                self._control.cancelled_by, self._control.over = self._control.cancelled_by or "", True
+                self._publish()
+            raise
+
+    async def _run_to_end(self) -> LongRunningResult:
+        self._publish()
+        if not self._targets:
+            start = self._start
+            self._targets = await activities_of_run(start.activity, start.pages, start.notify)
+        while not self._progress.over and not self._control.cancelled:
+            if self._control.paused:
                 await self._pause()
             elif self._full():
                 await self._renew()
             else:
-                await self._turn(calls)
-        return await self._end(calls)
+                await self._next_attempt()
+        self._control.over = True
+        outcome = self._stage()
+        await self._notify(outcome)
+        await workflow.wait_condition(workflow.all_handlers_finished)
+        self._publish()
+        counts = self._progress.model_dump(include={"done", "failed", "failed_items"})
+        return LongRunningResult(outcome=outcome, total=self._progress.total - self._progress.first, **counts)
 
-    async def _turn(self, calls: Calls) -> None:
-        book, start = self._book, self._start
-        indices = book.next_batch(start.batch_size, start.checkpoint_every)
-        items = await calls.items(indices, book.total)
+    async def _next_attempt(self) -> None:
+        """One attempt of the next batch. What it did is recorded; the rest is part of the batch after it."""
+        indices = self._progress.next_batch(self._start.batch_size, self._start.checkpoint_every)
+        items = await self._items(indices)
         if items is None:
             return
         if not items:
-            book.end_at_position()
+            self._progress.end_at_position()
             return
-        key = start.key or workflow.info().first_execution_run_id
-        answer = await calls.run(Batch(key=key, first=indices.start, items=items))
-        if answer is None:
+        key = self._start.key or workflow.info().first_execution_run_id
+        batch = Batch(key=key, first=indices.start, items=items)
+        attempt = await self._unless_stopped(attempt_batch(self._call_batch(batch), batch))
+        if attempt is None:
             return
-        errors = {result.index: result.error for result in answer.failed}
-        book.record(range(indices.start, indices.start + len(items)), errors)
-        self._updated_at = workflow.now()
-        if book.reach_checkpoint(start.checkpoint_every):
-            await self._checkpoint(calls)
+        results, wait = attempt.results, self._attempts.wait_after(attempt)
+        if self._attempts.used_up:
+            results, self._attempts.failed = complete(batch, None, attempt.error).results, 0
+        elif wait:
+            await self._wait(wait)
+        if self._progress.record(results):
+            self._updated_at = workflow.now()
+            if self._progress.reach_checkpoint(self._start.checkpoint_every):
+                await self._checkpoint()
 
-    async def _checkpoint(self, calls: Calls) -> None:
+    async def _items(self, indices: range) -> list[Any] | None:
+        """The items of these indices; empty: there are no more. None: stopped before they were read."""
+        start = self._start
+        if start.items:
+            return start.items[indices.start : indices.stop]
+        if not start.pages:
+            return list(indices)
+        if not self._page_first <= indices.start < self._page_first + len(self._page):
+            limit = min(max(start.checkpoint_every, start.batch_size), self._progress.total - indices.start)
+            query = PageQuery(reference=start.reference, first=indices.start, limit=limit)
+            page = await self._unless_stopped(self._read_page(query), at_once=True)
+            if page is None:
+                return None
+            self._page, self._page_first = page.items[:limit], indices.start
+        offset = indices.start - self._page_first
+        return self._page[offset : offset + len(indices)]
+
+    async def _call_batch(self, batch: Batch) -> BatchResult:
+        start = self._start
+        answer: BatchResult = await self._call(
+            start.activity,
+            batch,
+            idempotency_key=batch.first_key,
+            result_type=BatchResult,
+            summary=f"items {batch.first + 1} to {batch.first + len(batch.items)}",
+            heartbeat_timeout=timedelta(seconds=start.heartbeat_seconds),
+            retry_policy=ONE_ATTEMPT,
+        )
+        return answer
+
+    async def _read_page(self, query: PageQuery) -> Page:
+        summary = f"read items {query.first + 1} to {query.first + query.limit}"
+        page: Page = await self._call(self._start.pages, query, result_type=Page, summary=summary)
+        return page
+
+    async def _call(self, name: str, argument: Any, **options: Any) -> Any:
+        """Call an activity by its name in the input, held while a breaker refuses it."""
+        target = self._targets[name]
+        return await self._guarded.call(
+            target.name,
+            *([argument] if target.takes_input else []),
+            task_queue=target.queue,
+            start_to_close_timeout=timedelta(seconds=self._start.batch_seconds),
+            **{"retry_policy": RetryPolicy(maximum_interval=timedelta(seconds=60)), **options},
+        )
+
+    async def _unless_stopped(self, work: Coroutine[Any, Any, R], *, at_once: bool = False) -> R | None:
+        """Its result. None: it was ended by a pause, a cancel or a full history while a breaker held it; with
+        `at_once` whatever it did, as what only reads may end at any time."""
+        task = asyncio.create_task(work)
+        await workflow.wait_condition(
+            lambda: (
+                task.done()
+                or ((at_once or bool(self._guarded.held)) and (self._control.stops or self._full()))
+            )
+        )
+        if task.done():
+            return task.result()
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        return None
+
+    async def _wait(self, seconds: float) -> None:
+        """Until the next attempt, or until it is paused or cancelled."""
+        with contextlib.suppress(TimeoutError):
+            await workflow.wait_condition(
+                lambda: self._control.stops, timeout=seconds, timeout_summary="try the batch again"
+            )
+
+    async def _checkpoint(self) -> None:
         """The memo has it too: it can be read when no worker runs, and after a terminate."""
-        book, start = self._book, self._start
-        workflow.upsert_memo({"checkpoint": book.position, "failed": book.failed})
-        quarter = book.reach_quarter()
-        if book.too_many(start.failure_limit):
-            await self._tell(calls, "failed")
-            handled = book.done + book.failed
+        progress, start = self._progress, self._start
+        workflow.upsert_memo({"checkpoint": progress.position, "failed": progress.failed})
+        quarter = progress.reach_quarter()
+        if progress.too_many(start.failure_limit):
+            await self._notify("failed")
+            handled = progress.done + progress.failed
             raise ApplicationError(
-                f"{book.failed} of {handled} items failed, more than the limit of {start.failure_limit:.0%}. "
-                f"The last: {book.failed_items[-1].error}",
-                book.status(),
+                f"{progress.failed} of {handled} items failed, more than the limit of "
+                f"{start.failure_limit:.0%}. The last: {progress.failed_items[-1].error}",
+                progress.status(),
                 type=TOO_MANY_FAILURES,
                 non_retryable=True,
             )
-        if not book.over and (quarter or start.notify_at == "checkpoints"):
-            await self._tell(calls, "checkpoint" if start.notify_at == "checkpoints" else "quarter")
+        if not progress.over and (quarter or start.notify_at == "checkpoints"):
+            await self._notify("checkpoint" if start.notify_at == "checkpoints" else "quarter")
 
-    async def _tell(self, calls: Calls, event: str) -> None:
+    async def _notify(self, event: str) -> None:
+        """Send a notice; one that cannot be sent is logged, and stops nothing."""
         if not self._start.notify:
             return
-        book, info = self._book, workflow.info()
-        known = len(book.failed_items)
+        progress, info, target = self._progress, workflow.info(), self._targets[self._start.notify]
         notice = Notice(
-            key=f"{info.first_execution_run_id}/{event}/{book.position}",
+            key=f"{info.first_execution_run_id}/{event}/{progress.position}",
             workflow_id=info.workflow_id,
             event=event,
-            total=book.total - book.first,
-            done=book.done,
-            failed=book.failed,
-            failures=book.failed_items[self._told :],
+            total=progress.total - progress.first,
+            done=progress.done,
+            failed=progress.failed,
+            failures=progress.failed_items[self._notified_failures :],
         )
-        if await calls.tell(notice):
-            self._told = known
+        known = len(progress.failed_items)
+        try:
+            await workflow.execute_activity(
+                target.name,
+                args=[notice] if target.takes_input else [],
+                task_queue=target.queue,
+                summary=f"notice: {event}",
+                start_to_close_timeout=timedelta(seconds=self._start.batch_seconds),
+                retry_policy=RetryPolicy(
+                    maximum_interval=timedelta(seconds=60), maximum_attempts=NOTICE_ATTEMPTS
+                ),
+            )
+        except ActivityError as error:
+            if is_cancelled_exception(error):
+                raise
+            workflow.logger.warning("The notice %s could not be sent: %s", event, reason(error))
+        else:
+            self._notified_failures = known
 
     async def _pause(self) -> None:
-        self._mark()
-        await workflow.wait_condition(lambda: not self._desk.paused)
-        self._mark()
+        self._publish()
+        await workflow.wait_condition(lambda: not self._control.paused)
+        self._publish()
 
     async def _renew(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
         carried = Carried(
-            book=self._book,
-            decisions=self._desk.book,
-            targets=self._carried.targets,
-            paused_by=self._desk.paused_by,
-            cancelled_by=self._desk.cancelled_by,
-            told=self._told,
+            progress=self._progress,
+            decisions=self._control.decisions,
+            targets=self._targets,
+            paused_by=self._control.paused_by,
+            cancelled_by=self._control.cancelled_by,
+            notified_failures=self._notified_failures,
+            fruitless_attempts=self._attempts.failed,
         )
         workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
 
-    async def _end(self, calls: Calls) -> LongRunningResult:
-        self._desk.over = True
-        outcome = self._stage()
-        await self._tell(calls, outcome)
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        self._mark()
-        known = self._book.model_dump(include={"done", "failed", "failed_items"})
-        return LongRunningResult(outcome=outcome, total=self._book.total - self._book.first, **known)
-
     def _stage(self) -> str:
-        if self._desk.cancelled:
-            return "cancelled" if self._desk.over else "cancelling"
-        if self._desk.over:
+        if self._control.cancelled:
+            return "cancelled" if self._control.over else "cancelling"
+        if self._control.over:
             return "completed"
-        return "paused" if self._desk.paused else "running"
+        return "paused" if self._control.paused else "running"
 
-    def _mark(self) -> None:
-        upsert_changed({STAGE: self._stage(), WAITING_FOR: self._holds.waiting_for()})
+    def _publish(self) -> None:
+        upsert_changed({STAGE: self._stage(), WAITING_FOR: self._guarded.waiting_for()})
 
     def _full(self) -> bool:
         info = workflow.info()
         length = info.get_current_history_length()
         return info.is_continue_as_new_suggested() or length > self._start.most_events
 
-    def _hear(self, verb: Signal, raw: RawValue) -> None:
-        self._desk.hear(verb, raw, workflow.now())
+    def _decide(self, verb: Signal, raw: RawValue) -> None:
+        self._control.decide(verb, raw, workflow.now())
         self._updated_at = workflow.now()
 
     @workflow.signal(name="pause", description="Stop after the batch under way. Body: a Decision.")
     @lenient_signal
     def pause(self, raw: RawValue = NO_BODY) -> None:
-        self._hear(Signal.PAUSE, raw)
+        self._decide(Signal.PAUSE, raw)
 
     @workflow.signal(name="unpause", description="Go on. Body: a Decision.")
     @lenient_signal
     def unpause(self, raw: RawValue = NO_BODY) -> None:
-        self._hear(Signal.UNPAUSE, raw)
+        self._decide(Signal.UNPAUSE, raw)
 
     @workflow.signal(name="cancel", description="End after the batch under way. Body: a Decision.")
     @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
-        self._hear(Signal.CANCEL, raw)
+        self._decide(Signal.CANCEL, raw)
 
     @workflow.signal(name="resume", description="A breaker lets it go on. Body: a Resume.")
     @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
-        self._holds.resume(raw)
+        self._guarded.resume(raw)
 
     @workflow.query(name="get_progress", description="How many of how many, and which failed.")
     def progress(self) -> Progress:
-        return self._book.status(paused=self._desk.paused)
+        return self._progress.status(paused=self._control.paused)
 
     @workflow.query(name="get_status", description="Stage, and what happens next.")
     def status(self) -> Status:
-        stage, held = self._stage(), " and ".join(self._holds.held)
-        by = f" by {self._desk.paused_by}" if self._desk.paused_by else ""
+        stage, held, by = self._stage(), self._guarded.held, self._control.paused_by
         summary = {
-            "paused": f"Paused{by}; it goes on when it is unpaused.",
+            "paused": f"Paused{f' by {by}' if by else ''}; it goes on when it is unpaused.",
             "cancelling": "It stops after the batch under way.",
-            "running": f"Next is item {self._book.position + 1} of {self._book.total}.",
+            "running": f"Next is item {self._progress.position + 1} of {self._progress.total}.",
         }.get(stage, "Nothing more happens.")
         if held and stage == "running":
-            summary = f"Held until {held} works again; then it goes on by itself."
-        waiting = self._holds.waiting_for()
+            summary = f"Held until {', '.join(held)} works again; then it goes on by itself."
         return Status(
-            status=stage, stage=stage, updated_at=self._updated_at, waiting_for=waiting, summary=summary
+            status=stage,
+            stage=stage,
+            updated_at=self._updated_at,
+            waiting_for=self._guarded.waiting_for(),
+            summary=summary,
         )
 
     @workflow.query(name="get_decision", description="The verdict on a decision, by its id.")
     def decision(self, decision_id: str) -> Verdict:
-        return self._desk.book.get(decision_id)
+        return self._control.decisions.get(decision_id)

@@ -18,14 +18,16 @@ from workers.contracts import Resume, Signal, WaitingFor
 logger = logging.getLogger(__name__)
 
 NONE_HELD = "NoneHeld"
-MOST_LISTED = 10_000
-AT_ONCE = 20  # as many are asked and woken side by side
+MAX_LISTED = 10_000
+CONCURRENCY = 20
+"""How many workflows are looked at and woken side by side."""
 
 
 class Wake(BaseModel):
-    """Whom to wake: `limit` workflows held at `dependency`; the first with `lease`, when it is to probe.
+    """Which of the workflows held at `dependency` to wake.
 
-    `workflow_id`: this one and no other. `avoid`: only when nobody else is held, as they let a lease lapse.
+    limit: how many, the oldest first. lease: makes the one that gets it the probe.
+    workflow_id: this one only. avoid: only when no other is held, as they did not use a lease.
     """
 
     dependency: str
@@ -36,16 +38,24 @@ class Wake(BaseModel):
     avoid: list[str] = Field(default_factory=list)
 
 
+class Offered(BaseModel):
+    """holder: the workflow that got the lease. held: how many the list shows as held; None: not counted."""
+
+    holder: str
+    held: int | None = None
+
+
 @activity.defn
-async def offer_probe(wake: Wake) -> str:
-    """Hand the lease to one held workflow and return its id.
+async def offer_probe(wake: Wake) -> Offered:
+    """Hand the lease to one held workflow.
 
     Raises the retryable NoneHeld, so that waiting for the list to catch up writes no history.
     """
     client = activity.client()
-    for workflow_id in await _candidates(client, wake):
+    candidates = await _candidates(client, wake)
+    for workflow_id in candidates:
         if await _wake(client, wake, workflow_id):
-            return workflow_id
+            return Offered(holder=workflow_id, held=None if wake.workflow_id else len(candidates))
     raise ApplicationError(f"Nothing is held at {wake.dependency}.", type=NONE_HELD)
 
 
@@ -54,18 +64,18 @@ async def find_held(wake: Wake) -> str:
     """The id of one held workflow that might probe, or ""."""
     client = activity.client()
     for workflow_id in await _candidates(client, wake):
-        if await _waits(client, wake.dependency, workflow_id):
+        if await _is_held(client, wake.dependency, workflow_id):
             return workflow_id
     return ""
 
 
 @activity.defn
 async def release_held(wake: Wake) -> int:
-    """Wake up to `limit` held workflows, the oldest first; returns how many were held and heard it."""
+    """Wake up to `limit` held workflows, the oldest first; returns how many were held and got the signal."""
     client = activity.client()
     held, woken = await _held(client, wake.dependency), 0
     while held and woken < wake.limit:
-        size = min(AT_ONCE, wake.limit - woken)
+        size = min(CONCURRENCY, wake.limit - woken)
         some, held = held[:size], held[size:]
         woken += sum(await asyncio.gather(*(_wake(client, wake, item.id) for item in some)))
     return woken
@@ -74,21 +84,21 @@ async def release_held(wake: Wake) -> int:
 async def _held(client: Client, dependency: str) -> list[WorkflowExecution]:
     """Open workflows that the list shows as held, the oldest first: the list has the newest first."""
     query = f"{WAITING_FOR.name} = '{WaitingFor.at_breaker(dependency)}' AND ExecutionStatus = 'Running'"
-    return [item async for item in client.list_workflows(query, limit=MOST_LISTED)][::-1]
+    return [item async for item in client.list_workflows(query, limit=MAX_LISTED)][::-1]
 
 
 async def _candidates(client: Client, wake: Wake) -> list[str]:
     if wake.workflow_id:
         return [wake.workflow_id]
     held = await _held(client, wake.dependency)
-    alive = {queue: await has_pollers(client, queue) for queue in {item.task_queue for item in held}}
-    # A lease for one whose workers are gone costs all others its time.
-    held.sort(key=lambda item: (not alive[item.task_queue], item.id in wake.avoid))
+    has_worker = {queue: await has_pollers(client, queue) for queue in {item.task_queue for item in held}}
+    # A lease for a workflow without workers costs all others its time.
+    held.sort(key=lambda item: (not has_worker[item.task_queue], item.id in wake.avoid))
     return [item.id for item in held]
 
 
-async def _waits(client: Client, dependency: str, workflow_id: str) -> bool:
-    """Is it held this very moment? The list lags, and a lease that nobody uses costs all others time."""
+async def _is_held(client: Client, dependency: str, workflow_id: str) -> bool:
+    """Is it held this very moment? The list lags, and a lease that is not used costs all others time."""
     try:
         description = await client.get_workflow_handle(workflow_id).describe()
     except RPCError as error:
@@ -100,10 +110,10 @@ async def _waits(client: Client, dependency: str, workflow_id: str) -> bool:
 
 
 async def _wake(client: Client, wake: Wake, workflow_id: str) -> bool:
-    """Tell a workflow that is held to go on. One that cannot be told must not keep us from the others."""
+    """Signal a held workflow. One that cannot be signalled must not keep the others from being woken."""
     body = Resume(dependency=wake.dependency, epoch=wake.epoch, lease=wake.lease or None)
     try:
-        if not await _waits(client, wake.dependency, workflow_id):
+        if not await _is_held(client, wake.dependency, workflow_id):
             return False
         await client.get_workflow_handle(workflow_id).signal(Signal.RESUME.value, body)
     except RPCError as error:

@@ -1,4 +1,4 @@
-"""What a breaker is told: its settings, and the reports of the processes that call the dependency."""
+"""What a breaker works with: its settings, and the reports of the processes that call the dependency."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class BreakerConfig(BaseModel):
         return min(grown, max(self.open_seconds, self.open_seconds_max))
 
     def failing(self, calls: int, failures: int) -> bool:
-        """Are `failures` of `calls` within the window too many?"""
+        """Whether `failures` of `calls` within the window open the breaker."""
         judged = bool(self.failure_rate and failures) and calls >= self.minimum_calls
         return judged and failures >= self.failure_rate * calls
 
@@ -36,9 +36,12 @@ class BreakerConfig(BaseModel):
 class Report(BaseModel):
     """What one process saw of one dependency since its last report.
 
-    `seq` grows by one a report; `epoch` is the machine's when the calls were admitted (0: not known).
-    `failures` of `calls`; `tail`: failures in a row at the end. `refused`: calls refused that nobody has told
-    yet. `lease` with `healthy`: what the probe found; without: it has `began`, or the lease is given back.
+    seq: grows by one with each report of a process.
+    epoch: the machine's when the calls were admitted; 0: not known.
+    calls, failures, tail: `failures` of `calls`, and how many in a row at the end.
+    refused: calls of workflows that wait for `resume`, refused and not reported before.
+    lease: the probe's. `healthy`: what it found; None: it has `began`, or else the lease is given back.
+    claim: a lease that a call wants, where `claimable`; holder: the workflow of that call.
     """
 
     process: str = Field("", max_length=100)
@@ -52,3 +55,5 @@ class Report(BaseModel):
     lease: str = ""
     healthy: bool | None = None
     began: bool = False
+    claim: str = Field("", max_length=100)
+    holder: str = Field("", max_length=1_000)

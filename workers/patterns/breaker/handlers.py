@@ -1,38 +1,133 @@
-"""The acts of people on a breaker, and its answers: shared by all workflows that keep a machine."""
+"""What people do with a breaker, and its answers: shared by all workflows that keep a Machine.
+
+The functions are pure: force it, release it, ask for a probe; each answers what became of the decision.
+"""
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 
 from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
-    from workers.contracts import CircuitState, CircuitStatus, Outcome, Status, Verdict
-    from workers.patterns.breaker.actions import force, release
+    from workers.client.attributes import CIRCUIT_STATE
+    from workers.contracts import CircuitState, CircuitStatus, Decision, Outcome, Status, Verdict
     from workers.patterns.breaker.machine import Machine
-    from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
+    from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
+    from workers.patterns.search_attributes import upsert_changed
 
-CALM = {
+FORCED_FOR = timedelta(hours=1)
+FORCED_FOR_AT_MOST = timedelta(hours=24)
+SENTENCES = {
     CircuitState.CLOSED: "Calls go through.",
     CircuitState.OPEN: "Calls are refused.",
     CircuitState.HALF_OPEN: "One probe decides whether calls go through again.",
 }
 
 
-class BreakerActs:
-    """Base of workflows that keep a Machine: force_open, force_close and release, each once by its id."""
+def refuses_anonymous(decision: Decision) -> str:
+    """Why a decision without actor or reason is refused, or ""."""
+    if not decision.actor:
+        return "Acts on a breaker need an actor."
+    return "" if decision.reason.strip() else "Acts on a breaker need a reason."
 
-    _machine: Machine
-    _book: DecisionLog
-    _updated_at: datetime
+
+def force(machine: Machine, decision: Decision, state: CircuitState, now: datetime) -> DecisionResult:
+    """Hold it OPEN or CLOSED until `decision.until`: an hour when there is none, a day at most."""
+    if problem := refuses_anonymous(decision):
+        return Outcome.REFUSED, problem, ""
+    until = decision.until or now + FORCED_FOR
+    until = min(until if until.tzinfo else until.replace(tzinfo=UTC), now + FORCED_FOR_AT_MOST)
+    if until <= now:
+        return Outcome.REFUSED, f"That would have ended at {until:%Y-%m-%d %H:%M:%S} UTC already.", ""
+    machine.force(state, decision.actor, decision.reason.strip(), until, now)
+    word = "closed" if state is CircuitState.CLOSED else "open"
+    return Outcome.APPLIED, f"Forced {word} until {until:%Y-%m-%d %H:%M:%S} UTC.", ""
+
+
+def release(machine: Machine, decision: Decision, now: datetime) -> DecisionResult:
+    """End a forced state early. With none, CLOSED agrees, as held workflows can be released again."""
+    if problem := refuses_anonymous(decision):
+        return Outcome.REFUSED, problem, ""
+    if machine.forced:
+        machine.unforce(now, f"Released by {decision.actor}: {decision.reason.strip()}"[:500])
+        return Outcome.APPLIED, f"No longer forced; it is {machine.state} by its own view.", ""
+    if machine.state is not CircuitState.CLOSED:
+        detail = f"It is {machine.state}: released workflows would be refused. Ask for a probe."
+        return Outcome.REFUSED, detail, ""
+    return Outcome.APPLIED, "Held workflows are released, one first.", ""
+
+
+def refuses_probe(machine: Machine, decision: Decision) -> str:
+    """Why there can be no probe now, or ""."""
+    if problem := refuses_anonymous(decision):
+        return problem
+    if machine.forced:
+        return f"It is forced {machine.state} by {machine.forced.by}; release it first."
+    if machine.state is CircuitState.CLOSED:
+        return "It is CLOSED: calls go through, so there is nothing to probe."
+    if machine.lease and machine.holder:
+        return f"{machine.holder} probes already."
+    return ""
+
+
+def summary(machine: Machine) -> str:
+    """One sentence on what happens next."""
+    forced = machine.forced
+    if forced:
+        word = "admitted" if machine.state is CircuitState.CLOSED else "refused"
+        until = f" until {forced.until:%Y-%m-%d %H:%M:%S} UTC" if forced.until else ""
+        return f"All calls are {word}{until}, by order of {forced.by}: {forced.reason}"
+    if machine.state is CircuitState.OPEN and machine.next_probe_at:
+        return f"Calls are refused until a probe at {machine.next_probe_at:%H:%M:%S} UTC."
+    if machine.state is CircuitState.HALF_OPEN and machine.holder:
+        return f"{machine.holder} probes, and decides whether calls go through again."
+    if machine.claimable:
+        return "No held workflow was found to probe; the next call probes."
+    return SENTENCES[machine.state]
+
+
+class BreakerHandlers:
+    """The signals force_open, force_close and release, each applied once by its decision's id; the queries;
+    and a log line for each opening and closing."""
+
+    def __init__(self, machine: Machine, decisions: DecisionLog | None) -> None:
+        """`decisions`: those of an earlier run of the chain."""
+        self._machine = machine
+        self._decisions = decisions or DecisionLog(chain=workflow.info().first_execution_run_id)
+        self._updated_at = workflow.now()
+        self._logged_epoch = machine.epoch
+        self._held: int | None = None  # workflows held, as of the last look at the list
 
     def _moved(self, before: CircuitState) -> None:
         """Something happened, and the machine may be in another state than `before`."""
         self._updated_at = workflow.now()
+        upsert_changed({CIRCUIT_STATE: self._machine.state.value})
+        self._log_transition()
 
-    def _released(self) -> None:
-        """A person wants what is held to be let go, and nothing is forced."""
+    def _release_held(self) -> None:
+        """A person released what is held, and nothing was forced."""
+
+    def _log_transition(self) -> None:
+        """Once for each opening (also by a probe that failed) and closing."""
+        machine = self._machine
+        if machine.epoch == self._logged_epoch:
+            return
+        self._logged_epoch = machine.epoch
+        if machine.state is CircuitState.HALF_OPEN:
+            return
+        opened = machine.state is CircuitState.OPEN
+        fields = {"dependency": machine.config.dependency, "state": machine.state.value, "held": self._held}
+        held = "" if self._held is None else f" Workflows held: {self._held}."
+        (workflow.logger.warning if opened else workflow.logger.info)(
+            "The breaker of %s %s. %s%s",
+            machine.config.dependency,
+            "opened" if opened else "closed",
+            machine.transitions[-1].why,
+            held,
+            extra=fields,
+        )
 
     @workflow.signal(name="force_open", description="Refuse all calls until a time. Body: a Decision.")
     @lenient_signal
@@ -50,22 +145,19 @@ class BreakerActs:
     @lenient_signal
     def release(self, raw: RawValue = NO_BODY) -> None:
         now, before, forced = workflow.now(), self._machine.state, self._machine.forced
-        decision = self._book.take(raw, now)
+        decision = self._decisions.take(raw, now)
         if decision is None:
             return
         outcome, detail, by = release(self._machine, decision, now)
-        self._book.record(decision, outcome, detail, now, by)
+        self._decisions.record(decision, outcome, detail, now, by)
         self._moved(before)
         if outcome is Outcome.APPLIED and not forced:
-            self._released()
+            self._release_held()
 
     def _force(self, raw: RawValue, state: CircuitState) -> None:
         now, before = workflow.now(), self._machine.state
-        decision = self._book.take(raw, now)
-        if decision is not None:
-            outcome, detail, by = force(self._machine, decision, state, now)
-            self._book.record(decision, outcome, detail, now, by)
-            self._moved(before)
+        self._decisions.judge(raw, now, lambda decision: force(self._machine, decision, state, now))
+        self._moved(before)
 
     @workflow.query(name="get_circuit_status", description="The breaker as it is.")
     def circuit_status(self) -> CircuitStatus:
@@ -73,21 +165,8 @@ class BreakerActs:
 
     @workflow.query(name="get_status", description="State and what happens next.")
     def status(self) -> Status:
-        return Status(status=self._machine.state, updated_at=self._updated_at, summary=self._summary())
+        return Status(status=self._machine.state, updated_at=self._updated_at, summary=summary(self._machine))
 
     @workflow.query(name="get_decision", description="The verdict on a decision, by its id.")
     def decision(self, decision_id: str) -> Verdict:
-        return self._book.get(decision_id)
-
-    def _summary(self) -> str:
-        """One sentence on what happens next."""
-        machine, forced = self._machine, self._machine.forced
-        if forced:
-            word = "admitted" if machine.state is CircuitState.CLOSED else "refused"
-            until = f" until {forced.until:%Y-%m-%d %H:%M:%S} UTC" if forced.until else ""
-            return f"All calls are {word}{until}, by order of {forced.by}: {forced.reason}"
-        if machine.state is CircuitState.OPEN and machine.next_probe_at:
-            return f"Calls are refused until a probe at {machine.next_probe_at:%H:%M:%S} UTC."
-        if machine.state is CircuitState.HALF_OPEN and machine.holder:
-            return f"{machine.holder} probes, and decides whether calls go through again."
-        return CALM[machine.state]
+        return self._decisions.get(decision_id)

@@ -7,12 +7,13 @@ without one calls are admitted: Temporal being slow must not stop the business.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
 from typing import Any
 
 from temporalio import activity
 from temporalio.client import Client
 from temporalio.converter import PayloadConverter
-from temporalio.exceptions import ApplicationError
 from temporalio.worker import (
     ActivityInboundInterceptor,
     ExecuteActivityInput,
@@ -24,28 +25,32 @@ from temporalio.worker import (
 )
 from temporalio.workflow import ActivityHandle
 
+from workers.patterns.breaker.failures import dependency_failed
 from workers.patterns.breaker.gate import Gate
 from workers.patterns.breaker.names import (
     KEY_HEADER,
     LEASE_HEADER,
-    UNAVAILABLE,
+    BreakerConfig,
     current_key,
     current_lease,
     dependency_of,
+    failures_of,
 )
 
 
 class BreakerInterceptor(Interceptor):
-    """One for a worker process. `client`, set by its plugin, asks and tells the breaker workflows."""
+    """One for a worker process. `client`, set by its plugin, queries and signals the breaker workflows;
+    `config_of` finds the settings with which an ended breaker is started again, None: it is not."""
 
     client: Client
 
-    def __init__(self) -> None:
+    def __init__(self, config_of: Callable[[str], BreakerConfig | None]) -> None:
+        self._config_of = config_of
         self._gates: dict[str, Gate] = {}
 
     def gate(self, dependency: str) -> Gate:
         if dependency not in self._gates:
-            self._gates[dependency] = Gate(self.client, dependency)
+            self._gates[dependency] = Gate(self.client, dependency, self._config_of(dependency))
         return self._gates[dependency]
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
@@ -63,25 +68,59 @@ class _Activity(ActivityInboundInterceptor):
         self._breakers = breakers
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
-        current_key.set(_header(input, KEY_HEADER))  # each activity runs in a context of its own
+        key = _header(input, KEY_HEADER)
+        current_key.set(key)  # each activity runs in a context of its own
         dependency = dependency_of(input.fn, input.args)
         if not dependency:
             return await super().execute_activity(input)
-        lease = _header(input, LEASE_HEADER)
-        gate = self._breakers.gate(dependency)
-        epoch, probing = await gate.admit(lease, activity.info().attempt)
+        gate, info = self._breakers.gate(dependency), activity.info()
+        given = _header(input, LEASE_HEADER)
+        # The number of the attempt proves nothing, as an operator can reset it; when it was scheduled does.
+        never_sent = info.scheduled_time == info.current_attempt_scheduled_time
+        epoch, lease = await gate.admit(
+            given, never_sent, caller=info.workflow_id or "", held=bool(key or given)
+        )
+        call = _Call(gate, epoch, lease)
+        if info.start_to_close_timeout:
+            call.fails_after(info.start_to_close_timeout.total_seconds())
         try:
             result = await super().execute_activity(input)
-        except (ApplicationError, TimeoutError, ConnectionError) as error:
-            failed = not isinstance(error, ApplicationError) or error.type == UNAVAILABLE
-            gate.note(epoch, failed=failed, error=str(error), lease=lease if probing else "")
+        except BaseException as error:
+            failed = dependency_failed(error, failures_of(input.fn), activity.cancellation_details())
+            call.ended(failed=failed, error=str(error) or type(error).__name__)
             raise
-        except BaseException:  # a bug, or a cancellation: neither says anything of the dependency
-            if probing:
-                gate.give_back(lease)
-            raise
-        gate.note(epoch, lease=lease if probing else "")
+        call.ended(failed=False)
         return result
+
+
+class _Call:
+    """An admitted call, which is reported once: by its end, or when its attempt times out. A thread cannot be
+    stopped, so a call of a dependency that never answers may have no end."""
+
+    def __init__(self, gate: Gate, epoch: int, lease: str) -> None:
+        self._gate, self._epoch, self._lease = gate, epoch, lease
+        self._over = False
+        self._timer: asyncio.TimerHandle | None = None
+
+    def fails_after(self, seconds: float) -> None:
+        self._timer = asyncio.get_running_loop().call_later(seconds, self._timed_out)
+
+    def ended(self, *, failed: bool | None, error: str = "") -> None:
+        """`failed` None: it says nothing of the dependency."""
+        if self._timer:
+            self._timer.cancel()
+        if self._over:
+            return
+        self._over = True
+        if failed is not None:
+            self._gate.record(self._epoch, failed=failed, error=error if failed else "", lease=self._lease)
+        elif self._lease:
+            self._gate.give_back(self._lease)
+
+    def _timed_out(self) -> None:
+        details = activity.cancellation_details()  # the timer runs in the activity's context
+        interrupted = details is not None and not details.timed_out
+        self.ended(failed=None if interrupted else True, error="No answer within start-to-close.")
 
 
 def _header(input: ExecuteActivityInput, name: str) -> str:

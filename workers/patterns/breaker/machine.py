@@ -1,41 +1,79 @@
-"""The breaker's state machine, serialisable. Pure: it has no clock and meets nobody.
+"""The breaker's state machine, serialisable. Pure: no clock, no network.
 
 The breaker workflow keeps the machine; each worker process has a copy, which it moves by its own reports at
 once and replaces by newer states of the workflow. After M. Nygard, "Release It!": CLOSED counts failures,
-OPEN refuses, HALF_OPEN lets one probe through. A person may hold it OPEN or CLOSED for a while.
+OPEN refuses, HALF_OPEN lets one probe through. A person may force it OPEN or CLOSED for a while.
+
+The probe is a call that carries the lease. The breaker workflow offers the lease to a workflow that it holds;
+when none is found that uses it, any call may claim it (`claimable`), so it closes again whatever calls.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from pydantic import BaseModel, Field
 
 from workers.contracts import CircuitState, CircuitStatus, Forced, Transition
 from workers.patterns.breaker.config import BreakerConfig, Report
-from workers.patterns.breaker.window import Bucket, counted, totals
 
 PICKUP_SECONDS = 10.0
-"""How long a lease waits for somebody to begin with it; then another workflow is asked."""
+"""How long a lease waits for its call to begin; then another workflow is asked."""
 LEASE_SECONDS = 30.0
 """How long a probe that began may take."""
-MOST_PROBES = 3
+MAX_UNANSWERED = 3
 """Leases of one HALF_OPEN that may come to nothing before it opens again."""
-LOOK_LATER_SECONDS = (15.0, 60.0)
-HEARD_SECONDS = 60.0
-MOST_PROCESSES = 200
-MOST_TRANSITIONS = 20
-MOST_NAMES = 20
-LONGEST_ERROR = 500
+SEARCH_AGAIN_SECONDS = (15.0, 60.0)
+"""After searches that found no held workflow: the list lags."""
+PROCESS_TTL_SECONDS = 60.0
+"""A process that has not reported for so long is not counted."""
+MAX_PROCESSES = 200
+MAX_TRANSITIONS = 20
+MAX_NAMES = 20
+MAX_ERROR_LENGTH = 500
+BUCKETS = 5
+
+
+class Bucket(BaseModel):
+    """Calls and failures of a fifth of the window, from `start` on."""
+
+    start: datetime
+    calls: int = 0
+    failures: int = 0
+
+
+def add_calls(
+    window: Sequence[Bucket], now: datetime, span: float, calls: int = 0, failures: int = 0
+) -> list[Bucket]:
+    """The window of `span` seconds with these calls of now added, and without what is older."""
+    oldest = now - timedelta(seconds=span)
+    kept = [bucket for bucket in window if bucket.start > oldest]
+    if calls:
+        if not kept or now - kept[-1].start >= timedelta(seconds=span / BUCKETS):
+            kept.append(Bucket(start=now))
+        last = kept[-1]
+        grown = {"calls": last.calls + calls, "failures": last.failures + min(failures, calls)}
+        kept[-1] = last.model_copy(update=grown)
+    return kept
+
+
+def sum_calls(window: Sequence[Bucket]) -> tuple[int, int]:
+    """Calls and failures of all buckets."""
+    return sum(bucket.calls for bucket in window), sum(bucket.failures for bucket in window)
 
 
 class Machine(BaseModel):
     """The whole state. Times are given by the caller (aware).
 
-    `lent`: the leases of this epoch, of which each may answer; `silent` of them came to nothing, and
-    `passed_over` names who had those. `empty`: how often nobody was there to take one. `heard`: when each
-    process reported last. `judged` is the window of the failure rate, which begins anew with each closing;
-    `window` is what is shown.
+    epoch: grows with each change of state; reports name the one in which their calls were admitted.
+    lease_used: a call is known to carry the lease: it claimed it, or has begun.
+    issued_leases: the leases of this epoch, of which each may answer.
+    unanswered: how many of them came to nothing; `skipped` are the workflows that had those.
+    empty_searches: searches of this epoch that found no held workflow to probe.
+    refusals: refused calls that were reported in this HALF_OPEN.
+    seen, last_reports: by process, the number and the time of its last report.
+    window: the calls that are shown; rate_window: those since the last closing, for the failure rate.
     """
 
     config: BreakerConfig
@@ -51,16 +89,17 @@ class Machine(BaseModel):
     forced: Forced | None = None
     lease: str | None = None
     lease_until: datetime | None = None
+    lease_used: bool = False
     holder: str | None = None
-    lent: list[str] = Field(default_factory=list)
-    silent: int = 0
-    empty: int = 0
-    passed_over: list[str] = Field(default_factory=list)
+    issued_leases: list[str] = Field(default_factory=list)
+    unanswered: int = 0
+    empty_searches: int = 0
+    skipped: list[str] = Field(default_factory=list)
     refusals: int = 0
     seen: dict[str, int] = Field(default_factory=dict)
-    heard: dict[str, datetime] = Field(default_factory=dict)
+    last_reports: dict[str, datetime] = Field(default_factory=dict)
     window: list[Bucket] = Field(default_factory=list)
-    judged: list[Bucket] = Field(default_factory=list)
+    rate_window: list[Bucket] = Field(default_factory=list)
     transitions: list[Transition] = Field(default_factory=list)
 
     def report(self, report: Report, now: datetime) -> None:
@@ -73,10 +112,13 @@ class Machine(BaseModel):
             self.refusals += report.refused
         if self.forced:
             return
+        if report.claim and self.claimable:
+            self.grant_lease(report.claim, now)
+            self.lease_used, self.holder = True, report.holder or None
         if report.lease:
-            self._probed(report, now)
+            self._probe_answered(report, now)
         elif self.state is CircuitState.CLOSED and report.epoch in (0, self.epoch):
-            self._closed(report, now)
+            self._judge_calls(report, now)
 
     def tick(self, now: datetime) -> None:
         """Do what time asks for: a forced state or OPEN is over, or the probe did not answer."""
@@ -86,50 +128,51 @@ class Machine(BaseModel):
         elif self.state is CircuitState.OPEN and self.next_probe_at and now >= self.next_probe_at:
             self.half_open(now, "The wait is over; a probe decides.")
         elif self.lease and self.lease_until and now >= self.lease_until:
-            if self.lease in self.lent:
-                self._lost(now)
-            else:
-                self._open(now, "The probe did not answer in time.")
+            self._lease_expired(now)
 
     def half_open(self, now: datetime, why: str) -> None:
         """From now on a probe decides."""
         self._go(CircuitState.HALF_OPEN, now, why)
 
-    def lend(self, lease: str, now: datetime, *, patient: bool = True) -> None:
-        """HALF_OPEN: from now on the holder of `lease` is admitted, and nobody else.
+    @property
+    def claimable(self) -> bool:
+        """May any call claim the lease? Only when no held workflow was found to probe, or one that was did
+        not use its lease, as the next may not either."""
+        if self.state is not CircuitState.HALF_OPEN or self.forced or self.lease_used:
+            return False
+        return self.unanswered > 0 or (self.lease is None and self.empty_searches > 0)
 
-        Without `patient` (runs that began with an older build) a lease that comes to nothing opens at once.
-        """
-        self.lease, self.holder = lease, None
-        self.lease_until = now + timedelta(seconds=PICKUP_SECONDS if patient else LEASE_SECONDS)
-        if patient:
-            self.lent = [*self.lent, lease][-MOST_NAMES:]
+    def grant_lease(self, lease: str, now: datetime) -> None:
+        """HALF_OPEN: from now on only the call that carries `lease` is admitted."""
+        self.lease, self.lease_used, self.holder = lease, False, None
+        self.lease_until = now + timedelta(seconds=PICKUP_SECONDS)
+        self.issued_leases = [*self.issued_leases, lease][-MAX_NAMES:]
 
-    def held_by(self, lease: str, holder: str, now: datetime) -> None:
+    def assign_probe(self, lease: str, holder: str, now: datetime) -> None:
         """Name the workflow that probes, whose time begins; without effect when its answer came first."""
         if self.lease == lease:
             self.holder = holder
-            if self.lease_until and lease in self.lent:
-                self.lease_until = max(self.lease_until, now + timedelta(seconds=PICKUP_SECONDS))
+            self.lease_until = max(self.lease_until or now, now + timedelta(seconds=PICKUP_SECONDS))
 
-    def take_back(self) -> None:
-        """Nobody has the lease any more."""
+    def revoke_lease(self) -> None:
+        """No call has the lease any more."""
         self.lease = self.lease_until = self.holder = None
+        self.lease_used = False
 
-    def nobody(self, now: datetime) -> datetime | None:
-        """Nobody is there to probe, as far as the list shows, which lags. Returns when to look again; None:
-        not before somebody is refused."""
-        self.take_back()
-        self.empty += 1
-        later = LOOK_LATER_SECONDS[self.empty - 1 :]
+    def no_candidate(self, now: datetime) -> datetime | None:
+        """No held workflow was found to probe, so any call may. Returns when to search again; None: not
+        before a refused call is reported."""
+        self.revoke_lease()
+        self.empty_searches += 1
+        later = SEARCH_AGAIN_SECONDS[self.empty_searches - 1 :]
         return now + timedelta(seconds=later[0]) if later else None
 
     def force(self, state: CircuitState, by: str, reason: str, until: datetime, now: datetime) -> None:
         """Hold it OPEN or CLOSED until then, whatever is reported. It replaces what was forced before."""
         word = "closed" if state is CircuitState.CLOSED else "open"
-        self._go(state, now, f"Forced {word} by {by}: {reason}"[:LONGEST_ERROR])
+        self._go(state, now, f"Forced {word} by {by}: {reason}"[:MAX_ERROR_LENGTH])
         self.forced = Forced(state=state, by=by, reason=reason, until=until)
-        self.failure_count, self.next_probe_at, self.judged = 0, None, []
+        self.failure_count, self.next_probe_at, self.rate_window = 0, None, []
         self.opened_at = now if state is CircuitState.OPEN else None
 
     def unforce(self, now: datetime, why: str) -> None:
@@ -154,14 +197,15 @@ class Machine(BaseModel):
     def status(self) -> CircuitStatus:
         """The answer of `get_circuit_status`; the window is of those parts of it that had calls."""
         known = self.model_dump(include=set(CircuitStatus.model_fields))
-        calls, failures = totals(self.window)
+        calls, failures = sum_calls(self.window)
         return CircuitStatus(
             **{**self.config.model_dump(), **known},
             probe_lease=self.lease,
             probe_holder=self.holder,
+            probe_claimable=self.claimable,
             calls=calls,
             failures=failures,
-            processes=len(self.heard),
+            processes=len(self.last_reports),
         )
 
     @classmethod
@@ -170,69 +214,77 @@ class Machine(BaseModel):
         given = status.model_dump(include=set(BreakerConfig.model_fields))
         config = BreakerConfig.model_construct(**{**given, "threshold": status.threshold or 1})
         known = status.model_dump(include={"epoch", "failure_count", "opened_at", "next_probe_at"})
-        state, lease = CircuitState(status.state), status.probe_lease
-        return cls.model_construct(config=config, state=state, forced=status.forced, lease=lease, **known)
+        return cls.model_construct(
+            config=config,
+            state=CircuitState(status.state),
+            forced=status.forced,
+            lease=status.probe_lease,
+            unanswered=int(status.probe_claimable),
+            lease_used=not status.probe_claimable,
+            **known,
+        )
 
     def _remember(self, report: Report, now: datetime) -> None:
         self.seen.pop(report.process, None)
         self.seen[report.process] = report.seq
-        while len(self.seen) > MOST_PROCESSES:
+        while len(self.seen) > MAX_PROCESSES:
             del self.seen[next(iter(self.seen))]
-        oldest = now - timedelta(seconds=HEARD_SECONDS)
-        heard = {process: at for process, at in self.heard.items() if at > oldest and process in self.seen}
-        self.heard = {**heard, report.process: now}
+        oldest = now - timedelta(seconds=PROCESS_TTL_SECONDS)
+        recent = {name: at for name, at in self.last_reports.items() if at > oldest and name in self.seen}
+        self.last_reports = {**recent, report.process: now}
 
     def _count(self, report: Report, now: datetime) -> None:
         span, failures = self.config.window_seconds, min(report.failures, report.calls)
-        self.window = counted(self.window, now, span, report.calls, failures)
+        self.window = add_calls(self.window, now, span, report.calls, failures)
         if failures:
             self.last_failure_time = now
-            self.last_error = report.last_error[:LONGEST_ERROR] or self.last_error
+            self.last_error = report.last_error[:MAX_ERROR_LENGTH] or self.last_error
 
-    def _closed(self, report: Report, now: datetime) -> None:
+    def _judge_calls(self, report: Report, now: datetime) -> None:
         """A success anywhere ends the row, as the dependency answered; then only later failures count."""
         if self.closed_at and now - self.closed_at >= timedelta(seconds=self.config.window_seconds):
             self.opened_times = 0
-        failures = min(report.failures, report.calls)
-        row = self.failure_count + failures
-        self.failure_count = min(report.tail, failures) if report.calls > failures else row
-        self.judged = counted(self.judged, now, self.config.window_seconds, report.calls, failures)
+        calls, failures = report.calls, min(report.failures, report.calls)
+        in_a_row = self.failure_count + failures
+        self.failure_count = min(report.tail, failures) if calls > failures else in_a_row
+        self.rate_window = add_calls(self.rate_window, now, self.config.window_seconds, calls, failures)
         self._judge(now)
 
     def _judge(self, now: datetime) -> None:
         config = self.config
-        calls, failures = totals(self.judged)
+        calls, failures = sum_calls(self.rate_window)
         if self.failure_count >= config.threshold:
             self._open(now, f"{self.failure_count} failures in a row.")
         elif config.failing(calls, failures):
             self._open(now, f"{failures} of {calls} calls failed.")
 
-    def _probed(self, report: Report, now: datetime) -> None:
+    def _probe_answered(self, report: Report, now: datetime) -> None:
         current = report.lease == self.lease
-        if self.state is not CircuitState.HALF_OPEN or not (current or report.lease in self.lent):
+        if self.state is not CircuitState.HALF_OPEN or not (current or report.lease in self.issued_leases):
             return
         if report.healthy:
             self._close(now, "The probe succeeded.")
         elif report.healthy is False:
             self._open(now, "The probe failed.")
         elif current and report.began:
+            self.lease_used = True
             self.lease_until = now + timedelta(seconds=LEASE_SECONDS)
         elif current:
-            self._lost(now)
+            self._lease_expired(now)
 
-    def _lost(self, now: datetime) -> None:
+    def _lease_expired(self, now: datetime) -> None:
         """The lease came to nothing, which says nothing of the dependency: a few times, another is asked."""
-        self.silent += 1
+        self.unanswered += 1
         if self.holder:
-            self.passed_over = [*self.passed_over, self.holder][-MOST_NAMES:]
-        if self.silent >= MOST_PROBES:
+            self.skipped = [*self.skipped, self.holder][-MAX_NAMES:]
+        if self.unanswered >= MAX_UNANSWERED:
             self._open(now, "No probe gave an answer.")
         else:
-            self.take_back()
+            self.revoke_lease()
 
     def _close(self, now: datetime, why: str) -> None:
         self._go(CircuitState.CLOSED, now, why)
-        self.failure_count, self.judged, self.passed_over = 0, [], []
+        self.failure_count, self.rate_window, self.skipped = 0, [], []
         self.opened_at, self.next_probe_at, self.closed_at = None, None, now
 
     def _open(self, now: datetime, why: str) -> None:
@@ -244,7 +296,7 @@ class Machine(BaseModel):
     def _go(self, state: CircuitState, now: datetime, why: str) -> None:
         self.state = state
         self.epoch += 1
-        self.refusals = self.silent = self.empty = 0
-        self.lent = []
-        self.take_back()
-        self.transitions = [*self.transitions, Transition(at=now, state=state, why=why)][-MOST_TRANSITIONS:]
+        self.refusals = self.unanswered = self.empty_searches = 0
+        self.issued_leases = []
+        self.revoke_lease()
+        self.transitions = [*self.transitions, Transition(at=now, state=state, why=why)][-MAX_TRANSITIONS:]

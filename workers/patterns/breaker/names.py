@@ -1,20 +1,20 @@
 """The shared breaker: names, the mark on an activity, and the refusal. See docs/patterns/breaker.md.
 
-One state machine for all processes that call a dependency (breaker_machine.py), kept by the breaker workflow
-(workers/patterns/breaker/workflow.py) and asked by the activity interceptor (workers/interceptors/).
+One state machine for all processes that call a dependency (machine.py), kept by the breaker workflow
+(workflow.py) and asked by the activity interceptor (interceptor.py).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextvars import ContextVar
+from datetime import timedelta
 from typing import Any, TypeVar
 
-from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
+from temporalio.exceptions import ApplicationError
 
 from workers.contracts import CIRCUIT_OPEN
 from workers.patterns.breaker.config import BreakerConfig, Report
-from workers.patterns.breaker.machine import Machine
 
 QUEUE = "breaker-queue"
 WORKFLOW_TYPE = "BreakerWorkflow"
@@ -40,11 +40,18 @@ def breaker_id(dependency: str) -> str:
     return f"breaker-{dependency}"
 
 
-def guarded(dependency: Dependency) -> Callable[[F], F]:
-    """Put an activity behind the breaker of `dependency`. Never put a compensation behind one."""
+def guarded(
+    dependency: Dependency, *, failures: tuple[type[BaseException], ...] | None = None
+) -> Callable[[F], F]:
+    """Put an activity behind the breaker of `dependency`. Never put a compensation behind one.
+
+    failures: the exceptions that count as failures of the dependency, in place of those of failures.py.
+        An ApplicationError of type DependencyUnavailable, and a time-out of the activity, always do.
+    """
 
     def mark(fn: F) -> F:
         fn.__signalbox_dependency__ = dependency  # type: ignore[attr-defined]
+        fn.__signalbox_failures__ = failures  # type: ignore[attr-defined]
         return fn
 
     return mark
@@ -62,16 +69,26 @@ def declared_dependency(fn: Callable[..., Any]) -> str | None:
     return known if isinstance(known, str) else None
 
 
-def circuit_open(dependency: str, attempt: int) -> ApplicationError:
-    """The refusal. `attempt` is the activity's: 1 says that this call never reached the dependency at all."""
-    message = f"The breaker of {dependency} is open."
+def failures_of(fn: Callable[..., Any]) -> tuple[type[BaseException], ...] | None:
+    """The exceptions that `guarded` was given as failures, or None."""
+    known: tuple[type[BaseException], ...] | None = getattr(fn, "__signalbox_failures__", None)
+    return known
+
+
+def circuit_open(dependency: str, never_sent: bool, retry_after: timedelta | None = None) -> ApplicationError:
+    """The refusal of a call.
+
+    never_sent: no attempt of its activity was ever let through, so nothing can have happened.
+    retry_after: None: not retryable, as its workflow waits for `resume` (GuardedCalls). Otherwise the server
+        retries the activity after that time, by its own retry policy.
+    """
     return ApplicationError(
-        message,
+        f"The breaker of {dependency} is open.",
         dependency,
-        attempt,
+        never_sent,
         type=CIRCUIT_OPEN,
-        non_retryable=True,
-        category=ApplicationErrorCategory.BENIGN,  # the breaker at work: nothing for the worker's log
+        non_retryable=retry_after is None,
+        next_retry_delay=retry_after,
     )
 
 
@@ -83,7 +100,6 @@ __all__ = [
     "UNAVAILABLE",
     "WORKFLOW_TYPE",
     "BreakerConfig",
-    "Machine",
     "Report",
     "breaker_id",
     "circuit_open",
@@ -91,5 +107,6 @@ __all__ = [
     "current_lease",
     "declared_dependency",
     "dependency_of",
+    "failures_of",
     "guarded",
 ]

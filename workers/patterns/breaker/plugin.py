@@ -9,17 +9,15 @@ from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from temporalio.client import Client
-from temporalio.common import WorkflowIDReusePolicy
 from temporalio.worker import WorkerConfig
 
 from workers.client.errors import rpc_errors
-from workers.client.launch import launch
-from workers.client.tenants import PLATFORM_TENANT
 from workers.patterns.breaker.activities import find_held, offer_probe, release_held
 from workers.patterns.breaker.config import BreakerConfig
 from workers.patterns.breaker.interceptor import BreakerInterceptor
-from workers.patterns.breaker.names import QUEUE, WORKFLOW_TYPE, breaker_id, declared_dependency
+from workers.patterns.breaker.names import QUEUE, declared_dependency
 from workers.patterns.breaker.single_operation import CircuitBreakerWorkflow
+from workers.patterns.breaker.start import start_breaker
 from workers.patterns.breaker.workflow import BreakerWorkflow
 from workers.registry.definitions import Problem, place
 from workers.registry.plugins import Plugin
@@ -31,10 +29,10 @@ class BreakerPlugin(Plugin):
     """`configs`: the settings of the registered breakers by dependency."""
 
     def __init__(self) -> None:
-        super().__init__("breaker", interceptors=lambda: [BreakerInterceptor()])
         self.configs: dict[str, BreakerConfig] = {}
+        super().__init__("breaker", interceptors=lambda: [BreakerInterceptor(self.configs.get)])
         self.add(QUEUE, entities=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
-        self.add(PLATFORM, workflows=[CircuitBreakerWorkflow])
+        self.add(PLATFORM, entities=[CircuitBreakerWorkflow])  # it continues as new
 
     def register(self, dependency: str, *, threshold: int, open_seconds: float, **more: Any) -> None:
         """Guard `dependency` by a shared breaker, which every `runworker` keeps running.
@@ -48,7 +46,7 @@ class BreakerPlugin(Plugin):
             self.report(Problem("breakers.register", what, "Register it in one place."))
 
     def configure_worker(self, config: WorkerConfig) -> WorkerConfig:
-        """See base class. The breakers are asked and told by the worker's own client."""
+        """See base class. The interceptor queries and signals breakers by the worker's own client."""
         for interceptor in self.interceptors or ():
             if isinstance(interceptor, BreakerInterceptor):
                 interceptor.client = config["client"]
@@ -59,19 +57,10 @@ class BreakerPlugin(Plugin):
         return [QUEUE] if self.configs else []
 
     async def prepare(self, client: Client) -> None:
-        """See that every registered breaker runs. One that somebody ended starts afresh."""
-        for dependency, config in self.configs.items():
-            handle = await launch(
-                WORKFLOW_TYPE,
-                config,
-                id=breaker_id(dependency),
-                summary=f"Breaker of {dependency}",
-                tenant=PLATFORM_TENANT,
-                any_input=True,  # the settings of whichever process starts last are signalled below
-                reuse=WorkflowIDReusePolicy.ALLOW_DUPLICATE,
-                client=client,
-            )
-            with rpc_errors():
+        """See that every registered breaker runs. One that was ended starts afresh."""
+        for config in self.configs.values():
+            handle = await start_breaker(client, config)
+            with rpc_errors():  # the settings of the worker that starts last count
                 await handle.signal("configure", config)
 
     def check(self, registry: Registry) -> Iterator[Problem]:

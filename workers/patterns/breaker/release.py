@@ -1,4 +1,4 @@
-"""How held workflows are let go after a breaker closed: 1, 5, 25, ... at a time, until none is left. Pure."""
+"""How held workflows are woken after a breaker closed: 1, 5, 25, ... at a time, until none is left. Pure."""
 
 from __future__ import annotations
 
@@ -10,14 +10,13 @@ LARGEST_BATCH = 625
 PAUSE_SECONDS = 1.0
 """Between batches: time for the dependency to fall over again."""
 LATER_SECONDS = (1.0, 2.0, 5.0, 15.0)
-"""Pauses after passes that found fewer than they might have woken. The list lags, and a process with an older
-state may refuse whom we woke; so it is over only after several passes, and they are counted, not awaited."""
+"""Pauses after passes that woke fewer than they might have. The list lags, and a process with an older state
+may refuse a woken workflow; so it is over only after several such passes."""
 
 
 class Release(BaseModel):
-    """`batch`: how many to wake next; 0: nothing is released. `short`: passes in a row that fell short.
-
-    `failures`: in a row, as of the last pass.
+    """batch: how many to wake next; 0: no release is under way. short: passes in a row that woke fewer.
+    failures: of calls, in a row, as of the last pass.
     """
 
     batch: int = 0
@@ -29,11 +28,11 @@ class Release(BaseModel):
         self.batch, self.short, self.failures = FIRST_BATCH, 0, 0
 
     def again(self) -> None:
-        """Somebody was refused since: look as often as after the closing, with the batch that it had."""
+        """A call was refused since: look as often as after the closing, with the batch that it had."""
         self.batch, self.short = self.batch or FIRST_BATCH, 0
 
     def look_once(self) -> None:
-        """A single pass: for a breaker that starts afresh, and does not know whom an older one held."""
+        """A single pass: for a breaker that starts afresh, and does not know what an older one held."""
         self.batch, self.short = LARGEST_BATCH, len(LATER_SECONDS)
 
     def stop(self) -> None:

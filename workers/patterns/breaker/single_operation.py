@@ -6,11 +6,11 @@ many workflows call belongs behind the shared breaker instead, which learns from
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import Field
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
@@ -18,71 +18,53 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import CIRCUIT_STATE
     from workers.contracts import CircuitState, Decision, Outcome
-    from workers.patterns.breaker.actions import refuses_probe
     from workers.patterns.breaker.config import BreakerConfig, Report
-    from workers.patterns.breaker.handlers import BreakerActs
+    from workers.patterns.breaker.handlers import BreakerHandlers, refuses_probe
     from workers.patterns.breaker.machine import Machine
-    from workers.patterns.breaker.names import CIRCUIT_OPEN
-    from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
+    from workers.patterns.breaker.messages import CircuitOperation
+    from workers.patterns.decisions import NO_BODY, DecisionResult, lenient_signal
     from workers.patterns.dynamic.resolve import Resolved
     from workers.patterns.dynamic.switches import activities_of_run
+    from workers.patterns.guarded_calls import GuardedCalls
     from workers.patterns.search_attributes import upsert_changed
 
 OPENED_TOO_OFTEN = "OperationUnavailable"
 CANCELLED = "OperationCancelled"
-LONGEST_PAUSE_SECONDS = 60.0
-
-
-class CircuitOperation(BreakerConfig):
-    """The registered activity to run, with its argument as plain JSON, and when to give up.
-
-    A try takes `try_seconds` at most; while CLOSED the tries are `pause_seconds` apart, doubling up to a
-    minute. After `max_openings` it fails. `machine`, `book`, `tries` and `resolved`: of an earlier run.
-    """
-
-    dependency: str = Field("operation", pattern=r"^[a-z0-9_-]{1,60}$")
-    activity: str = ""
-    input: Any = None
-    try_seconds: float = Field(30, gt=0)
-    pause_seconds: float = Field(1, gt=0)
-    max_openings: int = Field(10, ge=1)
-    machine: Machine | None = None
-    book: DecisionLog = Field(default_factory=DecisionLog)
-    tries: int = 0
-    openings: int = 0
-    resolved: Resolved | None = None
+MAX_PAUSE_SECONDS = 60.0
 
 
 @workflow.defn
-class CircuitBreakerWorkflow(BreakerActs):
-    """Ends with the activity's result, with its refusal, or with OperationUnavailable."""
+class CircuitBreakerWorkflow(BreakerHandlers):
+    """Ends with the activity's result or its refusal, with OperationUnavailable or OperationCancelled."""
 
     @workflow.init
     def __init__(self, operation: CircuitOperation) -> None:
         config = BreakerConfig.model_validate(operation.model_dump(include=set(BreakerConfig.model_fields)))
-        self._machine = operation.machine or Machine(config=config)
-        self._book = operation.book
-        self._tries = operation.tries
-        self._openings = operation.openings
-        self._updated_at = workflow.now()
-        self._nudged = False
+        super().__init__(operation.machine or Machine(config=config), operation.decisions)
+        self._operation = operation
+        self._tries, self._openings = operation.tries, operation.openings
+        self._calls = GuardedCalls(operation.open_seconds)
+        self._try: asyncio.Task[Any] | None = None
+        self._wake = False
         self._cancelled: Decision | None = None
 
     @workflow.run
     async def run(self, operation: CircuitOperation) -> Any:
-        resolved = operation.resolved or (await self._resolve(operation.activity))
+        resolved = operation.resolved or await self._resolve(operation.activity)
+        upsert_changed({CIRCUIT_STATE: self._machine.state.value})
         while True:
-            upsert_changed({CIRCUIT_STATE: self._machine.state.value})
             if self._machine.state is CircuitState.OPEN:
                 await self._wait(self._machine.next_probe_at)
             else:
-                done, result = await self._try(operation, resolved)
+                done, result = await self._try_once(resolved)
                 if done:
                     return result
-            self._end_if_asked()
-            self._tick()
+            self._end_if_cancelled()
+            before = self._machine.state
+            self._machine.tick(workflow.now())
+            self._moved(before)
             if workflow.info().is_continue_as_new_suggested():
-                carried = {"machine": self._machine, "book": self._book, "resolved": resolved}
+                carried = {"machine": self._machine, "decisions": self._decisions, "resolved": resolved}
                 counts = {"tries": self._tries, "openings": self._openings}
                 workflow.continue_as_new(operation.model_copy(update={**carried, **counts}))
 
@@ -95,117 +77,135 @@ class CircuitBreakerWorkflow(BreakerActs):
                 raise
             raise ApplicationError(cause.message, type=cause.type, non_retryable=True) from error
 
-    async def _try(self, operation: CircuitOperation, resolved: Resolved) -> tuple[bool, Any]:
-        """One try. Returns whether that was the last, and its result; raises what the operation refused."""
+    async def _try_once(self, resolved: Resolved) -> tuple[bool, Any]:
+        """Returns whether that was the last try, and its result. Raises the operation's own refusal."""
         machine, lease, epoch = self._machine, "", self._machine.epoch
         self._tries += 1
         if machine.state is CircuitState.HALF_OPEN:
             lease = str(self._tries)
-            machine.lend(lease, workflow.now())
+            machine.grant_lease(lease, workflow.now())
         try:
-            result = await self._call(operation, resolved)
+            result = await self._call(resolved)
+        except asyncio.CancelledError:
+            if not self._cancelled:
+                raise
+            return False, None
         except ActivityError as error:
+            cause = error.cause
             if is_cancelled_exception(error):
                 raise
-            cause = error.cause
-            if isinstance(cause, ApplicationError) and cause.non_retryable and cause.type != CIRCUIT_OPEN:
+            if isinstance(cause, ApplicationError) and cause.non_retryable:
                 raise ApplicationError(
                     cause.message, *cause.details, type=cause.type, non_retryable=True
                 ) from error
-            self._saw(epoch, lease, failure=str(cause or error))
-            self._give_up_or_go_on(operation, str(cause or error))
+            self._report(epoch, lease, failure=str(cause or error))
+            self._fail_if_opened_too_often(str(cause or error))
             if machine.state is CircuitState.CLOSED:
-                await self._wait(self._pause(operation))
+                await self._wait(self._pause_until())
             return False, None
-        self._saw(epoch, lease)
-        upsert_changed({CIRCUIT_STATE: machine.state.value})
+        self._report(epoch, lease)
         return True, result
 
-    async def _call(self, operation: CircuitOperation, resolved: Resolved) -> Any:
-        return await workflow.execute_activity(
-            resolved.name,
-            args=[operation.input] if resolved.takes_input else [],
-            task_queue=resolved.queue,
-            summary=f"try {self._tries}",
-            start_to_close_timeout=timedelta(seconds=operation.try_seconds),
-            retry_policy=RetryPolicy(maximum_attempts=1),
+    async def _call(self, resolved: Resolved) -> Any:
+        """One try; a refusal by the shared breaker of its dependency is none, it only waits."""
+        operation = self._operation
+        self._try = asyncio.create_task(
+            self._calls.call(
+                resolved.name,
+                *([operation.input] if resolved.takes_input else []),
+                idempotency_key=workflow.info().first_execution_run_id,  # the same operation in each try
+                task_queue=resolved.queue,
+                summary=f"try {self._tries}",
+                start_to_close_timeout=timedelta(seconds=operation.try_seconds),
+                retry_policy=RetryPolicy(maximum_attempts=1),
+            )
         )
+        return await self._try
 
-    def _saw(self, epoch: int, lease: str, *, failure: str = "") -> None:
-        """Tell the machine, as a process would tell the shared breaker."""
+    def _report(self, epoch: int, lease: str, *, failure: str = "") -> None:
+        """Report the try to the machine, as a process would report to the shared breaker."""
         failed, before = bool(failure), self._machine.state
-        report = Report(process="self", seq=self._tries, epoch=epoch, calls=1, failures=failed, tail=failed)
-        told = {"last_error": failure, "lease": lease, "healthy": not failed}
-        self._machine.report(report.model_copy(update=told), workflow.now())
+        report = Report(
+            process="self",
+            seq=self._tries,
+            epoch=epoch,
+            calls=1,
+            failures=failed,
+            tail=failed,
+            last_error=failure,
+            lease=lease,
+            healthy=not failed,
+        )
+        self._machine.report(report, workflow.now())
         opened = self._machine.state is CircuitState.OPEN and self._machine.epoch != epoch
         self._openings += opened and not self._machine.forced
         self._moved(before)
 
-    def _give_up_or_go_on(self, operation: CircuitOperation, failure: str) -> None:
+    def _fail_if_opened_too_often(self, failure: str) -> None:
+        operation = self._operation
         if self._openings >= operation.max_openings and not self._machine.forced:
-            upsert_changed({CIRCUIT_STATE: self._machine.state.value})
-            told = f"{operation.activity} opened its breaker {self._openings} times in {self._tries} tries"
+            counts = f"{operation.activity} opened its breaker {self._openings} times in {self._tries} tries"
             raise ApplicationError(
-                f"{told}, the last with: {failure}", type=OPENED_TOO_OFTEN, non_retryable=True
+                f"{counts}, the last with: {failure}", type=OPENED_TOO_OFTEN, non_retryable=True
             )
 
-    def _pause(self, operation: CircuitOperation) -> datetime:
+    def _pause_until(self) -> datetime:
         doublings = min(max(0, self._machine.failure_count - 1), 10)
-        seconds = min(operation.pause_seconds * 2**doublings, LONGEST_PAUSE_SECONDS)
+        seconds = min(self._operation.pause_seconds * 2**doublings, MAX_PAUSE_SECONDS)
         return workflow.now() + timedelta(seconds=seconds)
 
     async def _wait(self, until: datetime | None) -> None:
-        """Durably, until then, or the end of a forced state, or an act."""
+        """Durably, until then, or the end of a forced state, or a decision."""
         machine, epoch = self._machine, self._machine.epoch
         forced_until = machine.forced.until if machine.forced else None
         ends = min(filter(None, (until, forced_until)), default=None)
         timeout = max(timedelta(), ends - workflow.now()) if ends else None
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: machine.epoch != epoch or self._nudged,
+                lambda: machine.epoch != epoch or self._wake,
                 timeout=timeout,
                 timeout_summary=f"{machine.state}",
             )
-        self._nudged = False
+        self._wake = False
 
-    def _tick(self) -> None:
-        before = self._machine.state
-        self._machine.tick(workflow.now())
-        self._moved(before)
-
-    def _end_if_asked(self) -> None:
+    def _end_if_cancelled(self) -> None:
         if self._cancelled:
-            by, why = self._cancelled.actor or "somebody", self._cancelled.reason
+            by, why = self._cancelled.actor or "an unnamed actor", self._cancelled.reason
             raise ApplicationError(f"Cancelled by {by}: {why}", type=CANCELLED, non_retryable=True)
 
-    def _released(self) -> None:
-        self._nudged = True
+    def _release_held(self) -> None:
+        self._wake = True
 
     @workflow.signal(name="cancel", description="Try no more. Body: a Decision.")
     @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
-        now = workflow.now()
-        decision = self._book.take(raw, now)
-        if decision is None:
-            return
-        if self._cancelled:
-            by = self._cancelled.actor
-            self._book.record(decision, Outcome.ALREADY_DECIDED, f"Already cancelled by {by}.", now, by)
-            return
-        self._book.record(decision, Outcome.APPLIED, "It is not tried again.", now)
-        self._cancelled, self._nudged = decision, True
+        self._decisions.judge(raw, workflow.now(), self._cancel)
 
     @workflow.signal(name="probe", description="Try now instead of waiting. Body: a Decision.")
     @lenient_signal
     def probe(self, raw: RawValue = NO_BODY) -> None:
-        now, before = workflow.now(), self._machine.state
-        decision = self._book.take(raw, now)
-        if decision is None:
-            return
-        if problem := refuses_probe(self._machine, decision):
-            self._book.record(decision, Outcome.REFUSED, problem, now)
-            return
-        if self._machine.state is CircuitState.OPEN:
-            self._machine.half_open(now, f"{decision.actor} asked for a probe: {decision.reason}"[:500])
-        self._book.record(decision, Outcome.APPLIED, "It is tried now.", now)
+        before = self._machine.state
+        self._decisions.judge(raw, workflow.now(), self._probe)
         self._moved(before)
+
+    @workflow.signal(name="resume", description="A breaker lets the try go on. Body: a Resume.")
+    @lenient_signal
+    def resume(self, raw: RawValue = NO_BODY) -> None:
+        self._calls.resume(raw)
+
+    def _cancel(self, decision: Decision) -> DecisionResult:
+        if self._cancelled:
+            by = self._cancelled.actor
+            return Outcome.ALREADY_DECIDED, f"Already cancelled by {by}.", by
+        self._cancelled, self._wake = decision, True
+        if self._try is not None and self._calls.held:
+            self._try.cancel()
+        return Outcome.APPLIED, "It is not tried again.", ""
+
+    def _probe(self, decision: Decision) -> DecisionResult:
+        if problem := refuses_probe(self._machine, decision):
+            return Outcome.REFUSED, problem, ""
+        if self._machine.state is CircuitState.OPEN:
+            why = f"{decision.actor} asked for a probe: {decision.reason}"[:500]
+            self._machine.half_open(workflow.now(), why)
+        return Outcome.APPLIED, "It is tried now.", ""

@@ -29,10 +29,13 @@ async def flags_of_run(*names: str) -> dict[str, bool]:
 
 
 async def activities_of_run(*names: str) -> dict[str, Resolved]:
-    """Asked name -> which activity to call, and on which queue, for the tenant of this run.
+    """Asked name -> which activity to call, and on which queue, for the tenant of this run; "" is left out.
 
     Raises ActivityError, caused by the non-retryable UnknownActivity, when nobody has registered one of them.
     """
+    names = tuple(dict.fromkeys(name for name in names if name))
+    if not names:
+        return {}
     return await workflow.execute_activity(
         resolve_activities, Names(names=[*names]), start_to_close_timeout=_LIMIT
     )

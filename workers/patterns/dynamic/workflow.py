@@ -10,29 +10,18 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from pydantic import BaseModel, Field
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workers.contracts import Status
+    from workers.patterns.decisions import NO_BODY, lenient_signal
+    from workers.patterns.dynamic.messages import ATTEMPTS, TIMEOUT_SECONDS, DynamicInput
     from workers.patterns.dynamic.switches import activities_of_run
+    from workers.patterns.guarded_calls import GuardedCalls
 
-ATTEMPTS = 5
-TIMEOUT_SECONDS = 60.0
-
-
-class DynamicInput(BaseModel):
-    """Which activity, and its one argument as plain JSON (ignored when it takes none).
-
-    `attempts` in all, of `timeout_seconds` each.
-    """
-
-    activity_name: str
-    input: Any = None
-    attempts: int = Field(ATTEMPTS, ge=1)
-    timeout_seconds: float = Field(TIMEOUT_SECONDS, gt=0)
+HELD_RETRY_SECONDS = 60.0
 
 
 class _OneActivity:
@@ -42,6 +31,7 @@ class _OneActivity:
         self._name = workflow.info().workflow_type
         self._updated_at: datetime = workflow.now()
         self._stage = "resolving"
+        self._calls = GuardedCalls(HELD_RETRY_SECONDS)
 
     def _go(self, stage: str) -> None:
         self._stage, self._updated_at = stage, workflow.now()
@@ -58,9 +48,9 @@ class _OneActivity:
         if resolved.takes_input and not given:
             raise ApplicationError(f"{name} needs an input.", type="MissingInput", non_retryable=True)
         self._go("running")
-        result = await workflow.execute_activity(
+        result = await self._calls.call(
             resolved.name,
-            args=given[:1] if resolved.takes_input else [],
+            *(given[:1] if resolved.takes_input else []),
             task_queue=resolved.queue,
             start_to_close_timeout=timedelta(seconds=seconds),
             retry_policy=RetryPolicy(maximum_attempts=attempts),
@@ -68,10 +58,20 @@ class _OneActivity:
         self._go("done")
         return result
 
+    @workflow.signal(name="resume", description="A breaker lets it go on. Body: a Resume.")
+    @lenient_signal
+    def resume(self, raw: RawValue = NO_BODY) -> None:
+        self._calls.resume(raw)
+
     @workflow.query(name="get_status", description="Which activity runs here.")
     def status(self) -> Status:
+        held = " and ".join(self._calls.held)
         return Status(
-            status=self._stage, stage=self._stage, updated_at=self._updated_at, summary=f"Runs {self._name}."
+            status=self._stage,
+            stage=self._stage,
+            updated_at=self._updated_at,
+            waiting_for=self._calls.waiting_for(),
+            summary=f"Held until {held} works again." if held else f"Runs {self._name}.",
         )
 
 

@@ -1,4 +1,4 @@
-"""A customer's account as events: orders that are placed, payments that settle them. Pure."""
+"""A customer's account as events: orders that are placed, payments for them. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from workers.contracts import Money
 from workers.patterns.events.fold import Aggregate, Event, Refused
 
-MOST_OPEN = 500
+MAX_OPEN = 500
 """Orders that are not paid in full, at once: the state travels in one payload."""
 
 
@@ -39,29 +39,29 @@ class OpenOrder(BaseModel):
 
 
 class Account(BaseModel):
-    """Open orders by id, how many were settled, and for each currency what was paid, in minor units."""
+    """Open orders by id, how many were paid in full, and for each currency what was paid, in minor units."""
 
     model_config = ConfigDict(frozen=True)
 
     open_orders: dict[str, OpenOrder] = Field(default_factory=dict)
-    settled: int = 0
+    paid_in_full: int = 0
     paid: dict[str, int] = Field(default_factory=dict)
 
 
 ACCOUNT = Aggregate(Account)
 
 
-@ACCOUNT.on("place_order", PlaceOrder)
+@ACCOUNT.on("place_order", PlaceOrder, ordered_by="order_id")
 def place_order(account: Account, event: PlaceOrder) -> Account:
     if event.order_id in account.open_orders:
         raise Refused(f"Order {event.order_id} is placed already.")
-    if len(account.open_orders) >= MOST_OPEN:
-        raise Refused(f"{MOST_OPEN} orders are open already.")
+    if len(account.open_orders) >= MAX_OPEN:
+        raise Refused(f"{MAX_OPEN} orders are open already.")
     order = OpenOrder(minor=event.amount.minor, currency=event.amount.currency)
     return account.model_copy(update={"open_orders": {**account.open_orders, event.order_id: order}})
 
 
-@ACCOUNT.on("process_payment", ProcessPayment)
+@ACCOUNT.on("process_payment", ProcessPayment, ordered_by="order_id")
 def process_payment(account: Account, event: ProcessPayment) -> Account:
     order = account.open_orders.get(event.order_id)
     if order is None:
@@ -76,4 +76,5 @@ def process_payment(account: Account, event: ProcessPayment) -> Account:
     if done:
         del orders[event.order_id]
     sums = {**account.paid, order.currency: account.paid.get(order.currency, 0) + event.amount.minor}
-    return account.model_copy(update={"open_orders": orders, "settled": account.settled + done, "paid": sums})
+    paid_in_full = account.paid_in_full + done
+    return account.model_copy(update={"open_orders": orders, "paid_in_full": paid_in_full, "paid": sums})

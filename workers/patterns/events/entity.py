@@ -6,143 +6,301 @@ docs/patterns/events.md.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
-from pydantic import BaseModel, Field
 from temporalio import workflow
+from temporalio.common import RawValue
 
-from workers.client.attributes import STAGE
-from workers.contracts import Outcome, Status, Verdict
-from workers.patterns.decisions import DecisionLog
-from workers.patterns.dynamic.resolve import Resolved
-from workers.patterns.events.effects import perform, resolve
-from workers.patterns.events.fold import Aggregate
-from workers.patterns.events.store import EventLog, EventStore
+from workers.client.attributes import STAGE, WAITING_FOR
+from workers.contracts import Decision, Outcome, Status, Verdict, WaitingFor
+from workers.patterns.alerts.calls import Alerts
+from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
+from workers.patterns.dynamic.switches import activities_of_run
+from workers.patterns.events.effects import EffectRunner
+from workers.patterns.events.fold import Aggregate, Recorded
+from workers.patterns.events.messages import Carried, EntityInput
+from workers.patterns.events.store import EventStore, FailedEffect
+from workers.patterns.guarded_calls import GuardedCalls
 from workers.patterns.search_attributes import upsert_changed
 
-MOST_EVENTS = 4_000  # of history; Temporal suggests continue-as-new at about the same length
-
-
-class EntityInput(BaseModel):
-    """The argument of an entity. `effects`: event type -> name of the activity that follows it.
-
-    `effect_seconds`: one try; `effect_attempts` 0: tried until it works. The rest is what continue-as-new
-    carries on.
-    """
-
-    effects: dict[str, str] = Field(default_factory=dict)
-    effect_seconds: float = Field(60, gt=0)
-    effect_attempts: int = Field(0, ge=0)
-    most_events: int = Field(MOST_EVENTS, ge=10)
-    log: EventLog | None = None
-    book: DecisionLog | None = None
-    targets: dict[str, Resolved] | None = None
-    closed_by: str | None = None
+CLOSED, BY_EVENT, INACTIVITY, CANCELLED = "closed", "completed by event", "inactivity", "cancelled"
+SHORTEST = timedelta(milliseconds=10)  # a timer even when it is over: events on their way are handled first
+# A run ends beside a running effect only here: far above `most_events`, far below the server's own limits
+# of 10,000 signals, 51,200 events and 50 MB.
+HARD_EVENTS = 9_000
+HARD_BYTES = 20_000_000
 
 
 class Entity:
-    """Base of event-sourced workflows. Signals only record and apply; effects run one by one in `live`."""
+    """Base of event workflows. Signal handlers only record and apply; effects run in `run_until_closed`.
+
+    open_stage, end_stage: values of the search attribute Stage while it is open, and at the end; in between
+    it is `closing`, and `cancelled` at the end of one that was cancelled.
+    """
 
     aggregate: ClassVar[Aggregate[Any]]
+    open_stage: ClassVar[str] = "open"
+    end_stage: ClassVar[str] = "closed"
 
     @workflow.init
     def __init__(self, start: EntityInput) -> None:
+        chain = workflow.info().first_execution_run_id
         self._start = start
-        self._store: EventStore[Any] = EventStore(self.aggregate, start.log)
-        self._book = start.book or DecisionLog()
-        self._targets = start.targets
-        self._closed_by = start.closed_by
-        self._updated_at = workflow.now()
-
-    async def live(self) -> dict[str, Any]:
-        """The body of the run method: effects until it is closed. Returns the last state as plain JSON."""
-        upsert_changed({STAGE: "open"})
-        if self._targets is None:
-            self._targets = await resolve(self._start.effects.values())
-        while self._store.pending or self._closed_by is None:
-            await workflow.wait_condition(
-                lambda: bool(self._store.pending) or self._closed_by is not None or self._full()
-            )
-            if self._full():
-                await self._renew()
-            if self._store.pending:
-                await self._follow(self._targets)
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        upsert_changed({STAGE: "closed"})
-        state: dict[str, Any] = self._store.state.model_dump(mode="json")
-        return state
-
-    def hear(self, type: str, raw: object) -> None:
-        """The body of an event's signal handler."""
-        taken = self._store.take(
-            type,
-            raw,
-            workflow.now(),
-            objection=lambda at: "It is closed." if self._closed_by is not None else "",
-            effect=lambda event: type in self._start.effects,
+        self._carried = start.carried or Carried(decisions=DecisionLog(chain=chain))
+        self._store: EventStore[Any] = EventStore(self.aggregate, self._carried.log)
+        self._guarded = GuardedCalls(start.retry_seconds, self._publish)
+        self._effects = EffectRunner(
+            self._store, start, self._guarded, effect_type=self.effect_type, finished=self._effect_finished
         )
-        if taken:
-            self._updated_at = workflow.now()
+        self._alerts = Alerts()
+        self._full_alerted = False
+        self._over = False
+        self._updated_at = workflow.now()
+        self._set_deadline(self._carried.deadline)
 
-    def close(self, raw: object) -> None:
-        """The body of the signal that ends the entity, with a Decision; effects under way are finished."""
-        now = workflow.now()
-        decision = self._book.take(raw, now)
-        if decision is None:
-            return
-        if self._closed_by is not None:
-            detail = f"Closed already by {self._closed_by or 'somebody'}."
-            self._book.record(decision, Outcome.ALREADY_DECIDED, detail, now, self._closed_by)
-        elif objection := self.keeps_open():
-            self._book.record(decision, Outcome.REFUSED, objection, now)
-        else:
-            self._closed_by, self._updated_at = decision.actor, now
-            self._book.record(decision, Outcome.APPLIED, "Closed.", now)
+    def effect_type(self, event: Recorded) -> str:
+        """The key of an event in `effects`, `best_effort` and `completed_by`. For subclasses."""
+        return event.type
 
-    def keeps_open(self) -> str:
+    def close_objection(self) -> str:
         """Why it cannot be closed now, as a sentence; "" when it can. For subclasses."""
         return ""
 
-    async def _follow(self, targets: dict[str, Resolved]) -> None:
-        event = self._store.pending[0]
-        error = await perform(
-            event,
-            targets[self._start.effects[event.type]],
-            seconds=self._start.effect_seconds,
-            attempts=self._start.effect_attempts,
-            stop=self._full,
+    async def run_until_closed(self) -> dict[str, Any]:
+        """The body of the run method. Returns the last state as plain JSON.
+
+        A native cancellation closes it too: effects of recorded events are done, or settled by an operator,
+        before the run ends as cancelled. Raises CancelledError then, and ActivityError for an effect whose
+        activity is not registered.
+        """
+        self._publish()
+        deadline = asyncio.create_task(self._close_when_inactive())
+        await self._prepare_effects()
+        while not self._finished:
+            if self._must_renew():
+                await self._renew()
+            if event := self._next_effect():
+                self._effects.start(event)
+            await self._wait(lambda: self._next_effect() is not None or self._finished or self._must_renew())
+        await self._wait(workflow.all_handlers_finished)
+        deadline.cancel()
+        self._over = True
+        self._publish()
+        if self._carried.reason == CANCELLED and workflow.cancellation_reason() is not None:
+            raise asyncio.CancelledError
+        state: dict[str, Any] = self._store.state.model_dump(mode="json")
+        return state
+
+    def on_event(self, type: str, raw: object) -> None:
+        """The body of an event's signal handler."""
+        now = workflow.now()
+        event = self._store.accept(
+            type,
+            raw,
+            now,
+            objection=self._objection,
+            effect=lambda event: self.effect_type(event) in self._start.effects,
         )
-        if error is not None:
-            self._store.settle(event, error, workflow.now())
+        if event is None:
+            self._alert_when_full()
+            return
+        self._updated_at = now
+        self._set_deadline()
+        if self.effect_type(event) in self._start.completed_by:
+            self._close(BY_EVENT)
 
-    async def _renew(self) -> None:
-        await workflow.wait_condition(workflow.all_handlers_finished)
-        carried = {
-            "log": self._store.log(),
-            "book": self._book,
-            "targets": self._targets,
-            "closed_by": self._closed_by,
-        }
-        workflow.continue_as_new(self._start.model_copy(update=carried))
+    def close(self, raw: object, reason: str = CLOSED) -> None:
+        """The body of a signal that closes it by a Decision; effects of recorded events are done first."""
 
-    def _full(self) -> bool:
-        info = workflow.info()
-        length = info.get_current_history_length()
-        return info.is_continue_as_new_suggested() or length > self._start.most_events
+        def decide(decision: Decision) -> DecisionResult:
+            if self._carried.reason:
+                by = f" by {self._carried.by}" if self._carried.by else ""
+                detail = f"It was closed{by}: {self._carried.reason}."
+                return Outcome.ALREADY_DECIDED, detail, self._carried.by
+            if objection := self.close_objection():
+                return Outcome.REFUSED, objection, ""
+            self._close(reason, decision.actor)
+            return Outcome.APPLIED, f"It is {reason}. {self._outlook()}", ""
+
+        self._carried.decisions.judge(raw, workflow.now(), decide)
+
+    @workflow.signal(name="resolve", description="Settle a failed effect. Body: a Decision; step: event id.")
+    @lenient_signal
+    def resolve(self, raw: RawValue = NO_BODY) -> None:
+        self._carried.decisions.judge(raw, workflow.now(), self._store.resolve)
+        self._updated_at = workflow.now()
+        self._publish()
+
+    @workflow.signal(name="resume", description="A breaker lets held effects go on. Body: a Resume.")
+    @lenient_signal
+    def resume(self, raw: RawValue = NO_BODY) -> None:
+        self._guarded.resume(raw)
 
     @workflow.query(name="get_state", description="State, version, recent events, what awaits its effect.")
     def state(self) -> dict[str, Any]:
-        return self._store.view()
+        deadline = self._carried.deadline
+        return {**self._store.view(), "deadline": deadline.isoformat() if deadline else None}
 
-    @workflow.query(name="get_status", description="Open or closed, and what happens next.")
+    @workflow.query(name="get_status", description="Open, closing, or why it ended, and what happens next.")
     def status(self) -> Status:
-        waiting = len(self._store.pending)
-        stage = "open" if self._closed_by is None else "closing" if waiting else "closed"
-        effects = f"{waiting} effects under way." if waiting else ""
-        summary = effects or ("Waits for events." if stage == "open" else "Nothing more happens.")
-        return Status(status=stage, stage=stage, updated_at=self._updated_at, summary=summary)
+        stage = self._stage()
+        return Status(
+            status=(self._carried.reason or stage) if self._over else stage,
+            stage=stage,
+            updated_at=self._updated_at,
+            waiting_for=self._waiting_for(),
+            summary=self._outlook(),
+        )
 
     @workflow.query(name="get_decision", description="What became of an event or a decision, by its id.")
     def decision(self, decision_id: str) -> Verdict:
-        known = self._book.get(decision_id)
+        known = self._carried.decisions.get(decision_id)
         return known if known.outcome != Outcome.UNKNOWN else self._store.verdict(decision_id)
+
+    async def _wait(self, condition: Callable[[], bool]) -> None:
+        """Wait for it. A native cancellation closes the entity, and the wait goes on."""
+        while True:
+            try:
+                return await workflow.wait_condition(condition)
+            except asyncio.CancelledError:
+                if workflow.cancellation_reason() is None:  # the worker drops the workflow from its cache
+                    raise
+                self._close(CANCELLED)
+
+    async def _prepare_effects(self) -> None:
+        """Resolve the activities of effects, unless it is closed before one is needed."""
+        not_before = self._carried.effects_not_before
+        if not_before and not_before > workflow.now():
+            left = not_before - workflow.now()
+            pause = asyncio.create_task(workflow.sleep(left, summary="effect of the last run"))
+            await self._wait(pause.done)
+        if self._carried.targets is None:
+            resolving = asyncio.create_task(activities_of_run(*self._start.effects.values()))
+            await self._wait(lambda: resolving.done() or self._finished)
+            if not resolving.done():
+                return
+            self._carried.targets = resolving.result()
+        self._effects.targets = self._carried.targets
+
+    async def _close_when_inactive(self) -> None:
+        """One timer for many events: when it fires it is set again for the time that is left."""
+        while (deadline := self._carried.deadline) and not self._carried.reason:
+            await workflow.sleep(max(SHORTEST, deadline - workflow.now()), summary="inactivity")
+            if self._carried.deadline == deadline:
+                self._close(INACTIVITY)
+
+    async def _renew(self) -> None:
+        await self._wait(workflow.all_handlers_finished)
+        not_before = workflow.now() + timedelta(seconds=self._start.effect_seconds)
+        update = {
+            "log": self._store.log(),
+            "effects_not_before": not_before if self._effects.calling else None,
+        }
+        carried = self._carried.model_copy(update=update)
+        workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
+
+    @property
+    def _finished(self) -> bool:
+        return bool(self._carried.reason) and not self._store.pending
+
+    def _next_effect(self) -> Recorded | None:
+        event = self._effects.next()
+        return None if self._full() else event
+
+    def _full(self) -> bool:
+        """No further effect is started in this run. One that was cancelled natively goes on while there is
+        room, as the next run of the chain could not end as cancelled."""
+        info = workflow.info()
+        if workflow.cancellation_reason() is not None:
+            return self._without_room()
+        return info.is_continue_as_new_suggested() or (
+            info.get_current_history_length() > self._start.most_events
+        )
+
+    def _must_renew(self) -> bool:
+        """The history is full, and no effect or alert is running, or there is no room to wait for it."""
+        busy = self._effects.calling or self._alerts.delivering
+        return self._without_room() if busy else self._full()
+
+    def _without_room(self) -> bool:
+        info = workflow.info()
+        return info.get_current_history_length() > HARD_EVENTS or info.get_current_history_size() > HARD_BYTES
+
+    def _set_deadline(self, carried: datetime | None = None) -> None:
+        if self._start.inactivity_seconds:
+            after = timedelta(seconds=self._start.inactivity_seconds)
+            self._carried.deadline = carried or workflow.now() + after
+
+    def _objection(self, at: datetime) -> str:
+        deadline = self._carried.deadline
+        if self._carried.reason:
+            return f"It is closed: {self._carried.reason}."
+        if deadline and at > deadline:
+            return f"It ended for inactivity at {deadline:%Y-%m-%d %H:%M:%S} UTC."
+        return ""
+
+    def _close(self, reason: str, by: str = "") -> None:
+        if not self._carried.reason:
+            self._carried.reason, self._carried.by, self._updated_at = reason, by, workflow.now()
+            if self._store.pending:
+                self._publish()
+
+    def _effect_finished(self, event: Recorded, error: str) -> None:
+        self._updated_at = workflow.now()
+        if error:
+            best_effort = self.effect_type(event) in self._start.best_effort
+            failed = self._store.effect_failed(event, error, workflow.now(), best_effort=best_effort)
+            if not best_effort:
+                self._call_operator(failed)
+        else:
+            self._store.effect_done(event.event_id)
+            self._carried.effects_done += 1
+        self._publish()
+
+    def _alert_when_full(self) -> None:
+        """Once, until there is room again: senders of signals do not hear that their events are refused."""
+        if self._store.full and not self._full_alerted:
+            what = "Too many events await their effects, so further ones are refused."
+            self._alert(f"full/{self._store.version}", "Events are refused", what)
+        self._full_alerted = self._store.full
+
+    def _call_operator(self, failed: FailedEffect) -> None:
+        what = f"effect/{failed.event_id}/{failed.times}"
+        title = f"The effect of {failed.type} {failed.event_id} failed"
+        self._alert(what, title, failed.error, failed.event_id)
+
+    def _alert(self, what: str, title: str, detail: str, step: str = "") -> None:
+        chain = workflow.info().first_execution_run_id
+        self._alerts.raise_soon(f"{chain}/{what}", title, detail=detail, step=step)
+
+    def _stage(self) -> str:
+        if not self._carried.reason:
+            return self.open_stage
+        if not self._over:
+            return "closing"
+        return "cancelled" if self._carried.reason == CANCELLED else self.end_stage
+
+    def _waiting_for(self) -> list[str]:
+        operator = [WaitingFor.OPERATOR.value] if self._store.waiting_for_operator() else []
+        return [*operator, *self._guarded.waiting_for()]
+
+    def _publish(self) -> None:
+        upsert_changed({STAGE: self._stage(), WAITING_FOR: self._waiting_for()})
+
+    def _outlook(self) -> str:
+        """What happens next, in a sentence or two."""
+        stuck, count = self._store.waiting_for_operator(), len(self._store.pending)
+        held, deadline = self._guarded.held, self._carried.deadline
+        parts = [f"Effects to be done: {count}."] if count else []
+        if stuck:
+            parts.append(f"Waiting for an operator: {len(stuck)}; {stuck[0].event_id}: {stuck[0].error}")
+        if held:
+            parts.append(f"Held until {', '.join(held)} works again.")
+        if self._carried.reason:
+            parts.append("It ends when they are done." if count else "Nothing more happens.")
+        elif deadline:
+            parts.append(f"Ends at {deadline:%Y-%m-%d %H:%M:%S} UTC unless an event comes.")
+        return " ".join(parts) or "Waits for events."

@@ -10,7 +10,8 @@ from temporalio.common import RawValue
 with workflow.unsafe.imports_passed_through():
     from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.events.account import ACCOUNT
-    from workers.patterns.events.entity import Entity, EntityInput
+    from workers.patterns.events.entity import Entity
+    from workers.patterns.events.messages import EntityInput
 
 
 @workflow.defn(name="EventSourcedWorkflow")
@@ -21,23 +22,23 @@ class EventSourcedWorkflow(Entity):
 
     @workflow.run
     async def run(self, start: EntityInput) -> dict[str, Any]:
-        return await self.live()
+        return await self.run_until_closed()
 
     @workflow.signal(name="place_order", description="An order came in. Body: a PlaceOrder.")
     @lenient_signal
     def place_order(self, raw: RawValue = NO_BODY) -> None:
-        self.hear("place_order", raw)
+        self.on_event("place_order", raw)
 
     @workflow.signal(name="process_payment", description="Money came in. Body: a ProcessPayment.")
     @lenient_signal
     def process_payment(self, raw: RawValue = NO_BODY) -> None:
-        self.hear("process_payment", raw)
+        self.on_event("process_payment", raw)
 
-    @workflow.signal(name="close_account", description="The end. Body: a Decision.")
+    @workflow.signal(name="close_account", description="Close it, effects first. Body: a Decision.")
     @lenient_signal
     def close_account(self, raw: RawValue = NO_BODY) -> None:
         self.close(raw)
 
-    def keeps_open(self) -> str:
-        waiting = len(self._store.state.open_orders)
-        return f"{waiting} orders are not paid." if waiting else ""
+    def close_objection(self) -> str:
+        unpaid = len(self._store.state.open_orders)
+        return f"{unpaid} orders are not paid." if unpaid else ""

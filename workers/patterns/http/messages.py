@@ -10,10 +10,10 @@ from pydantic import BaseModel, Field, field_validator
 from temporalio.exceptions import ApplicationError
 
 QUEUE = "http-queue"
+NEEDS_KEY = "HttpNeedsIdempotencyKey"
 REFUSED = "HttpRefused"
 NOT_ALLOWED = "HttpNotAllowed"
 TOO_LARGE = "HttpTooLarge"
-LATE = "did not finish its answer in time; whether it happened is not known"
 
 ANSWER_HEADERS = ("content-type", "etag", "last-modified", "location", "link")
 OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "te", "upgrade"}
@@ -22,9 +22,16 @@ OWN_HEADERS = {"host", "content-length", "transfer-encoding", "connection", "te"
 class HttpCall(BaseModel):
     """One request. Its input and answer are kept in the workflow's history: put no secret into it.
 
-    `dependency`: the registered breaker that stands before it ("": none). `body` is sent as JSON.
-    `idempotency_key`: by default of the run and the activity, the same for all attempts; its header "" sends
-    none. `timeout_seconds` is cut to four fifths of start-to-close. `most_bytes` of an answer are read.
+    dependency: the registered breaker that stands before it ("": none).
+    body: sent as JSON.
+    idempotency_key: by default that of the GuardedCalls which makes the call, else one of the run and the
+        activity: the same for all attempts. A POST or PATCH with a dependency needs one of the first two, as
+        each try after a refusal of the breaker is another activity. Its header "" sends none.
+    timeout_seconds: from the start of the attempt to the last byte of the answer; less where the attempt
+        itself ends earlier.
+    most_bytes: of an answer; a longer one is HttpTooLarge.
+    no_effect: statuses by which this service says that nothing is done under this key, and never will be.
+        Only these let a saga leave the step out when it undoes; no other failure says so.
     """
 
     url: str = Field(max_length=4_000)
@@ -36,6 +43,7 @@ class HttpCall(BaseModel):
     idempotency_header: str = Field("Idempotency-Key", pattern=r"^[A-Za-z0-9-]{0,60}$")
     timeout_seconds: float = Field(10, gt=0, le=3_600)
     most_bytes: int = Field(256 * 1024, ge=1, le=1024 * 1024)
+    no_effect: frozenset[int] = frozenset()
 
     @field_validator("headers")
     @classmethod

@@ -9,7 +9,6 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
 from workers.contracts import SagaState, StepState
@@ -18,6 +17,7 @@ from workers.patterns.guarded_calls import GuardedCalls, refused_at
 from workers.patterns.saga.ledger import Entry, Ledger
 from workers.patterns.saga.messages import UndoCall
 from workers.patterns.saga.steps import ActivityOptions, history_full
+from workers.shielding import wait_until
 
 COMPENSATION_EVENTS, COMPENSATION_BYTES = 45_000, 45_000_000
 """Of a run's history: from here on a compensation that a breaker holds waits for an operator instead of
@@ -41,7 +41,7 @@ class Operator:
         name = entry.status.name
         alert_id = f"{entry.undo_key}/stuck/{entry.runs + entry.undo_runs}"
         self._alerts.raise_soon(alert_id, f"{title}: {name}", detail=detail, step=name)
-        await workflow.wait_condition(lambda: bool(entry.choice))
+        await wait_until(lambda: bool(entry.choice))
         return entry.choice
 
     def resolved(self, state: SagaState) -> None:
@@ -80,7 +80,7 @@ class Compensator:
 
     async def _settle(self, entry: Entry, later: list[Entry], reason: str) -> None:
         """Undo one step once its turn has come, as often as an operator says."""
-        await workflow.wait_condition(lambda: all(_lets_pass(other, entry) for other in later))
+        await wait_until(lambda: _has_its_turn(entry, later))
         while not await self._undo(entry, reason):
             title = "A compensation failed for good"
             choice = await self._operator.choice(entry, title, entry.undo.error or "")
@@ -130,20 +130,28 @@ class Compensator:
     def _argument(self, entry: Entry, reason: str) -> Any:
         key = entry.status.idempotency_key
         if self._make is not None and not entry.from_child:
-            return self._make(key, entry.undo_key, reason, entry.edited)
+            return self._make(key, entry.undo_key, reason, entry.undo_edited)
         return UndoCall(
             idempotency_key=key,
             undo_key=entry.undo_key,
             reason=reason,
-            input=entry.undo_input if entry.edited is None else entry.edited,
+            input=entry.undo_input if entry.undo_edited is None else entry.undo_edited,
             result=entry.result,
         )
 
 
-def _lets_pass(later: Entry, entry: Entry) -> bool:
-    """Does `later` no longer keep `entry` waiting? Undone or settled; or it waits for an operator or a
-    breaker, and `entry` does not need it undone."""
-    return later.undo_finished or (later.undo_waits and not entry.needs_undone(later))
+def _has_its_turn(entry: Entry, later: list[Entry]) -> bool:
+    """Is each of the `later` ones undone or settled? Those that wait for an operator or a breaker, or for
+    one that does, let pass what does not need them undone first."""
+    waiting: list[Entry] = []
+    for other in reversed(later):
+        if other.undo_finished:
+            continue
+        behind = other.undo_runs == 0 and any(other.needs_undone(first) for first in waiting)
+        if not (other.undo_waits or behind):
+            return False
+        waiting.append(other)
+    return not any(entry.needs_undone(other) for other in waiting)
 
 
 def settled_as(choice: str) -> StepState:

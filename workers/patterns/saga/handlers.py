@@ -16,7 +16,7 @@ from workers.patterns.handlers import HoldHandlers
 from workers.patterns.saga.compensation import MakeUndo
 from workers.patterns.saga.saga import Saga
 from workers.patterns.saga.steps import ActivityOptions
-from workers.shielding import run_shielded
+from workers.shielding import run_shielded, wait_until
 
 
 class SagaHandlers(HoldHandlers):
@@ -66,7 +66,7 @@ class SagaHandlers(HoldHandlers):
     async def finish(self) -> None:
         """Before the run ends: upsert what changed last, and let signal handlers finish."""
         self.show()
-        await run_shielded(workflow.wait_condition(workflow.all_handlers_finished))
+        await run_shielded(wait_until(workflow.all_handlers_finished))
 
     @workflow.signal(name="cancel", description="Stop and undo what was done. Body: a Decision.")
     @lenient_signal

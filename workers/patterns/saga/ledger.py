@@ -42,7 +42,8 @@ class Entry:
     so it is no point of no return any more. `undo_after`: names of the steps that must be undone before
     this one; None: all that come after it, but for those of its group. `from_child`: a nested saga handed
     it over; its undo takes an UndoCall. `editable`: the step takes an edited input when it is known that it
-    did not happen. `committed_amounts`: what a nested saga did for good."""
+    did not happen. `edited`, `undo_edited`: the inputs that an operator gave the step and its compensation.
+    `committed_amounts`: what a nested saga did for good."""
 
     status: StepStatus
     label: str
@@ -60,9 +61,13 @@ class Entry:
     undo_started: bool = False
     undo_runs: int = 0
     edited: dict[str, Any] | None = None
+    undo_edited: dict[str, Any] | None = None
     choice: str = ""
     committed_amounts: list[Money] = field(default_factory=list)
     _started_before: bool = False
+    _base_key: str = ""
+    _key_closed: bool = False
+    _keys: int = 1
 
     @property
     def may_have_happened(self) -> bool:
@@ -113,6 +118,19 @@ class Entry:
             return later.status.name in self.undo_after
         return not (self.status.group and self.status.group == later.status.group)
 
+    @property
+    def lost_child(self) -> bool:
+        """A nested saga that was ended from outside. It made its own keys, so a second one does all anew."""
+        return self.started and bool(self.status.child_workflow_id)
+
+    def open_key(self) -> str:
+        """The key for its next run: another one when a gateway refuses whatever comes under the last."""
+        if self._key_closed:
+            self._base_key = self._base_key or self.status.idempotency_key
+            self._keys, self._key_closed = self._keys + 1, False
+            self.status.idempotency_key = f"{self._base_key}/r{self._keys}"
+        return self.status.idempotency_key
+
     def starts(self) -> None:
         self.runs += 1
         self._started_before, self.started = self.started, True
@@ -123,9 +141,15 @@ class Entry:
         self.status.status, self.result = StepState.DONE, result
 
     def did_not_happen(self, why: str) -> None:
-        """A gateway said so, or it was never sent."""
-        self.started = False
+        """A gateway said so and has closed the key, or a nested saga undid itself."""
+        self.started, self._key_closed = False, True
         self.status.status, self.status.error = StepState.FAILED, why
+
+    def never_sent(self, why: str) -> None:
+        """This run of it was not; an earlier one may have happened."""
+        self.started = self._started_before
+        self.status.status = StepState.UNKNOWN if self.started else StepState.FAILED
+        self.status.error = why
 
     def failed(self, why: str) -> None:
         """Whether it happened is not known; of a step that declares no effect nobody needs to know."""
@@ -146,6 +170,16 @@ class Entry:
             self.started = self._started_before
         self.status.status = StepState.UNKNOWN if self.started else StepState.PENDING
         self.status.error = why
+
+    def retries(self, edited: dict[str, Any] | None) -> None:
+        """An operator has the step, or its compensation, run again."""
+        if self.status.status == StepState.STUCK:
+            if self.lost_child:  # the operator has evidence that it did nothing
+                self.started, self.status.compensation = False, None
+            self.edited = self.edited if edited is None else edited
+        elif edited is not None:
+            self.undo_edited = edited
+            self.revision += 1  # another input is another effect, so it needs another key
 
     def undo_starts(self) -> None:
         self.choice, self.undo_runs, self.undo_started = "", self.undo_runs + 1, True
@@ -262,9 +296,8 @@ class Ledger:
         if problem := _objection(entry, decision, several=len(stuck) > 1):
             return Outcome.REFUSED, problem, ""
         entry.choice = decision.choice
-        if decision.choice == "retry" and decision.input is not None:
-            entry.edited = decision.input
-            entry.revision += 1  # another input is another effect, so it needs another key
+        if decision.choice == "retry":
+            entry.retries(decision.input)
         what = entry.status.name if entry.status.status == StepState.STUCK else entry.undo.name
         return Outcome.APPLIED, f"{what}: {decision.choice.replace('_', ' ')}.", ""
 
@@ -282,6 +315,8 @@ def _objection(entry: Entry, decision: Decision, *, several: bool) -> str:
         return f"To choose {decision.choice}, give the evidence for it."
     if retry and not forward and not entry.has_undo:
         return "No compensation is declared for this step; skip it or settle it outside."
+    if retry and forward and entry.lost_child and not evidence:
+        return f"{name} may have happened. To start it anew, give evidence that it did not."
     if edited and forward and (entry.started or not entry.editable):
         return f"{name} can only be retried with the same input."
     if edited and not forward and entry.undo_started and not evidence:

@@ -167,7 +167,7 @@ class Saga:
             self._recoveries[entry.label] = Recovery(policy=recovery)
 
         def once() -> Coroutine[Any, Any, Any]:
-            key = entry.status.idempotency_key
+            key = entry.open_key()
             edited = entry.edited is not None and make_edited is not None
             argument = make_edited(key, entry.edited or {}) if edited and make_edited else make(key)
             return run_step(entry, self._forward, self._calls, activity, argument, own)

@@ -48,7 +48,7 @@ class ActivityOptions(TypedDict, total=False):
     priority: Priority
 
 
-def history_full(events: int = FORWARD_EVENTS, size: int = FORWARD_BYTES) -> bool:
+def history_full(events: int, size: int) -> bool:
     info = workflow.info()
     return info.get_current_history_length() > events or info.get_current_history_size() > size
 
@@ -83,7 +83,7 @@ class Forward:
             raise ApplicationError("Compensation has begun.", type=SAGA_COMPENSATING, non_retryable=True)
         if self.stopped:
             raise asyncio.CancelledError
-        if history_full():
+        if history_full(FORWARD_EVENTS, FORWARD_BYTES):
             why = "The history of this run is nearly full, so no further step begins."
             raise ApplicationError(why, type=HISTORY_FULL, non_retryable=True)
 
@@ -129,7 +129,7 @@ async def run_step(
                 **options,
             )
         except ApplicationError as error:
-            entry.did_not_happen(error.message)
+            entry.never_sent(error.message)
             raise
         cancelled = await outcome_of(handle)
         dependency = _note(entry, handle, forward.revokes(entry, cancelled))
@@ -150,9 +150,9 @@ def _note(entry: Entry, handle: asyncio.Task[Any], cancelled: bool) -> str:
         entry.failed("Cancelled while it ran.")
         return ""
     if isinstance(error, FailureError):
-        dependency, attempt = refused_at(error)
+        dependency, never_sent = refused_at(error)
         if dependency:
-            entry.held(attempt == 1, f"Held: the breaker of {dependency} is open.")
+            entry.held(never_sent, f"Held: the breaker of {dependency} is open.")
             return dependency
     cause = getattr(error, "cause", None) or error
     message = cause.message if isinstance(cause, ApplicationError) else str(cause)
@@ -191,8 +191,9 @@ class Nested:
         """Start it and wait for its end, which a cancellation does not cut short."""
         entry, info = self._entry, workflow.info()
         suffix = numbered(entry.label, entry.runs).replace("/", "-").replace("#", "-")
-        # The chain is part of the id: a child of an earlier chain may still be compensating under its own.
-        entry.status.child_workflow_id = f"{info.workflow_id}-{suffix}-{info.first_execution_run_id[:8]}"
+        # The chain is part of the id, as a child of an earlier one may still be compensating under its own:
+        # the end of its run id, as servers make ids that begin with the time.
+        entry.status.child_workflow_id = f"{info.workflow_id}-{suffix}-{info.first_execution_run_id[-12:]}"
         start = asyncio.create_task(
             workflow.start_child_workflow(
                 workflow_type,
@@ -243,8 +244,8 @@ class Nested:
             entry.lost(why)
             return NESTED_LOST, why
         if isinstance(error, FailureError):  # its id is in use, or the argument cannot be sent
-            entry.did_not_happen(error.message)
+            entry.never_sent(error.message)
             kind = error.type if isinstance(error, ApplicationError) and error.type else NESTED_NOT_STARTED
             return kind, error.message
-        entry.did_not_happen("Cancelled before it started.")
+        entry.never_sent("Cancelled before it started.")
         return NESTED_COMPENSATED, "Cancelled before it started."

@@ -160,7 +160,7 @@ class SagaWorkflow(SagaHandlers):
             status=state,
             stage=steps[-1].name if steps else "",
             updated_at=self.updated_at,
-            waiting_for=next(iter(self.waiting_for()), None),
+            waiting_for=self.waiting_for(),
             summary=self._outcome or sentence or _SENTENCES.get(state, ""),
         )
 

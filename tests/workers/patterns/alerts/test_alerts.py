@@ -14,8 +14,8 @@ import httpx
 import pytest
 from temporalio.testing import ActivityEnvironment
 
+from workers.contracts.alerts import Alert
 from workers.patterns.alerts.activities import raise_alert
-from workers.patterns.alerts.calls import Alert
 
 
 class Receiver:

@@ -27,7 +27,7 @@ from workers.contracts import (
     Outcome,
     Verdict,
 )
-from workers.patterns.alerts.calls import RAISE_ALERT, Alert
+from workers.contracts.alerts import RAISE_ALERT, Alert
 from workers.patterns.approval.messages import ApprovalRequest, ApprovalResult, EscalationRule
 from workers.patterns.approval.workflow import ApprovalWorkflow
 from workers.payloads.validation import INVALID_INPUT

@@ -9,6 +9,7 @@ from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
+    from workers.patterns.batches.activities import batch_activity
     from workers.patterns.batches.batches import Batch, BatchResult, ItemResult, in_batches
     from workers.patterns.batches.parallel import gather
 
@@ -36,13 +37,29 @@ async def hanging() -> None:
     )
 
 
-@workflow.defn(name="BatchDesk")
-class BatchDesk:
+@batch_activity("secretive")
+async def secretive(number: int, key: str) -> object:
+    return {"password": "swordfish"} if number == 1 else number
+
+
+@batch_activity("verbose")
+async def verbose(number: int, key: str) -> str:
+    return str(number) * 90_000
+
+
+@workflow.defn(name="BatchRunner")
+class BatchRunner:
     """Runs what the test asks for."""
 
     @workflow.run
     async def run(self, how: str) -> list[str]:
         if how == "hang":
             await gather([hanging] * 3, limit=2)
-        result = await in_batches("broken_batch", list(range(250)), size=100, limit=2)
+        name, count, size = {
+            "batches": ("broken_batch", 250, 100),
+            "rows": ("import_rows", 20, 10),
+            "secrets": ("secretive", 3, 3),
+            "large": ("verbose", 8, 8),
+        }[how]
+        result = await in_batches(name, list(range(count)), size=size, limit=2, retry_seconds=0.1)
         return [item.error or str(item.value) for item in result.results]

@@ -16,13 +16,18 @@ from workers.patterns.breaker.names import UNAVAILABLE, circuit_open
 
 
 class Rows:
-    """`begun` and `done` count by key. Rows in `poison` fail; `stops` holds a row until it is set."""
+    """Rows to import, and what became of them.
+
+    begun, done: count by key. poison: rows that fail. stops: a row waits until its event is set.
+    away, refused: every row meets an outage, or the open breaker. troubles: rows that meet one of these once.
+    """
 
     def __init__(self) -> None:
         self.begun: Counter[str] = Counter()
         self.done: Counter[str] = Counter()
         self.poison: set[int] = set()
         self.stops: dict[int, asyncio.Event] = {}
+        self.troubles: dict[int, str] = {}
         self.away = False
         self.refused = False  # by the breaker of the shelf, as its interceptor would
         self.notices: list[Notice] = []
@@ -34,9 +39,10 @@ class Rows:
         @batch_activity("import_rows")
         async def import_rows(row: int, key: str) -> None:
             self.begun[key] += 1
-            if self.refused:
-                raise circuit_open("shelf", activity.info().attempt)
-            if self.away:
+            trouble = self.troubles.pop(row, "")
+            if self.refused or trouble == "refused":
+                raise circuit_open("shelf", never_sent=False)
+            if self.away or trouble == "away":
                 raise ApplicationError("The shelf is away.", type=UNAVAILABLE)
             if row in self.poison:
                 raise ValueError(f"row {row} is wrong")

@@ -14,15 +14,32 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from temporalio.client import Client, WorkflowFailureError
-from temporalio.exceptions import ApplicationError, CancelledError
+from temporalio.exceptions import (
+    ActivityError,
+    ApplicationError,
+    CancelledError,
+    TimeoutError,  # noqa: A004 (Temporal's own)
+    TimeoutType,
+)
 from temporalio.testing import ActivityEnvironment
 
 from tests.examples.prices import ASKED, Article, PriceWorkflow, exchange_rate, set_price
 from tests.support import eventually
-from tests.workers.patterns.batches.batch_workflows import BatchDesk, broken_batch, hang
-from workers.patterns.batches.activities import MOVING_ON, batch_activity
-from workers.patterns.batches.batches import Batch, BatchResult, ItemResult, batched, complete
-from workers.patterns.batches.parallel import Settled, gather
+from tests.workers.patterns.batches.batch_workflows import BatchRunner, broken_batch, hang, secretive, verbose
+from tests.workers.patterns.batches.row_imports import Rows
+from workers.patterns.batches.activities import MAX_VALUE, batch_activity
+from workers.patterns.batches.batches import (
+    WORKER_SHUTDOWN,
+    Attempt,
+    Attempts,
+    Batch,
+    BatchResult,
+    ItemResult,
+    attempt_batch,
+    batched,
+    complete,
+)
+from workers.patterns.batches.parallel import CallResult, gather
 from workers.patterns.breaker.names import UNAVAILABLE
 from workers.patterns.cache.activities import forget
 
@@ -69,7 +86,7 @@ async def test_gather_keeps_order_failures_and_its_limit() -> None:
     assert (ends[1].get(), await gather([])) == (1, [])
     with pytest.raises(ValueError, match="4"):
         ends[4].get()
-    assert Settled(value=None).ok
+    assert CallResult(value=None).ok
 
 
 async def test_a_cancelled_gather_waits_for_its_calls_and_passes_on() -> None:
@@ -105,7 +122,7 @@ class Env:
         self.env.on_heartbeat = lambda *details: self.beats.append(details[0])
 
 
-def test_each_item_has_its_result_and_a_heartbeat() -> None:
+def test_each_item_has_its_result() -> None:
     @batch_activity("halve")
     def halve(number: int, key: str) -> str:
         if number % 2:
@@ -119,7 +136,7 @@ def test_each_item_has_its_result_and_a_heartbeat() -> None:
         (8, "k/8=4"),
     ]
     assert [item.error[:14] for item in result.failed] == ["Odd: It is odd", "Unreadable: it"]
-    assert [len(beat) for beat in env.beats] == [1, 2, 3, 4]
+    assert not result.more
 
 
 async def test_it_goes_on_after_the_last_heartbeat_and_stops_at_an_outage() -> None:
@@ -154,7 +171,109 @@ async def test_a_long_item_does_not_look_like_a_dead_worker(asynchronous: bool) 
     else:
         result = await asyncio.to_thread(env.env.run, made, Batch(items=[1]))
     assert (len(result.results), env.beats[:2]) == (1, [[], []])
-    assert [item["index"] for item in env.beats[-1]] == [0]
+
+
+async def test_heartbeats_come_by_time_and_not_with_each_item() -> None:
+    """Each holds all results so far, so one with each item would cost the square of them."""
+
+    @batch_activity("square")
+    async def square(number: int, key: str) -> int:
+        if number == 1_999:
+            await eventually(lambda: len(env.beats) > 2, every=0.001)
+        return number**2
+
+    env = Env(heartbeat_timeout=timedelta(seconds=1.5))
+    result = await env.env.run(square, Batch(items=list(range(2_000))))
+    assert (len(result.results), len(env.beats) < 20) == (2_000, True)
+    assert len(env.beats[-1]) == 1_999
+    later = Env(heartbeat_details=[env.beats[-1]])
+    again = await later.env.run(square, Batch(items=list(range(2_000))))
+    assert [item.value for item in again.results] == [number**2 for number in range(2_000)]
+
+
+class Thing:
+    """No JSON form."""
+
+
+def test_values_that_cannot_be_sent_cost_their_own_item_only() -> None:
+    values = {0: 1, 1: Thing(), 2: "x" * (MAX_VALUE + 1), 3: 2}
+
+    @batch_activity("values")
+    def make(number: int, key: str) -> object:
+        if number == 4:
+            raise ValueError("half \ud800 a character")
+        return values[number]
+
+    result = Env().env.run(make, Batch(items=[*values, 4]))
+    assert [bool(item.error) for item in result.results] == [False, True, True, False, True]
+    assert all(item.error.startswith("Done, but its value cannot be returned") for item in result.failed[:2])
+    assert result.model_dump_json()
+
+
+def test_an_attempt_ends_when_its_results_grow_large() -> None:
+    @batch_activity("large")
+    def large(number: int, key: str) -> str:
+        return "x" * 90_000
+
+    result = Env().env.run(large, Batch(items=list(range(10))))
+    assert (len(result.results), result.more) == (3, True)
+
+
+def refusal(cause: BaseException) -> ActivityError:
+    error = ActivityError(
+        "failed", scheduled_event_id=1, started_event_id=2, identity="", activity_type="a", activity_id="1",
+        retry_state=None,
+    )  # fmt: skip
+    error.__cause__ = cause
+    return error
+
+
+def timed_out(details: list[Any]) -> TimeoutError:
+    return TimeoutError("late", type=TimeoutType.HEARTBEAT, last_heartbeat_details=details)
+
+
+DONE = [{"index": 10, "value": "a"}, {"index": 11, "error": "no"}]
+
+
+@pytest.mark.parametrize(
+    ("cause", "known", "transient", "final"),
+    [
+        (timed_out([DONE]), [10, 11], False, False),
+        (timed_out([]), [], False, False),
+        (timed_out([{"page": 3}]), [], False, False),
+        (timed_out([[*DONE[:1], {"index": 17}]]), [10], False, False),
+        (ApplicationError("Away.", DONE, type=UNAVAILABLE), [10, 11], True, False),
+        (ApplicationError("Moving.", DONE[:1], type=WORKER_SHUTDOWN), [10], True, False),
+        (ApplicationError("A bug."), [], False, False),
+        (ApplicationError("Never.", non_retryable=True), [], False, True),
+    ],
+)
+async def test_what_an_attempt_did_is_known_whatever_ended_it(
+    cause: BaseException, known: list[int], transient: bool, final: bool
+) -> None:
+    async def call() -> BatchResult:
+        raise refusal(cause)
+
+    attempt = await attempt_batch(call(), Batch(first=10, items=["a", "b", "c"]))
+    assert [result.index for result in attempt.results] == known
+    assert (attempt.transient, attempt.final, bool(attempt.error)) == (transient, final, True)
+
+
+def test_attempts_are_counted_while_they_do_nothing() -> None:
+    attempts = Attempts(limit=3, retry_seconds=30)
+    nothing, outage = Attempt(error="no"), Attempt(error="away", transient=True)
+    some = Attempt([ItemResult(index=0)], "no")
+    assert [attempts.wait_after(nothing), attempts.wait_after(nothing), attempts.used_up] == [1, 2, False]
+    assert [attempts.wait_after(outage) for _ in range(7)] == [30, 60, 120, 240, 480, 480, 480]
+    assert (attempts.wait_after(some), attempts.failed) == (0, 0)
+    for used_up in (False, False, True):
+        attempts.wait_after(nothing)
+        assert attempts.used_up is used_up
+    endless = Attempts(limit=0, retry_seconds=1)
+    assert max(endless.wait_after(nothing) for _ in range(100)) == 60
+    assert not endless.used_up
+    endless.wait_after(Attempt(error="never", final=True))
+    assert endless.used_up
 
 
 def test_between_items_it_leaves_a_worker_that_drains_and_ends_when_cancelled() -> None:
@@ -166,11 +285,12 @@ def test_between_items_it_leaves_a_worker_that_drains_and_ends_when_cancelled() 
 
     with pytest.raises(ApplicationError) as moved:
         env.env.run(drain, Batch(items=["shut", "b"]))
-    assert (moved.value.type, moved.value.non_retryable, len(env.beats)) == (MOVING_ON, False, 1)
+    assert (moved.value.type, moved.value.non_retryable, len(env.beats[-1])) == (WORKER_SHUTDOWN, False, 1)
+    assert moved.value.details == (env.beats[-1],)
     env = Env()
     with pytest.raises(CancelledError):
         env.env.run(drain, Batch(items=["cancel", "b"]))
-    assert len(env.beats) == 1
+    assert len(env.beats[-1]) == 1
 
 
 def test_a_result_without_json_form_and_a_wrong_signature_are_told() -> None:
@@ -185,19 +305,58 @@ def test_a_result_without_json_form_and_a_wrong_signature_are_told() -> None:
 
 
 async def test_a_lost_batch_costs_its_own_items_only(client: Client, queue: str, worker: Any) -> None:
-    async with worker(queue, workflows=[BatchDesk], activities=[broken_batch]):
+    async with worker(queue, workflows=[BatchRunner], activities=[broken_batch]):
         answers = await client.execute_workflow(
-            BatchDesk.run, "batches", id=f"desk-{uuid.uuid4().hex}", task_queue=queue
+            BatchRunner.run, "batches", id=f"batches-{uuid.uuid4().hex}", task_queue=queue
         )
     assert len(answers) == 250
     assert set(answers[100:200]) == {"This batch is lost."}
     assert answers[:3] + answers[200:203] == ["0", "1", "2", "0", "1", "2"]
 
 
+async def run_batches(client: Client, queue: str, how: str) -> list[str]:
+    answers: list[str] = await client.execute_workflow(
+        BatchRunner.run, how, id=f"batches-{uuid.uuid4().hex}", task_queue=queue
+    )
+    return answers
+
+
+async def test_a_batch_goes_on_from_the_item_at_which_an_outage_or_a_breaker_stopped_it(
+    client: Client, queue: str, worker: Any
+) -> None:
+    rows = Rows()
+    rows.troubles = {3: "away", 7: "refused", 12: "away"}
+    async with worker(queue, workflows=[BatchRunner], activities=rows.activities()):
+        answers = await run_batches(client, queue, "rows")
+    assert answers == ["None"] * 20
+    assert {key[-2:].strip("/"): times for key, times in rows.begun.items() if times > 1} == {
+        "3": 2,
+        "7": 2,
+        "12": 2,
+    }
+    assert set(rows.done.values()) == {1}
+
+
+async def test_a_value_that_no_worker_may_send_fails_its_own_item_only(
+    client: Client, queue: str, worker: Any
+) -> None:
+    async with worker(queue, workflows=[BatchRunner], activities=[secretive]):
+        answers = await run_batches(client, queue, "secrets")
+    assert [answer[:40] for answer in answers] == ["0", "Done, but its value cannot be returned: ", "2"]
+
+
+async def test_results_that_together_are_too_large_for_one_attempt_all_come(
+    client: Client, queue: str, worker: Any
+) -> None:
+    async with worker(queue, workflows=[BatchRunner], activities=[verbose]):
+        answers = await run_batches(client, queue, "large")
+    assert [(answer[0], len(answer)) for answer in answers] == [(str(n), 90_000) for n in range(8)]
+
+
 async def test_a_cancelled_workflow_passes_through_gather(client: Client, queue: str, worker: Any) -> None:
-    async with worker(queue, workflows=[BatchDesk], activities=[hang]):
+    async with worker(queue, workflows=[BatchRunner], activities=[hang]):
         handle = await client.start_workflow(
-            BatchDesk.run, "hang", id=f"desk-{uuid.uuid4().hex}", task_queue=queue
+            BatchRunner.run, "hang", id=f"batches-{uuid.uuid4().hex}", task_queue=queue
         )
 
         async def two_hang() -> bool:

@@ -1,7 +1,8 @@
-"""The books of a long process: nothing is counted twice, skipped, or told twice."""
+"""The progress of a long process: nothing is counted twice or skipped, each decision applies once."""
 
 from __future__ import annotations
 
+from collections.abc import Container
 from datetime import UTC, datetime
 
 import pytest
@@ -9,11 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from workers.contracts import Outcome, Signal
-from workers.patterns.batches.controls import Desk
-from workers.patterns.batches.progress import KEPT, LONGEST, ProgressState
+from workers.patterns.batches.batches import ItemResult
+from workers.patterns.batches.progress import MAX_ERROR, MAX_FAILED_ITEMS, PauseControl, ProgressState
 from workers.patterns.decisions import DecisionLog
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+def results(indices: range, wrong: Container[int] = ()) -> list[ItemResult]:
+    return [ItemResult(index=index, error="no" if index in wrong else "") for index in indices]
 
 
 @settings(deadline=None, max_examples=100)
@@ -23,34 +28,36 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
     size=st.integers(1, 40),
     every=st.integers(1, 90),
     wrong=st.sets(st.integers(0, 400)),
+    part=st.integers(0, 90),
 )
-def test_every_item_once_every_mark_once(total, start, size, every, wrong) -> None:
-    book = ProgressState(total=total, first=min(start, total), checkpoint=min(start, total))
+def test_every_item_once_every_mark_once(total, start, size, every, wrong, part) -> None:
+    progress = ProgressState(total=total, first=min(start, total), checkpoint=min(start, total))
     seen: list[int] = []
     checkpoints: list[int] = []
     quarters: list[int] = []
-    while batch := book.next_batch(size, every):
+    while batch := progress.next_batch(size, every):
         assert len(batch) <= size
-        assert not book.record(range(batch.start + 1, batch.stop + 1), {})
-        assert book.record(batch, dict.fromkeys(wrong, "no"))
-        assert not book.record(batch, {}), "the same batch again changes nothing"
-        seen += batch
-        book = ProgressState.model_validate_json(book.model_dump_json())
-        if book.reach_checkpoint(every):
-            checkpoints.append(book.position)
-        assert not book.reach_checkpoint(every)
-        if quarter := book.reach_quarter():
+        assert not progress.record(results(range(batch.start + 1, batch.stop + 1)))
+        did = batch[: 1 + part % len(batch)]  # an attempt may end before the last item
+        assert progress.record(results(did, wrong))
+        assert not progress.record(results(did)), "the same results again change nothing"
+        seen += did
+        progress = ProgressState.model_validate_json(progress.model_dump_json())
+        if progress.reach_checkpoint(every):
+            checkpoints.append(progress.position)
+        assert not progress.reach_checkpoint(every)
+        if quarter := progress.reach_quarter():
             quarters.append(quarter)
-        assert not book.reach_quarter()
+        assert not progress.reach_quarter()
     first = min(start, total)
     assert seen == list(range(first, total))
-    assert book.over
-    assert (book.done, book.failed) == (len(set(seen) - wrong), len(set(seen) & wrong))
-    assert [item.index for item in book.failed_items] == sorted(wrong & set(seen))[:KEPT]
+    assert progress.over
+    assert (progress.done, progress.failed) == (len(set(seen) - wrong), len(set(seen) & wrong))
+    assert [item.index for item in progress.failed_items] == sorted(wrong & set(seen))[:MAX_FAILED_ITEMS]
     assert checkpoints == [at for at in range(first + 1, total + 1) if at % every == 0 or at == total]
     assert quarters == sorted(set(quarters))
     assert quarters[-1:] == ([4] if seen else [])
-    status = book.status()
+    status = progress.status()
     assert (status.total, status.done + status.failed) == (total - first, total - first)
 
 
@@ -59,21 +66,21 @@ VERBS = st.sampled_from([Signal.PAUSE, Signal.UNPAUSE, Signal.CANCEL])
 
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(VERBS, st.sampled_from(["ann", "bob", ""])), max_size=12))
-def test_decisions_apply_once_and_nothing_follows_a_cancel(acts) -> None:
-    desk, paused, cancelled = Desk(DecisionLog(), None, None), False, False
-    for number, (verb, actor) in enumerate(acts):
+def test_decisions_apply_once_and_nothing_follows_a_cancel(decisions) -> None:
+    control, paused, cancelled = PauseControl(DecisionLog()), False, False
+    for number, (verb, actor) in enumerate(decisions):
         body = {"decision_id": str(number), "actor": actor}
         fits = not cancelled and {"pause": not paused, "unpause": paused, "cancel": True}[verb]
-        desk.hear(verb, body, NOW)
-        assert (desk.book.get(str(number)).outcome == Outcome.APPLIED) is fits
+        control.decide(verb, body, NOW)
+        assert (control.decisions.get(str(number)).outcome == Outcome.APPLIED) is fits
         if fits:
             paused, cancelled = verb is Signal.PAUSE, verb is Signal.CANCEL
-        before = desk.book.model_copy(deep=True)
-        desk.hear(verb, body, NOW)
-        assert (desk.paused, desk.cancelled, desk.book) == (paused, cancelled, before)
-    desk.over = True
-    desk.hear(Signal.PAUSE, {"decision_id": "late"}, NOW)
-    assert desk.book.get("late").outcome == Outcome.REFUSED
+        before = control.decisions.model_copy(deep=True)
+        control.decide(verb, body, NOW)
+        assert (control.paused, control.cancelled, control.decisions) == (paused, cancelled, before)
+    control.over = True
+    control.decide(Signal.PAUSE, {"decision_id": "late"}, NOW)
+    assert control.decisions.get("late").outcome == Outcome.REFUSED
 
 
 @pytest.mark.parametrize(
@@ -85,9 +92,13 @@ def test_the_limit_of_failures_is_a_share_of_what_was_handled(done, failed, shar
 
 
 def test_a_list_that_ends_early_ends_the_process() -> None:
-    book = ProgressState(total=100)
-    book.record(range(10), {3: "x" * 1_000})
-    book.end_at_position()
-    assert (book.over, book.status().total, len(book.failed_items[0].error)) == (True, 10, LONGEST)
-    assert book.status(paused=True).failed_items[0].startswith("3: x")
-    assert not book.next_batch(10, 50)
+    progress = ProgressState(total=100)
+    progress.record([ItemResult(index=n, error="x" * 1_000 if n == 3 else "") for n in range(10)])
+    progress.end_at_position()
+    assert (progress.over, progress.status().total, len(progress.failed_items[0].error)) == (
+        True,
+        10,
+        MAX_ERROR,
+    )
+    assert progress.status(paused=True).failed_items[0].startswith("3: x")
+    assert not progress.next_batch(10, 50)

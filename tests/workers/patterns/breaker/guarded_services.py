@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import uuid
 from collections import Counter
 from datetime import timedelta
@@ -18,8 +19,16 @@ with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import WAITING_FOR
     from workers.contracts import CircuitStatus, Decision, Verdict, WaitingFor
     from workers.patterns.breaker.activities import find_held, offer_probe, release_held
-    from workers.patterns.breaker.names import UNAVAILABLE, WORKFLOW_TYPE, Report, breaker_id, guarded
-    from workers.patterns.breaker.workflow import BreakerState, BreakerWorkflow
+    from workers.patterns.breaker.messages import BreakerState
+    from workers.patterns.breaker.names import (
+        UNAVAILABLE,
+        WORKFLOW_TYPE,
+        Report,
+        breaker_id,
+        current_key,
+        guarded,
+    )
+    from workers.patterns.breaker.workflow import BreakerWorkflow
     from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.guarded_calls import GuardedCalls
 
@@ -48,6 +57,57 @@ class HeldCaller:
     @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
         self.holds.resume(raw)
+
+
+@workflow.defn
+class PlainCaller:
+    """Calls a guarded activity as any workflow does, which knows nothing of breakers."""
+
+    @workflow.run
+    async def run(self, name: str, seconds: float = 30) -> str:
+        result: str = await workflow.execute_activity(
+            name,
+            workflow.info().workflow_id,
+            result_type=str,
+            start_to_close_timeout=timedelta(seconds=seconds),
+            heartbeat_timeout=timedelta(seconds=20),
+            retry_policy=RetryPolicy(initial_interval=timedelta(seconds=0.2)),
+        )
+        return result
+
+
+@workflow.defn
+class ManyCalls:
+    """Calls guarded activities side by side, and says which are done."""
+
+    def __init__(self) -> None:
+        self.holds = GuardedCalls(3_600)
+        self.ended: list[int] = []
+        self.tasks: list[asyncio.Task[None]] = []
+
+    @workflow.run
+    async def run(self, names: list[str]) -> list[str]:
+        self.tasks = [asyncio.create_task(self.one(at, name)) for at, name in enumerate(names)]
+        ends = await asyncio.gather(*self.tasks, return_exceptions=True)
+        return [type(end).__name__ if end else "done" for end in ends]
+
+    async def one(self, at: int, name: str) -> None:
+        who = workflow.info().workflow_id
+        await self.holds.call(name, who, start_to_close_timeout=timedelta(seconds=30))
+        self.ended.append(at)
+
+    @workflow.signal
+    @lenient_signal
+    def resume(self, raw: RawValue = NO_BODY) -> None:
+        self.holds.resume(raw)
+
+    @workflow.signal
+    def give_up(self, at: int) -> None:
+        self.tasks[at].cancel()
+
+    @workflow.query
+    def done(self) -> list[int]:
+        return self.ended
 
 
 @workflow.defn
@@ -81,22 +141,29 @@ class Service:
         self.down = False
         self.bug = False
         self.calls: Counter[str] = Counter()
+        self.keys: list[str] = []
         self._worker = worker
-        self._name = f"call-{suffix}"
+        self.activity = f"call-{suffix}"
 
-    def running(self) -> Any:
-        @activity.defn(name=self._name, no_thread_cancel_exception=True)
+    def call(self) -> Any:
+        """The guarded activity."""
+
+        @activity.defn(name=self.activity, no_thread_cancel_exception=True)
         @guarded(self.dependency)
         def call(caller: str) -> str:
             self.calls[caller] += 1
+            self.keys.append(current_key.get())
             if self.bug:
                 raise ValueError("a bug of ours")
             if self.down:
                 raise ApplicationError("It is away.", type=UNAVAILABLE)
             return "done"
 
-        workflows = [HeldCaller, DeafCaller, BreakerWorkflow]
-        return self._worker(self.queue, workflows=workflows, activities=[call, *REACHES])
+        return call
+
+    def running(self, *more: Any) -> Any:
+        workflows = [HeldCaller, PlainCaller, ManyCalls, DeafCaller, BreakerWorkflow]
+        return self._worker(self.queue, workflows=workflows, activities=[self.call(), *REACHES, *more])
 
     async def breaker(self, **more: Any) -> WorkflowHandle[Any, None]:
         """It stays OPEN for ten minutes, unless somebody does something."""
@@ -107,7 +174,7 @@ class Service:
 
     async def caller(self) -> WorkflowHandle[Any, str]:
         return await self.client.start_workflow(
-            HeldCaller.run, self._name, id=f"caller-{uuid.uuid4().hex}", task_queue=self.queue
+            HeldCaller.run, self.activity, id=f"caller-{uuid.uuid4().hex}", task_queue=self.queue
         )
 
     async def deaf(self) -> WorkflowHandle[Any, None]:

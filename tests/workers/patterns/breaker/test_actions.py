@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from workers.contracts import CircuitState, Decision, Outcome
-from workers.patterns.breaker.actions import force, refuses_probe, release
-from workers.patterns.breaker.machine import MOST_PROBES
-from workers.patterns.breaker.names import BreakerConfig, Machine, Report
+from workers.patterns.breaker.handlers import force, refuses_probe, release
+from workers.patterns.breaker.machine import MAX_UNANSWERED, Machine
+from workers.patterns.breaker.names import BreakerConfig, Report
 from workers.patterns.breaker.release import LARGEST_BATCH, LATER_SECONDS, Release
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
@@ -125,9 +125,9 @@ def test_no_second_probe_while_one_is_under_way() -> None:
     machine.report(failing(1, 3), NOW)
     assert refuses_probe(machine, act()) == ""
     machine.half_open(NOW, "asked")
-    machine.lend("lease", NOW)
+    machine.grant_lease("lease", NOW)
     assert refuses_probe(machine, act()) == ""
-    machine.held_by("lease", "order-1", NOW)
+    machine.assign_probe("lease", "order-1", NOW)
     assert "order-1" in refuses_probe(machine, act())
 
 
@@ -199,7 +199,7 @@ class Anything(RuleBasedStateMachine):
         lease = self.leases[-1 - which % len(self.leases)]
         report = Report.model_validate({**given, "lease": lease})
         forced, epoch = self.machine.forced, self.machine.epoch
-        known = lease in (*self.machine.lent, self.machine.lease)
+        known = lease in (*self.machine.issued_leases, self.machine.lease)
         self.machine.report(report, self.now)
         if forced:
             assert (self.machine.forced, self.machine.epoch) == (forced, epoch), "a person's word stands"
@@ -213,8 +213,8 @@ class Anything(RuleBasedStateMachine):
     @rule()
     def lent(self) -> None:
         self.leases.append(f"lease-{len(self.leases)}")
-        self.machine.lend(self.leases[-1], self.now)
-        self.machine.held_by(self.leases[-1], "order-1", self.now)
+        self.machine.grant_lease(self.leases[-1], self.now)
+        self.machine.assign_probe(self.leases[-1], "order-1", self.now)
 
     @rule(state=st.sampled_from([CircuitState.OPEN, CircuitState.CLOSED]), hours=st.integers(-1, 30))
     def forced(self, state: CircuitState, hours: int) -> None:
@@ -245,8 +245,8 @@ class Anything(RuleBasedStateMachine):
         assert machine.epoch == self.epoch or machine.transitions[-1].state == machine.state
         self.epoch = machine.epoch
         assert machine.lease is None or machine.state is CircuitState.HALF_OPEN
-        assert machine.lease is None or machine.lent[-1] == machine.lease, "one lease at a time"
-        assert machine.silent < MOST_PROBES
+        assert machine.lease is None or machine.issued_leases[-1] == machine.lease, "one lease at a time"
+        assert machine.unanswered < MAX_UNANSWERED
         if machine.state is CircuitState.CLOSED:
             assert machine.failure_count < machine.config.threshold
         if machine.forced:

@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from workers.contracts import CircuitState
 from workers.patterns.breaker.machine import (
     LEASE_SECONDS,
-    MOST_PROBES,
-    MOST_PROCESSES,
-    MOST_TRANSITIONS,
+    MAX_PROCESSES,
+    MAX_TRANSITIONS,
+    MAX_UNANSWERED,
     PICKUP_SECONDS,
+    Machine,
 )
-from workers.patterns.breaker.names import BreakerConfig, Machine, Report, dependency_of, guarded
+from workers.patterns.breaker.names import BreakerConfig, Report, dependency_of, guarded
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CONFIG = BreakerConfig(dependency="payments", threshold=3, open_seconds=60)
@@ -44,7 +45,7 @@ def opened() -> Machine:
 def probing() -> Machine:
     machine = opened()
     machine.tick(NOW + timedelta(seconds=60))
-    machine.lend("lease", NOW + timedelta(seconds=60))
+    machine.grant_lease("lease", NOW + timedelta(seconds=60))
     return machine
 
 
@@ -108,19 +109,19 @@ def test_a_failing_probe_opens_it_again() -> None:
 
 def test_a_lease_that_comes_to_nothing_goes_to_another_a_few_times() -> None:
     machine, now = probing(), NOW + timedelta(seconds=60)
-    for number in range(MOST_PROBES):
+    for number in range(MAX_UNANSWERED):
         assert machine.lease
-        machine.held_by(machine.lease, f"order-{number}", now)
+        machine.assign_probe(machine.lease, f"order-{number}", now)
         machine.tick(now + timedelta(seconds=PICKUP_SECONDS - 1))
         assert machine.lease
         now += timedelta(seconds=PICKUP_SECONDS)
         machine.tick(now)
-        if number + 1 < MOST_PROBES:
+        if number + 1 < MAX_UNANSWERED:
             assert state_of(machine) is CircuitState.HALF_OPEN
             assert machine.status().probe_lease is None
-            machine.lend(f"lease-{number}", now)
+            machine.grant_lease(f"lease-{number}", now)
     assert state_of(machine) is CircuitState.OPEN
-    assert machine.passed_over == ["order-0", "order-1", "order-2"]
+    assert machine.skipped == ["order-0", "order-1", "order-2"]
 
 
 def test_a_probe_that_began_has_its_time() -> None:
@@ -141,15 +142,78 @@ def test_a_lease_that_is_given_back_is_free_at_once() -> None:
 
 def test_with_nobody_to_probe_it_looks_twice_more_and_then_waits_for_a_refusal() -> None:
     machine, now = probing(), NOW + timedelta(seconds=60)
-    later = [machine.nobody(now) for _ in range(3)]
+    later = [machine.no_candidate(now) for _ in range(3)]
     assert later == [now + timedelta(seconds=15), now + timedelta(seconds=60), None]
-    assert (machine.lease, machine.silent) == (None, 0)
+    assert (machine.lease, machine.unanswered) == (None, 0)
+
+
+def claimable() -> Machine:
+    machine = probing()
+    machine.no_candidate(NOW + timedelta(seconds=62))
+    return machine
+
+
+def test_with_no_held_workflow_the_first_call_that_claims_the_probe_gets_it() -> None:
+    machine, now = claimable(), NOW + timedelta(seconds=63)
+    assert machine.status().probe_claimable
+    assert Machine.of(machine.status()).claimable
+    machine.report(Report(process="a", seq=1, claim="a's", holder="order-a"), now)
+    machine.report(Report(process="b", seq=1, claim="b's", holder="order-b"), now)
+    assert (machine.lease, machine.status().probe_holder) == ("a's", "order-a")
+    assert not machine.status().probe_claimable
+    machine.report(Report(process="a", seq=2, lease="a's", healthy=True, calls=1), now)
+    assert state_of(machine) is CircuitState.CLOSED
+
+
+def test_after_a_lease_that_was_not_used_a_call_need_not_wait_for_the_next() -> None:
+    """A held workflow without workers would keep all calls out, as it is offered each probe."""
+    machine, now = probing(), NOW + timedelta(seconds=60 + PICKUP_SECONDS)
+    machine.assign_probe("lease", "deaf", NOW)
+    machine.tick(now)
+    machine.grant_lease("deaf's again", now)
+    assert machine.status().probe_claimable
+    copied = Machine.of(machine.status())
+    for each in (machine, copied):
+        each.report(Report(process="a", seq=1, claim="a's", holder="order-a"), now)
+        each.report(Report(process="b", seq=1, claim="b's", holder="order-b"), now)
+        assert (each.lease, each.holder, each.claimable) == ("a's", "order-a", False)
+
+
+def test_a_probe_that_has_begun_is_not_claimed() -> None:
+    machine, now = probing(), NOW + timedelta(seconds=60 + PICKUP_SECONDS)
+    machine.tick(now)
+    machine.grant_lease("next", now)
+    machine.report(Report(process="q", seq=1, lease="next", began=True), now)
+    machine.report(Report(process="a", seq=1, claim="a's"), now)
+    assert machine.lease == "next"
+
+
+def test_a_failing_claimed_probe_costs_another_wait() -> None:
+    machine, now = claimable(), NOW + timedelta(seconds=63)
+    machine.report(Report(process="a", seq=1, claim="a's"), now)
+    machine.report(Report(process="a", seq=2, lease="a's", healthy=False, calls=1, failures=1), now)
+    assert state_of(machine) is CircuitState.OPEN
+    machine.report(Report(process="b", seq=1, claim="b's"), now)
+    assert machine.lease is None
+    assert machine.next_probe_at == now + timedelta(seconds=60)
+
+
+def test_a_claim_counts_only_when_a_held_workflow_was_looked_for() -> None:
+    claim = Report(process="a", seq=1, claim="a's")
+    half_open = opened()
+    half_open.tick(NOW + timedelta(seconds=60))
+    forced = claimable()
+    forced.force(CircuitState.OPEN, "ann", "No.", NOW + timedelta(hours=1), NOW)
+    for machine in (Machine(config=CONFIG), opened(), half_open, probing(), forced):
+        lease = machine.lease
+        machine.report(claim, NOW + timedelta(seconds=61))
+        assert machine.lease == lease
 
 
 def test_a_late_answer_of_a_lapsed_lease_counts_in_its_epoch_only() -> None:
     machine, now = probing(), NOW + timedelta(seconds=60 + PICKUP_SECONDS)
     machine.tick(now)
-    machine.lend("next", now)
+    machine.grant_lease("next", now)
     older = machine.model_copy(deep=True)
     answer = Report(process="q", seq=1, lease="lease", healthy=True)
     machine.report(answer, now)
@@ -157,14 +221,6 @@ def test_a_late_answer_of_a_lapsed_lease_counts_in_its_epoch_only() -> None:
     older.report(Report(process="r", seq=1, lease="next", healthy=False), now)
     older.report(answer, now)
     assert state_of(older) is CircuitState.OPEN, "that lease was of an older epoch"
-
-
-def test_a_run_of_an_older_build_opens_at_the_first_silent_probe() -> None:
-    machine = opened()
-    machine.tick(NOW + timedelta(seconds=60))
-    machine.lend("lease", NOW, patient=False)
-    machine.tick(NOW + timedelta(seconds=LEASE_SECONDS))
-    assert state_of(machine) is CircuitState.OPEN
 
 
 RATED = BreakerConfig(
@@ -195,7 +251,7 @@ def test_the_share_forgets_what_left_the_window_and_what_was_before_closing() ->
     machine.report(mixed(3, 20, 20), NOW + timedelta(seconds=52))
     later = NOW + timedelta(seconds=52 + 300)
     machine.tick(later)
-    machine.lend("lease", later)
+    machine.grant_lease("lease", later)
     machine.report(Report(process="q", seq=1, lease="lease", healthy=True, calls=1), later)
     machine.report(mixed(4, 30, 30, epoch=1), later)
     machine.report(mixed(5, 12, 2, epoch=machine.epoch), later)
@@ -211,7 +267,7 @@ def test_openings_in_a_row_grow_and_staying_closed_ends_the_row() -> None:
         assert machine.next_probe_at
         now = machine.next_probe_at
         machine.tick(now)
-        machine.lend(f"lease-{seq}", now)
+        machine.grant_lease(f"lease-{seq}", now)
         machine.report(Report(process="p", seq=seq, lease=f"lease-{seq}", healthy=False), now)
         assert machine.next_probe_at
         waits.append((machine.next_probe_at - now).total_seconds())
@@ -219,7 +275,7 @@ def test_openings_in_a_row_grow_and_staying_closed_ends_the_row() -> None:
     assert machine.status().opened_times == 4
     now += timedelta(seconds=200)
     machine.tick(now)
-    machine.lend("good", now)
+    machine.grant_lease("good", now)
     machine.report(Report(process="p", seq=9, lease="good", healthy=True), now)
     machine.report(failing(10, 3, epoch=machine.epoch), now + timedelta(seconds=10))
     assert machine.opened_times == 1
@@ -262,7 +318,7 @@ def test_guarded_marks_the_function() -> None:
 
 
 reports = st.builds(
-    lambda process, seq, epoch, calls, failures, tail, refused, lease, healthy: Report(
+    lambda process, seq, epoch, calls, failures, tail, refused, lease, healthy, claim: Report(
         process=process,
         seq=seq,
         epoch=epoch,
@@ -272,6 +328,7 @@ reports = st.builds(
         refused=refused,
         lease=lease,
         healthy=healthy,
+        claim=claim,
     ),
     process=st.sampled_from(["a", "b", "c"]),
     seq=st.integers(0, 30),
@@ -282,8 +339,9 @@ reports = st.builds(
     refused=st.integers(0, 2),
     lease=st.sampled_from(["", "lease", "other"]),
     healthy=st.booleans(),
+    claim=st.sampled_from(["", "lease", "other"]),
 )
-moves = st.one_of(reports, st.sampled_from(["tick", "lend"]))
+moves = st.one_of(reports, st.sampled_from(["tick", "grant", "none held"]))
 
 
 @given(st.lists(st.tuples(moves, st.integers(0, 50)), max_size=60))
@@ -299,8 +357,10 @@ def test_any_history_keeps_the_machine_consistent(history: list[tuple[Report | s
             assert machine == before, "a doubled report changed something"
         elif move == "tick":
             machine.tick(now)
+        elif machine.state is CircuitState.HALF_OPEN and move == "grant":
+            machine.grant_lease("lease", now)
         elif machine.state is CircuitState.HALF_OPEN:
-            machine.lend("lease", now)
+            machine.no_candidate(now)
         assert (machine.epoch > epoch) == (machine.state is not state) or machine.epoch - epoch > 1
         _consistent(machine)
     assert Machine.model_validate_json(machine.model_dump_json()) == machine
@@ -314,9 +374,28 @@ def _consistent(machine: Machine) -> None:
         assert machine.opened_at is not None
     if machine.state is not CircuitState.HALF_OPEN:
         assert machine.lease is None
-    assert len(machine.transitions) <= MOST_TRANSITIONS
-    assert len(machine.seen) <= MOST_PROCESSES
+        assert not machine.claimable
+    assert len(machine.transitions) <= MAX_TRANSITIONS
+    assert len(machine.seen) <= MAX_PROCESSES
     assert len(machine.window) <= 6
+
+
+@given(st.lists(reports, max_size=40))
+def test_calls_of_no_held_workflow_close_it(sent: list[Report]) -> None:
+    """Whatever was reported, and with no workflow to be found, a call that works closes the breaker."""
+    machine, now = Machine(config=CONFIG), NOW
+    for report in sent:
+        machine.report(report, now)
+    for seq in range(1, 9):
+        now += timedelta(minutes=2)
+        machine.tick(now)
+        if machine.state is CircuitState.HALF_OPEN:
+            machine.grant_lease(f"offered-{seq}", now)
+            machine.no_candidate(now)
+            machine.report(Report(process="living", seq=2 * seq, claim=f"claimed-{seq}"), now)
+            good = Report(process="living", seq=2 * seq + 1, lease=f"claimed-{seq}", healthy=True, calls=1)
+            machine.report(good, now)
+    assert machine.state is CircuitState.CLOSED
 
 
 @given(st.lists(reports, max_size=40), st.integers(0, 2**32))
@@ -328,6 +407,6 @@ def test_a_dead_process_harms_nobody(sent: list[Report], seed: int) -> None:
     later = NOW + timedelta(hours=1)
     machine.tick(later)
     if machine.state is CircuitState.HALF_OPEN:
-        machine.lend("fresh", later)
+        machine.grant_lease("fresh", later)
         machine.report(Report(process="living", seq=1, lease="fresh", healthy=True, calls=1), later)
     assert machine.state is CircuitState.CLOSED

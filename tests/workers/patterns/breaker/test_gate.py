@@ -18,7 +18,8 @@ from workers.contracts import CircuitState, CircuitStatus, Forced
 from workers.patterns.breaker import gate as gates
 from workers.patterns.breaker import reporter as reporting
 from workers.patterns.breaker.gate import Gate
-from workers.patterns.breaker.names import CIRCUIT_OPEN, BreakerConfig, Machine, Report
+from workers.patterns.breaker.machine import Machine
+from workers.patterns.breaker.names import CIRCUIT_OPEN, BreakerConfig, Report
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -55,23 +56,30 @@ class Breaker:
 
     async def signal(self, name: str, report: Report, **_: Any) -> None:
         self.reports.append(report)
+        if report.claim and self.status.probe_claimable:  # as the machine does
+            self.status.probe_lease, self.status.probe_claimable = report.claim, False
 
-    def gate(self) -> Gate:
-        return Gate(cast(Client, self), "payments")
+    def gate(self, config: BreakerConfig | None = None) -> Gate:
+        return Gate(cast(Client, self), "payments", config)
 
 
-async def refused(gate: Gate, lease: str = "", attempt: int = 1) -> bool:
+async def refused(gate: Gate, lease: str = "", never_sent: bool = True) -> bool:
     try:
-        await gate.admit(lease, attempt)
+        await gate.admit(lease, never_sent)
     except ApplicationError as error:
-        return (error.type, error.non_retryable, *error.details) == (CIRCUIT_OPEN, True, "payments", attempt)
+        return (error.type, error.non_retryable, *error.details) == (
+            CIRCUIT_OPEN,
+            True,
+            "payments",
+            never_sent,
+        )
     return False
 
 
 async def test_asks_once_a_second_however_many_call() -> None:
     breaker = Breaker()
     gate = breaker.gate()
-    assert await asyncio.gather(*(gate.admit("", 1) for _ in range(50))) == [(4, False)] * 50
+    assert await asyncio.gather(*(gate.admit("", True) for _ in range(50))) == [(4, "")] * 50
     assert breaker.questions == 1
 
 
@@ -80,7 +88,7 @@ async def test_a_slow_breaker_delays_a_call_half_a_second_at_most_and_admits() -
     breaker.answers.clear()
     gate = breaker.gate()
     began = time.monotonic()
-    assert await gate.admit("", 1) == (0, False)
+    assert await gate.admit("", True) == (0, "")
     assert 0.4 < time.monotonic() - began < 2
     breaker.answers.set()
 
@@ -103,9 +111,9 @@ async def test_refuses_after_its_own_failures_without_waiting_for_the_breaker() 
     breaker = Breaker()
     gate = breaker.gate()
     for _ in range(3):
-        epoch, _probing = await gate.admit("", 1)
-        gate.note(epoch, failed=True, error="away")
-    assert await refused(gate, attempt=2)
+        epoch, _lease = await gate.admit("", True)
+        gate.record(epoch, failed=True, error="away")
+    assert await refused(gate, never_sent=False)
     await eventually(lambda: breaker.reports)
     assert [(report.calls, report.tail, report.epoch) for report in breaker.reports] == [(3, 3, 4)]
     await gate._confirm()
@@ -116,8 +124,8 @@ async def test_a_success_between_failures_opens_nothing() -> None:
     breaker = Breaker()
     gate = breaker.gate()
     for failed in (True, True, False, True, True):
-        epoch, _probing = await gate.admit("", 1)
-        gate.note(epoch, failed=failed)
+        epoch, _lease = await gate.admit("", True)
+        gate.record(epoch, failed=failed)
     assert not await refused(gate)
     await eventually(lambda: breaker.reports)
     report = breaker.reports[0]
@@ -129,10 +137,10 @@ async def test_half_open_admits_the_lease_once_and_reports_at_once() -> None:
     gate = breaker.gate()
     assert await refused(gate)
     assert await refused(gate, "another")
-    epoch, probing = await gate.admit("lease", 1)
-    assert probing
-    assert await refused(gate, "lease", attempt=2)
-    gate.note(epoch, lease="lease")
+    epoch, lease = await gate.admit("lease", True)
+    assert lease == "lease"
+    assert await refused(gate, "lease", never_sent=False)
+    gate.record(epoch, lease="lease")
     probes = await eventually(lambda: [report for report in breaker.reports if report.lease])
     assert [(probe.lease, probe.healthy) for probe in probes] == [("lease", True)]
     assert not await refused(gate), "our own copy closed with our own probe"
@@ -150,7 +158,7 @@ async def test_a_lease_that_was_lent_after_the_last_question_is_asked_for() -> N
         epoch=5,
         probe_lease="new",
     )
-    assert await gate.admit("new", 1) == (5, True)
+    assert await gate.admit("new", True) == (5, "new")
 
 
 async def test_a_lease_is_worth_a_long_wait() -> None:
@@ -159,14 +167,14 @@ async def test_a_lease_is_worth_a_long_wait() -> None:
     gate = breaker.gate()
     assert await refused(gate)
     breaker.answers.clear()
-    call = asyncio.create_task(gate.admit("lease-1", 1))
+    call = asyncio.create_task(gate.admit("lease-1", True))
     await eventually(lambda: breaker.questions == 2)
     breaker.status = breaker.status.model_copy(
         update={"state": CircuitState.HALF_OPEN, "epoch": 5, "probe_lease": "lease-1"}
     )
     await asyncio.sleep(0.6)  # longer than a call without a lease waits
     breaker.answers.set()
-    assert await call == (5, True)
+    assert await call == (5, "lease-1")
 
 
 async def test_a_question_from_before_the_lease_does_not_answer_for_it() -> None:
@@ -175,14 +183,14 @@ async def test_a_question_from_before_the_lease_does_not_answer_for_it() -> None
     breaker.answers.clear()
     bare = asyncio.create_task(refused(gate))
     await eventually(lambda: breaker.questions == 1)
-    probe = asyncio.create_task(gate.admit("lease-1", 1))
+    probe = asyncio.create_task(gate.admit("lease-1", True))
     await asyncio.sleep(0)
     breaker.answers.set()
     await bare
     breaker.status = breaker.status.model_copy(
         update={"state": CircuitState.HALF_OPEN, "epoch": 5, "probe_lease": "lease-1"}
     )
-    assert await probe == (5, True)
+    assert await probe == (5, "lease-1")
     assert breaker.questions == 2
 
 
@@ -191,8 +199,52 @@ async def test_a_lease_that_nobody_can_confirm_is_honoured_once() -> None:
     gate = breaker.gate()
     assert await refused(gate)
     breaker.away = True
-    assert await gate.admit("lease-1", 1) == (4, True)
+    assert await gate.admit("lease-1", True) == (4, "lease-1")
     assert await refused(gate, "lease-1", 2)
+
+
+async def test_of_many_calls_in_many_processes_one_claims_the_probe() -> None:
+    breaker = Breaker(CircuitState.HALF_OPEN, probe_claimable=True)
+    gates_ = [breaker.gate() for _ in range(4)]
+    calls = [gate.admit("", True, caller=f"run-{n}", held=n % 2 == 0) for n, gate in enumerate(gates_ * 5)]
+    ends = await asyncio.gather(*calls, return_exceptions=True)
+    admitted = [end[1] for end in ends if isinstance(end, tuple)]
+    assert admitted == [breaker.status.probe_lease]
+    claims = [report for report in breaker.reports if report.claim]
+    assert 1 <= len(claims) <= 4, "each process claims once"
+    assert claims[0].holder.startswith("run-")
+
+
+async def test_a_claim_that_nobody_confirms_admits_nothing() -> None:
+    breaker = Breaker(CircuitState.HALF_OPEN, probe_claimable=True)
+    gate = breaker.gate()
+    await gate._confirm()
+    breaker.away = True
+    assert await refused(gate)
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "least", "most"),
+    [
+        (CircuitState.OPEN, {"next_probe_at": timedelta(seconds=20)}, 18, 25),
+        (CircuitState.OPEN, {"next_probe_at": timedelta(hours=1)}, 60, 75),
+        (CircuitState.OPEN, {"next_probe_at": timedelta(seconds=-5)}, 1, 1.25),
+        (CircuitState.HALF_OPEN, {"probe_lease": "another's"}, 5, 6.25),
+    ],
+)
+async def test_a_refused_call_that_no_resume_reaches_is_retried_when_it_makes_sense(
+    state: CircuitState, more: dict[str, Any], least: float, most: float
+) -> None:
+    now = datetime.now(UTC)
+    given = {name: now + value if isinstance(value, timedelta) else value for name, value in more.items()}
+    gate = Breaker(state, **given).gate()
+    with pytest.raises(ApplicationError) as caught:
+        await gate.admit("", False, held=False)
+    error = caught.value
+    assert (error.type, error.non_retryable, *error.details) == (CIRCUIT_OPEN, False, "payments", False)
+    assert error.next_retry_delay is not None
+    assert least <= error.next_retry_delay.total_seconds() <= most
+    assert gate._polling is None, "no workflow waits for the breaker"
 
 
 def told(breaker: Breaker) -> list[int]:
@@ -203,7 +255,7 @@ def told(breaker: Breaker) -> list[int]:
 async def test_who_was_refused_by_an_older_state_is_told_to_a_breaker_that_can_wake_them(
     state: CircuitState, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(gates, "LOOK_SECONDS", 0.01)
+    monkeypatch.setattr(gates, "POLL_INTERVAL", 0.01)
     breaker = Breaker(CircuitState.HALF_OPEN, probe_lease="another's")
     gate = breaker.gate()
     assert await refused(gate)
@@ -220,10 +272,10 @@ async def test_an_open_breaker_is_not_bothered_before_its_probe(monkeypatch: pyt
     breaker = Breaker(CircuitState.OPEN, next_probe_at=soon)
     gate = breaker.gate()
     assert await refused(gate)
-    assert gate._patience() == gates.LONGEST_LOOK_SECONDS
+    assert gate._poll_interval() == gates.MAX_POLL_INTERVAL
     breaker.become(CircuitState.OPEN, next_probe_at=datetime.now(UTC) - timedelta(seconds=5))
     await gate._confirm()
-    assert gate._patience() == gates.LOOK_SECONDS
+    assert gate._poll_interval() == gates.POLL_INTERVAL
     assert told(breaker) == []
 
 
@@ -232,34 +284,45 @@ async def test_what_our_own_failures_closed_is_asked_again_soon() -> None:
     breaker = Breaker()
     gate = breaker.gate()
     for _ in range(3):
-        epoch, _probing = await gate.admit("", 1)
-        gate.note(epoch, failed=True)
+        epoch, _lease = await gate.admit("", True)
+        gate.record(epoch, failed=True)
     assert await refused(gate)
-    assert gate._patience() == gates.LEAD_SECONDS
-    gate._moved_at -= gates.LEAD_SECONDS
+    assert gate._poll_interval() == gates.LOCAL_STATE_TTL
+    gate._moved_at -= gates.LOCAL_STATE_TTL
     await gate._confirm()
     assert not await refused(gate)
 
 
-async def test_a_breaker_that_has_ended_guards_nothing() -> None:
+@pytest.mark.parametrize("registered", [True, False])
+async def test_a_breaker_that_has_ended_guards_nothing_and_says_so_once(
+    registered: bool, caplog: pytest.LogCaptureFixture
+) -> None:
     breaker = Breaker(CircuitState.OPEN)
-    gate = breaker.gate()
+    gate = breaker.gate(BreakerConfig(dependency="payments") if registered else None)
     assert await refused(gate)
     breaker.gone = True
     await gate._confirm()
-    assert await gate.admit("", 1) == (0, False)
+    await gate._confirm()
+    assert await gate.admit("", True) == (0, "")
+    lines = [record.getMessage() for record in caplog.records]
+    then = "it is started again" if registered else "it is not registered, so it is not started"
+    assert lines == [f"No breaker of payments runs: calls are admitted; {then}."]
+    if registered:
+        await eventually(lambda: breaker.reports)  # the signal that starts it
+    else:
+        assert breaker.reports == []
 
 
 async def test_a_lease_is_honoured_though_our_own_copy_is_ahead() -> None:
     breaker = Breaker()
     gate = breaker.gate()
     for _ in range(3):
-        epoch, _probing = await gate.admit("", 1)
-        gate.note(epoch, failed=True)
+        epoch, _lease = await gate.admit("", True)
+        gate.record(epoch, failed=True)
     assert gate._machine
     gate._machine.epoch = 9
     breaker.become(CircuitState.HALF_OPEN, epoch=6, probe_lease="lease")
-    assert await gate.admit("lease", 1) == (9, True)
+    assert await gate.admit("lease", True) == (9, "lease")
 
 
 async def test_forced_states_are_not_the_gates_to_judge() -> None:
@@ -267,8 +330,8 @@ async def test_forced_states_are_not_the_gates_to_judge() -> None:
     breaker = Breaker(CircuitState.CLOSED, forced=forced)
     gate = breaker.gate()
     for _ in range(9):
-        epoch, _probing = await gate.admit("", 1)
-        gate.note(epoch, failed=True)
+        epoch, _lease = await gate.admit("", True)
+        gate.record(epoch, failed=True)
     assert not await refused(gate)
     breaker.become(CircuitState.OPEN, forced=forced)
     breaker.away = True
@@ -280,7 +343,7 @@ async def test_forced_states_are_not_the_gates_to_judge() -> None:
 async def test_a_probe_without_an_answer_gives_its_lease_back() -> None:
     breaker = Breaker(CircuitState.HALF_OPEN, probe_lease="lease")
     gate = breaker.gate()
-    await gate.admit("lease", 1)
+    await gate.admit("lease", True)
     gate.give_back("lease")
     await eventually(lambda: breaker.reports)
     assert [(r.lease, r.healthy, r.began, r.calls) for r in breaker.reports] == [("lease", None, False, 0)]
@@ -290,9 +353,9 @@ async def test_a_long_probe_says_that_it_began(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(reporting, "BEGAN_SECONDS", 0.01)
     breaker = Breaker(CircuitState.HALF_OPEN, probe_lease="lease")
     gate = breaker.gate()
-    epoch, _probing = await gate.admit("lease", 1)
+    epoch, _lease = await gate.admit("lease", True)
     await eventually(lambda: breaker.reports)
-    gate.note(epoch, lease="lease", failed=True, error="away")
+    gate.record(epoch, lease="lease", failed=True, error="away")
     await eventually(lambda: len(breaker.reports) == 2)
     assert [(r.began, r.healthy, r.calls) for r in breaker.reports] == [(True, None, 0), (False, False, 1)]
 
@@ -334,9 +397,9 @@ class Clock:
 
     def call(self, failed: bool) -> None:
         if failed:
-            self.reporter.failed(4, "away", self.machine)
+            self.reporter.record_failure(4, "away", self.machine)
         else:
-            self.reporter.worked(4, counted=False)
+            self.reporter.record_success(4, ends_row=False)
 
 
 @pytest.fixture
@@ -383,12 +446,12 @@ def test_failures_spread_over_processes_open_it_within_seconds(clock: Clock) -> 
     ]
     for each in others:
         each.processes = 10
-        each.worked(1, counted=False)
+        each.record_success(1, ends_row=False)
     clock.advance(0.1)
     began, copy = clock.now, shared.model_copy(deep=True)
     while shared.state is CircuitState.CLOSED and clock.now < began + 60:
         for each in others:
-            each.failed(1, "away", copy)
+            each.record_failure(1, "away", copy)
         clock.advance(1)
     assert shared.state is CircuitState.OPEN
     assert clock.now - began <= 4

@@ -12,15 +12,16 @@ from temporalio.client import Client, WorkflowHandle
 
 from orders.messages import WORKFLOW_TYPE, OrderResult, Stage
 from orders.workflows.order import OrderWorkflow
-from tests.orders.worlds import World, an_order
+from tests.orders.fake_gateways import FakeGateways, an_order
 from tests.support import eventually
 from workers.client.attributes import CIRCUIT_STATE, WAITING_FOR
 from workers.contracts import CircuitState, CircuitStatus, Decision, SagaStatus, Status, StepState
 from workers.patterns.breaker import names as breaker
 from workers.patterns.breaker.activities import find_held, offer_probe, release_held
+from workers.patterns.breaker.messages import BreakerState
 from workers.patterns.breaker.names import BreakerConfig, Report, breaker_id
 from workers.patterns.breaker.plugin import breakers
-from workers.patterns.breaker.workflow import BreakerState, BreakerWorkflow
+from workers.patterns.breaker.workflow import BreakerWorkflow
 
 
 class Bench:
@@ -30,7 +31,7 @@ class Bench:
         self.client, self.queue = client, queue
         suffix = uuid.uuid4().hex[:8]
         self.dependency = f"payments-{suffix}"
-        self.world = World(lambda dependency: f"{dependency}-{suffix}")
+        self.world = FakeGateways(lambda dependency: f"{dependency}-{suffix}")
         self._worker = worker
 
     def running(self, queue: str = "") -> Any:

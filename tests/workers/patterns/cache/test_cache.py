@@ -21,11 +21,13 @@ from django.db import connection
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import BaseModel
+from pydantic_core import PydanticSerializationError
 from temporalio.exceptions import ApplicationError
 
+from workers.client.digest import canonical
 from workers.client.tenancy import tenant_context
 from workers.patterns.cache.activities import PlainText, cached, forget
-from workers.patterns.cache.keys import cache_key, canonical
+from workers.patterns.cache.keys import cache_key
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JSON = st.recursive(
@@ -89,6 +91,8 @@ def test_what_differs_has_another_key() -> None:
         cache_key("rate", []),
         cache_key("rate", [datetime(2026, 1, 2, tzinfo=UTC)]),
         cache_key("rate", [b"\xff"]),
+        cache_key("rate", [float("nan")]),
+        cache_key("rate", ["\ud800"]),
     ]
     assert len(set(keys)) == len(keys)
     assert cache_key("rate", [Colour.RED]) == cache_key("rate", ["red"])
@@ -96,10 +100,9 @@ def test_what_differs_has_another_key() -> None:
     assert cache_key("rate", [], tenant="a b/ü" * 50).startswith("a%20b%2F%C3%BC")
 
 
-@pytest.mark.parametrize("value", [float("nan"), object(), "\ud800"])
-def test_what_has_no_json_form_has_no_key(value: object) -> None:
-    with pytest.raises(ValueError, match=r"."):
-        cache_key("rate", [value])
+def test_what_has_no_json_form_has_no_key() -> None:
+    with pytest.raises(PydanticSerializationError):
+        cache_key("rate", [object()])
 
 
 class Desk:

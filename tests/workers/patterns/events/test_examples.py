@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -24,9 +25,10 @@ async def test_a_loyalty_card(client: Client, queue: str, worker: Any, monkeypat
         handle = await client.start_workflow(
             loyalty.LoyaltyCard.run, loyalty.START, id=f"card-{uuid.uuid4().hex}", task_queue=queue
         )
-        await handle.signal("earn", {"event_id": "till-1", "points": 50})
+        await handle.signal("earn", {"event_id": "till-1", "at": "2026-03-01T10:00:00Z", "points": 50})
         for event_id, points in (("web-1", 30), ("web-1", 30), ("web-2", 30)):
-            await handle.signal("spend", {"event_id": event_id, "points": points, "gift": "mug"})
+            body = {"event_id": event_id, "at": "2026-03-02T10:00:00Z", "points": points, "gift": "mug"}
+            await handle.signal("spend", body)
         state = await handle.query("get_state")
         assert (state["state"], state["refused"][0]["detail"]) == (
             {"points": 20},
@@ -45,7 +47,12 @@ async def test_a_parcel(client: Client, queue: str, worker: Any, monkeypatch: An
             EventDrivenWorkflow.run, parcel.PARCEL, id=f"parcel-{uuid.uuid4().hex}", task_queue=queue
         )
         for number, kind in enumerate(["scanned", "weighed", "delivered"]):
-            body = {"event_id": f"s{number}", "type": kind, "payload": {"town": f"town {number}"}}
+            body = {
+                "event_id": f"s{number}",
+                "at": datetime.now(UTC),
+                "type": kind,
+                "payload": {"town": f"town {number}"},
+            }
             await handle.signal("workflow_event", body)
         result = await handle.result()
     assert (result.reason, result.events, result.followed) == ("completed by event", 3, 2)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,25 +22,30 @@ from temporalio.testing import ActivityEnvironment
 
 from tests.examples.exchange import ExchangeWorkflow
 from tests.golden import replayer
+from tests.support import eventually
 from tests.workers.patterns.breaker.guarded_services import REACHES, circuit, reaches
+from workers.contracts.effects import says_no_effect
+from workers.deadlines import ATTEMPT_EXPIRED
 from workers.patterns.breaker.names import (
     UNAVAILABLE,
     WORKFLOW_TYPE,
     BreakerConfig,
     breaker_id,
+    current_key,
     dependency_of,
 )
 from workers.patterns.breaker.workflow import BreakerWorkflow
 from workers.patterns.http.activities import call_http
 from workers.patterns.http.messages import (
+    NEEDS_KEY,
     NOT_ALLOWED,
+    QUEUE,
     REFUSED,
     TOO_LARGE,
     HttpAnswer,
     HttpCall,
     demand_allowed,
 )
-from workers.registry.queues import PLATFORM
 
 
 class World:
@@ -100,47 +107,51 @@ def world(served: World, settings: Any) -> World:
     return served
 
 
-def run(call: HttpCall, **info: Any) -> HttpAnswer:
-    environment = ActivityEnvironment()
-    environment.info = replace(environment.info, **info)
-    answer: HttpAnswer = environment.run(call_http, call)
-    return answer
+def environment_of(**info: Any) -> ActivityEnvironment:
+    made = ActivityEnvironment()
+    now = {"started_time": datetime.now(UTC), "scheduled_time": datetime.now(UTC)}
+    made.info = replace(made.info, **{**now, "schedule_to_close_timeout": None, **info})
+    return made
 
 
-def failure(call: HttpCall, **info: Any) -> ApplicationError:
+async def run(call: HttpCall, **info: Any) -> HttpAnswer:
+    return await environment_of(**info).run(call_http, call)
+
+
+async def failure(call: HttpCall, **info: Any) -> ApplicationError:
     with pytest.raises(ApplicationError) as caught:
-        run(call, **info)
+        await run(call, **info)
     return caught.value
 
 
-def test_an_answer_with_its_json_and_few_headers(world: World) -> None:
+async def test_an_answer_with_its_json_and_few_headers(world: World) -> None:
     world.says("/rates", 201, {"rate": "1.08"}, ETag="7", Set_Cookie="secret=1")
     call = HttpCall(url=f"{world.url}/rates?to=USD", method="POST", body={"a": 1}, headers={"X-Own": "yes"})
-    answer = run(call)
+    answer = await run(call)
     assert (answer.status, answer.body) == (201, {"rate": "1.08"})
     assert answer.headers == {"content-type": "application/json", "etag": "7"}
     method, path, headers, body = world.seen[0]
     assert (method, path, json.loads(body), headers["x-own"]) == ("POST", "/rates?to=USD", {"a": 1}, "yes")
 
 
-def test_text_nothing_and_json_that_is_none(world: World) -> None:
+async def test_text_nothing_and_json_that_is_none(world: World) -> None:
     world.says("/text", 200, b"pong")
     world.says("/nothing", 204)
     world.says("/lies", 200, b"<html>", content_type="application/json")
-    assert [run(HttpCall(url=world.url + path)).body for path in ("/text", "/nothing", "/lies")] == [
+    assert [(await run(HttpCall(url=world.url + path))).body for path in ("/text", "/nothing", "/lies")] == [
         "pong",
         None,
         "<html>",
     ]
 
 
-def test_every_attempt_has_the_same_key(world: World) -> None:
+async def test_every_attempt_has_the_same_key(world: World) -> None:
     world.says("/", 200)
     once = {"workflow_run_id": "run", "activity_id": "pay"}
     for attempt in (1, 2):
-        run(HttpCall(url=f"{world.url}/", method="POST"), attempt=attempt, **once)
-    run(HttpCall(url=f"{world.url}/", idempotency_key="own", idempotency_header="X-Key"), **once)
-    run(HttpCall(url=f"{world.url}/", idempotency_header=""), **once)
+        await run(HttpCall(url=f"{world.url}/", method="POST"), attempt=attempt, **once)
+    await run(HttpCall(url=f"{world.url}/", idempotency_key="own", idempotency_header="X-Key"), **once)
+    await run(HttpCall(url=f"{world.url}/", idempotency_header=""), **once)
     assert [headers.get("idempotency-key") for _, _, headers, _ in world.seen] == [
         "run/pay",
         "run/pay",
@@ -151,9 +162,9 @@ def test_every_attempt_has_the_same_key(world: World) -> None:
 
 
 @pytest.mark.parametrize("status", [400, 401, 403, 404, 409, 422, 302])
-def test_a_refusal_is_an_answer_and_tells_no_secrets(world: World, status: int) -> None:
+async def test_a_refusal_is_an_answer_and_tells_no_secrets(world: World, status: int) -> None:
     world.says("/", status, {"error": "no", "password": "hunter2"}, location="http://elsewhere.example/")
-    error = failure(HttpCall(url=f"{world.url}/?token=t"))
+    error = await failure(HttpCall(url=f"{world.url}/?token=t"))
     assert (error.type, error.non_retryable, error.details) == (REFUSED, True, (status,))
     assert f"answered {status}" in error.message
     assert "hunter2" not in error.message
@@ -162,9 +173,9 @@ def test_a_refusal_is_an_answer_and_tells_no_secrets(world: World, status: int) 
 
 
 @pytest.mark.parametrize("status", [500, 502, 503, 504, 408, 425, 429])
-def test_what_may_pass_is_tried_again(world: World, status: int) -> None:
+async def test_what_may_pass_is_tried_again(world: World, status: int) -> None:
     world.says("/", status, b"x" * 2_000)
-    error = failure(HttpCall(url=f"{world.url}/"))
+    error = await failure(HttpCall(url=f"{world.url}/"))
     assert (error.type, error.non_retryable, error.next_retry_delay) == (UNAVAILABLE, False, None)
     assert len(error.message) < 700
 
@@ -173,30 +184,32 @@ def test_what_may_pass_is_tried_again(world: World, status: int) -> None:
     ("given", "seconds"),
     [("7", 7), ("999999", 3_600), ("soon", None), ("-3", None), ("0", None), ("9" * 400, None), ("", None)],
 )
-def test_retry_after_is_honoured_within_an_hour(world: World, given: str, seconds: float | None) -> None:
+async def test_retry_after_is_honoured_within_an_hour(
+    world: World, given: str, seconds: float | None
+) -> None:
     world.says("/", 503, retry_after=given)
-    delay = failure(HttpCall(url=f"{world.url}/")).next_retry_delay
+    delay = (await failure(HttpCall(url=f"{world.url}/"))).next_retry_delay
     assert delay == (None if seconds is None else timedelta(seconds=seconds))
 
 
-def test_retry_after_may_be_a_date(world: World) -> None:
+async def test_retry_after_may_be_a_date(world: World) -> None:
     world.says("/", 429, retry_after=format_datetime(datetime.now(UTC) + timedelta(minutes=5), usegmt=True))
-    delay = failure(HttpCall(url=f"{world.url}/")).next_retry_delay
+    delay = (await failure(HttpCall(url=f"{world.url}/"))).next_retry_delay
     assert delay
     assert timedelta(minutes=3) < delay <= timedelta(minutes=5)
 
 
-def test_the_call_ends_before_its_attempt(world: World) -> None:
+async def test_the_call_ends_before_its_attempt(world: World) -> None:
     released = threading.Event()
     world.answers["/"] = lambda handler: released.wait(20)
     call = HttpCall(url=f"{world.url}/", timeout_seconds=60)
-    error = failure(call, start_to_close_timeout=timedelta(seconds=0.5))
+    error = await failure(call, start_to_close_timeout=timedelta(seconds=0.5))
     released.set()
     assert (error.type, error.non_retryable) == (UNAVAILABLE, False)
     assert "not known" in error.message
 
 
-def test_an_answer_that_drips_is_late_too(world: World) -> None:
+async def test_an_answer_that_drips_is_late_too(world: World) -> None:
     released = threading.Event()
 
     def drip(handler: BaseHTTPRequestHandler) -> None:
@@ -207,19 +220,88 @@ def test_an_answer_that_drips_is_late_too(world: World) -> None:
             handler.wfile.flush()
 
     world.answers["/"] = drip
-    error = failure(HttpCall(url=f"{world.url}/", timeout_seconds=0.4))
+    error = await failure(HttpCall(url=f"{world.url}/", timeout_seconds=0.4))
     released.set()
     assert (error.type, "in time" in error.message) == (UNAVAILABLE, True)
 
 
-def test_nobody_listens(world: World) -> None:
-    error = failure(HttpCall(url="http://127.0.0.1:9/"))
+async def test_all_phases_of_a_call_have_one_deadline(world: World) -> None:
+    """Each of them is shorter than the timeout, both together are not."""
+
+    def slowly(handler: BaseHTTPRequestHandler) -> None:
+        time.sleep(0.6)
+        handler.send_response(200)
+        handler.send_header("content-length", "2")
+        handler.end_headers()
+        handler.wfile.flush()
+        time.sleep(0.6)
+        handler.wfile.write(b"ok")
+
+    world.answers["/"] = slowly
+    began = time.monotonic()
+    error = await failure(HttpCall(url=f"{world.url}/", timeout_seconds=0.9))
+    assert error.type == UNAVAILABLE
+    assert time.monotonic() - began < 1.15
+
+
+async def test_what_an_attempt_has_waited_is_taken_from_the_call(world: World) -> None:
+    """As a rate limit or a busy worker make it wait, after it has started for the server."""
+    released = threading.Event()
+    world.answers["/"] = lambda handler: released.wait(20)
+    attempt: Any = {"start_to_close_timeout": timedelta(seconds=10)}
+    call, began = HttpCall(url=f"{world.url}/"), time.monotonic()
+    late = await failure(call, started_time=datetime.now(UTC) - timedelta(seconds=7.5), **attempt)
+    assert (late.type, time.monotonic() - began < 2) == (UNAVAILABLE, True)
+    over = await failure(call, started_time=datetime.now(UTC) - timedelta(seconds=9), **attempt)
+    released.set()
+    assert (over.type, over.non_retryable) == (ATTEMPT_EXPIRED, False)
+    assert len(world.seen) == 1, "an attempt that is over sends nothing"
+
+
+async def test_a_call_heartbeats_and_a_cancellation_ends_it(world: World) -> None:
+    released, beats = threading.Event(), list[Any]()
+    world.answers["/"] = lambda handler: released.wait(20)
+    environment = environment_of(heartbeat_timeout=timedelta(seconds=0.3))
+    environment.on_heartbeat = lambda *details: beats.append(details)
+    running = asyncio.create_task(environment.run(call_http, HttpCall(url=f"{world.url}/")))
+    await eventually(lambda: len(beats) >= 3)
+    environment.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await asyncio.wait_for(running, 2)
+    released.set()
+
+
+@pytest.mark.parametrize(("named", "believed"), [({402}, True), ({503}, True), (set[int](), False)])
+async def test_only_a_status_that_the_call_names_says_that_nothing_happened(
+    world: World, named: set[int], believed: bool
+) -> None:
+    world.says("/", 503 if 503 in named else 402, {"error": "no"})
+    error = await failure(HttpCall(url=f"{world.url}/", no_effect=frozenset(named)), attempt=1)
+    assert error.non_retryable
+    assert says_no_effect(error) is believed
+    assert error.details[-1] in (402, 503)
+
+
+async def test_a_post_behind_a_breaker_has_one_key_for_all_its_tries(world: World) -> None:
+    world.says("/", 200)
+    call = HttpCall(url=f"{world.url}/", method="POST", dependency="rates")
+    error = await failure(call)
+    assert (error.type, error.non_retryable, world.seen) == (NEEDS_KEY, True, [])
+    token = current_key.set("order-1/pay")  # as GuardedCalls' header does it
+    await run(call)
+    current_key.reset(token)
+    await run(call.model_copy(update={"idempotency_key": "own"}))
+    assert [headers["idempotency-key"] for _, _, headers, _ in world.seen] == ["order-1/pay", "own"]
+
+
+async def test_nobody_listens(world: World) -> None:
+    error = await failure(HttpCall(url="http://127.0.0.1:9/"))
     assert (error.type, error.non_retryable) == (UNAVAILABLE, False)
 
 
-def test_a_large_answer_is_refused(world: World) -> None:
+async def test_a_large_answer_is_refused(world: World) -> None:
     world.says("/", 200, b"x" * 5_000)
-    error = failure(HttpCall(url=f"{world.url}/", most_bytes=1_000))
+    error = await failure(HttpCall(url=f"{world.url}/", most_bytes=1_000))
     assert (error.type, error.non_retryable) == (TOO_LARGE, True)
 
 
@@ -251,9 +333,9 @@ def test_hosts_are_named_with_or_without_a_port() -> None:
         demand_allowed(HttpCall(url=url), ("Allowed.example:80", "open.example"))
 
 
-def test_by_default_nothing_is_reached(settings: Any) -> None:
+async def test_by_default_nothing_is_reached(settings: Any) -> None:
     settings.WORKERS = settings.WORKERS.model_copy(update={"http_allowed_hosts": ()})
-    assert failure(HttpCall(url="http://127.0.0.1:9/")).type == NOT_ALLOWED
+    assert (await failure(HttpCall(url="http://127.0.0.1:9/"))).type == NOT_ALLOWED
 
 
 @pytest.mark.parametrize(
@@ -286,7 +368,7 @@ async def test_a_call_waits_out_its_breaker(
     dependency = f"rates-{uuid.uuid4().hex[:8]}"
     world.says("/rates/USD", 503)
     async with (
-        worker(PLATFORM),
+        worker(QUEUE),
         worker(queue, workflows=[ExchangeWorkflow, BreakerWorkflow], activities=REACHES),
     ):
         config = BreakerConfig(dependency=dependency, threshold=2, open_seconds=1)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
@@ -11,37 +13,54 @@ import pytest
 from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
-from workers.patterns.events.effects import Effect
+from workers.patterns.breaker.names import circuit_open
+from workers.patterns.events.messages import Effect
 from workers.registry.queues import PLATFORM
 from workers.registry.registry import Queue, registry
 
 
 class Ledger:
-    """Does each effect once a key. `failing`: event types that it declines. `gates`: may it answer now."""
+    """Does each effect once a key.
+
+    failing: event types that it declines. refused: its breaker is open, and refuses as its interceptor would.
+    answers: cleared, calls hang until it is set.
+    most_running: how many calls ran at once, at most. begun: when each call began.
+    """
 
     def __init__(self) -> None:
         self.done: dict[str, Effect] = {}
         self.calls: Counter[str] = Counter()
         self.failing: set[str] = set()
-        self.down = False
+        self.down = self.refused = False
+        self.answers = asyncio.Event()
+        self.answers.set()
+        self.running = self.most_running = 0
+        self.begun: list[float] = []
 
     @property
     def activity(self) -> Callable[..., Any]:
         @activity.defn(name="post")
         async def post(effect: Effect) -> None:
-            self.calls[effect.idempotency_key] += 1
-            if self.down:
-                raise ApplicationError("The ledger is away.")
-            if effect.type in self.failing:
-                raise ApplicationError("Not with us.", type="Declined", non_retryable=True)
-            self.done.setdefault(effect.idempotency_key, effect)
+            self.begun.append(time.monotonic())
+            self.running += 1
+            self.most_running = max(self.running, self.most_running)
+            try:
+                await self._post(effect)
+            finally:
+                self.running -= 1
 
         return post
 
-
-@pytest.fixture
-def ledger() -> Ledger:
-    return Ledger()
+    async def _post(self, effect: Effect) -> None:
+        self.calls[effect.idempotency_key] += 1
+        if self.refused:
+            raise circuit_open("ledger", never_sent=activity.info().attempt == 1)
+        if self.down:
+            raise ApplicationError("The ledger is away.")
+        if effect.type in self.failing:
+            raise ApplicationError("Not with us.", type="Declined", non_retryable=True)
+        await self.answers.wait()
+        self.done.setdefault(effect.idempotency_key, effect)
 
 
 def known(monkeypatch: pytest.MonkeyPatch, queue: str, *activities: Callable[..., Any]) -> list[Any]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
 
+import pytest
 from temporalio import activity, workflow
-from temporalio.client import Client
+from temporalio.api.enums.v1 import EventType
+from temporalio.client import Client, WorkflowFailureError
 from temporalio.common import RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ActivityError, ApplicationError, FailureError
+
+from tests.support import eventually
 
 with workflow.unsafe.imports_passed_through():
+    from tests.workers.patterns.saga.fake_services import BUGS
     from workers.contracts import SagaState, SagaStatus, StepState
     from workers.contracts.effects import effect_refused
     from workers.patterns.saga.handlers import SagaHandlers
@@ -88,6 +94,37 @@ class Stubborn:
         )
 
 
+@workflow.defn(name="Repaired")
+class Repaired(SagaHandlers):
+    """Its code has bugs, in the argument of its undo or before its first step, until they are repaired."""
+
+    def __init__(self) -> None:
+        super().__init__(undo_input=self._undo_input)
+
+    def _undo_input(self, key: str, undo_key: str, reason: str, edited: dict[str, Any] | None) -> list[str]:
+        _bug("undo")
+        return [key, undo_key, reason]
+
+    @workflow.run
+    async def run(self) -> SagaStatus:
+        _bug("start")
+        try:
+            await self.saga.run(self._steps())
+        except FailureError as error:
+            await self.saga.compensate(self.reason_of(error))
+        return self.saga.status()
+
+    async def _steps(self) -> None:
+        await self.saga.step("fetch", str, undo="put_back")
+        _bug("middle")
+        await self.saga.step("refuse", str, undo="put_back")
+
+
+def _bug(name: str) -> None:
+    if name in BUGS:
+        raise KeyError(name)
+
+
 class Outside:
     def __init__(self) -> None:
         self.undone: list[list[str]] = []
@@ -142,3 +179,42 @@ async def test_no_step_begins_once_compensation_has(client: Client, queue: str, 
     async with worker(queue, workflows=[Straggler], activities=Outside().activities()):
         result = await client.execute_workflow("Straggler", id=uuid.uuid4().hex, task_queue=queue)
     assert result == SAGA_COMPENSATING
+
+
+@pytest.fixture
+def bugs() -> Iterator[set[str]]:
+    yield BUGS
+    BUGS.clear()
+
+
+@pytest.mark.parametrize("bug", ["undo", "middle"])
+async def test_a_bug_after_the_first_step_leaves_the_run_open_until_it_is_repaired(
+    client: Client, queue: str, worker: Any, bugs: set[str], bug: str
+) -> None:
+    outside = Outside()
+    bugs.add(bug)
+    async with worker(queue, workflows=[Repaired], activities=outside.activities()):
+        handle = await client.start_workflow(
+            "Repaired", id=uuid.uuid4().hex, task_queue=queue, result_type=SagaStatus
+        )
+
+        async def failed_task() -> bool:
+            events = (await handle.fetch_history()).events
+            return any(event.event_type == EventType.EVENT_TYPE_WORKFLOW_TASK_FAILED for event in events)
+
+        await eventually(failed_task)
+        bugs.clear()
+        status = await handle.result()
+    assert status.state == SagaState.COMPENSATED
+    assert outside.undone == [[f"{handle.first_execution_run_id}/fetch/1", *outside.undone[0][1:]]]
+
+
+async def test_a_bug_before_the_first_step_fails_the_run(
+    client: Client, queue: str, worker: Any, bugs: set[str]
+) -> None:
+    bugs.add("start")
+    async with worker(queue, workflows=[Repaired], activities=Outside().activities()):
+        with pytest.raises(WorkflowFailureError) as caught:
+            await client.execute_workflow("Repaired", id=uuid.uuid4().hex, task_queue=queue)
+    assert isinstance(caught.value.cause, ApplicationError)
+    assert caught.value.cause.type == "KeyError"

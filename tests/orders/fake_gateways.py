@@ -1,4 +1,4 @@
-"""A small outside world at the activities' edge, and what order workflow tests need around it."""
+"""Fake gateways at the activities' edge, and what order workflow tests need around it."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from orders.messages import EffectResult, OrderInput, OrderLine, OrderRules, StepInput, UndoInput, Validated
+from workers.contracts.effects import effect_refused
 from workers.patterns.breaker.names import UNAVAILABLE, guarded
 
 EFFECTS = {
@@ -24,7 +25,7 @@ EFFECTS = {
 }
 
 
-class World:
+class FakeGateways:
     """Does each effect once a key, undoes it once, and refuses it after its undo, as a gateway must."""
 
     def __init__(self, guard: Callable[[str], str] = lambda dependency: dependency) -> None:
@@ -43,8 +44,10 @@ class World:
         self.faults[name] = refuse
 
     def declining(self, name: str, kind: str = "Declined", message: str = "No.") -> None:
+        """It says that nothing happened."""
+
         def refuse() -> None:
-            raise ApplicationError(message, type=kind, non_retryable=True)
+            raise effect_refused(message, type=kind)
 
         self.faults[name] = refuse
 

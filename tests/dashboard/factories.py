@@ -1,4 +1,4 @@
-"""Workflows that stand still where a test wants them: with attributes, a memo, and answers of contracts."""
+"""Runs as a test wants them: with attributes, a memo, and canned answers to the queries of the contracts."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from workers.client.attributes import TENANT_ID
 from workers.contracts import WaitingFor
 
 
-@workflow.defn(name="Siding")
-class Siding:
+@workflow.defn(name="CannedAnswers")
+class CannedAnswers:
     """Answers each query with what it was given under its name; waits until it is told to go."""
 
     @workflow.init
@@ -49,14 +49,14 @@ def waits(value: str) -> list[str]:
     return [WaitingFor.BREAKER, value] if value.startswith("breaker:") else [value]
 
 
-async def stand(
+async def start_run(
     client: Client,
     queue: str,
     workflow_id: str,
     *,
     answers: dict[str, Any] | None = None,
     tenant: str = "default",
-    workflow_type: str = "Siding",
+    workflow_type: str = "CannedAnswers",
     memo: dict[str, Any] | None = None,
     deadline: datetime | None = None,
     extra: tuple[SearchAttributePair[Any], ...] = (),

@@ -1,4 +1,4 @@
-"""Workflows of somebody else: with attributes as told, and with answers that fit the contracts fully,
+"""Workflows of another team: with attributes as told, and with answers that fit the contracts fully,
 half, or not."""
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from temporalio.exceptions import ApplicationError
 _SECONDS = timedelta(seconds=5)
 
 
-@workflow.defn(name="Shunted")
-class Shunted:
+@workflow.defn(name="Scripted")
+class Scripted:
     """Sets the attributes it is given, and ends, or not, as it is told."""
 
     @workflow.run

@@ -1,0 +1,109 @@
+"""Lists and counts of runs, straight from the server. Queries carry the viewer's scope already."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+from temporalio.api.workflowservice.v1 import (
+    CountWorkflowExecutionsRequest,
+    ListWorkflowExecutionsRequest,
+    ListWorkflowExecutionsResponse,
+)
+from temporalio.client import Client
+
+from dashboard.query.query import CompiledQuery
+from dashboard.temporal_api.rows import Row, attributes_of, read_rows
+from workers.client import attributes
+from workers.client.errors import rpc_errors
+from workers.client.visibility import Comparison
+from workers.conf import conf
+
+PAGE = 500
+STRIDE = 100  # rows between which other requests of this process get their turn
+# Pages looked through for rows that only we can compare exactly, before the rest is left to "next".
+MOST_PAGES = 10
+SYSTEM_FIELDS = {"WorkflowId": "workflow_id", "RunId": "run_id", "WorkflowType": "workflow_type"}
+TYPES_KEPT_SECONDS = 15.0
+
+_types: dict[tuple[int, str], tuple[float, dict[str, int]]] = {}
+
+
+def _timeout() -> timedelta:
+    return timedelta(seconds=conf().rpc_timeout)
+
+
+async def attribute_types(client: Client) -> dict[str, int]:
+    """Types of the custom search attributes that the server has, by name, at most 15 s old. Raises
+    TemporalUnavailable."""
+    key, now = (id(client), client.namespace), time.monotonic()
+    at, types = _types.get(key, (0.0, {}))
+    if not at or now - at > TYPES_KEPT_SECONDS:
+        types = {name: int(kind) for name, kind in (await attributes.registered(client)).items()}
+        _types.clear()  # one process has one client; what an old one knew is of no use
+        _types[key] = (now, types)
+    return types
+
+
+async def _list(client: Client, query: str, size: int, token: bytes) -> ListWorkflowExecutionsResponse:
+    request = ListWorkflowExecutionsRequest(
+        namespace=client.namespace, query=query, page_size=size, next_page_token=token
+    )
+    with rpc_errors():
+        return await client.workflow_service.list_workflow_executions(request, retry=True, timeout=_timeout())
+
+
+async def list_rows(client: Client, query: str, most: int) -> tuple[list[Row], bool]:
+    """Up to `most` rows, and whether these are all. Raises BadQuery, TemporalUnavailable."""
+    rows, token = list[Row](), b""
+    while True:
+        answer = await _list(client, query, min(PAGE, most - len(rows) + 1), token)
+        for start in range(0, len(answer.executions), STRIDE):
+            rows += await read_rows(client, answer.executions[start : start + STRIDE])
+            await asyncio.sleep(0)
+        token = answer.next_page_token
+        if not token or len(rows) > most:
+            return rows[:most], len(rows) <= most
+
+
+def _value(row: Row, name: str) -> Any:
+    return getattr(row, SYSTEM_FIELDS[name]) if name in SYSTEM_FIELDS else row.attributes.get(name)
+
+
+def _matching(rows: list[Row], exact: Sequence[Comparison]) -> list[Row]:
+    return [row for row in rows if all(item.matches(_value(row, item.name)) for item in exact)]
+
+
+async def list_page(client: Client, query: CompiledQuery, size: int, token: bytes) -> tuple[list[Row], bytes]:
+    """Rows of one page, and the token of the next. With exact comparisons pages without a match are passed
+    over. Raises BadQuery, TemporalUnavailable, and RPCError for a token that is none."""
+    for _ in range(MOST_PAGES):
+        answer = await _list(client, query.text, size, token)
+        rows, token = await read_rows(client, answer.executions), answer.next_page_token
+        if query.exact:
+            rows = _matching(rows, query.exact)
+        if rows or not token or not query.exact:
+            break
+    return rows, token
+
+
+async def count(client: Client, query: str) -> int:
+    """How many runs. Raises BadQuery, TemporalUnavailable."""
+    with rpc_errors():
+        return (await client.count_workflows(query, rpc_timeout=_timeout())).count
+
+
+async def count_by_status(client: Client, query: str) -> dict[str, int]:
+    """How many runs by Temporal's name of their status. Raises BadQuery, TemporalUnavailable."""
+    request = CountWorkflowExecutionsRequest(
+        namespace=client.namespace, query=f"{query} GROUP BY ExecutionStatus".strip()
+    )
+    with rpc_errors():
+        answer = await client.workflow_service.count_workflow_executions(
+            request, retry=True, timeout=_timeout()
+        )
+    names = (attributes_of({"status": group.group_values[0]})["status"] for group in answer.groups)
+    return {str(name): group.count for name, group in zip(names, answer.groups, strict=True)}
