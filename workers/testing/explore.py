@@ -160,7 +160,8 @@ class Scenario:
         replay: str | None = None,
         shrink: bool = True,
     ) -> Report:
-        """Explore; see `explore`."""
+        """Explore; see `explore`. `shrink`: raise the shortest trace of a violation that is found, with its
+        story, and not the trace as it was."""
         report = totals.setdefault(self.label, Report())
         report.memory = Memory()  # the code may be another than the last time
         begin = time.perf_counter()
@@ -172,6 +173,10 @@ class Scenario:
                     self._exhaust(depth, report, begin, seconds)
                 else:
                     self._wander(traces, seed, report, begin, seconds)
+        except Violation as violation:
+            if not shrink or replay is not None:
+                raise
+            raise self.explained(violation) from None
         finally:
             report.seconds += time.perf_counter() - begin
             report.activations += report.memory.activations
@@ -189,31 +194,30 @@ class Scenario:
 
     def _checked(self, chooser: Chooser, report: Report) -> Played:
         played = Played(self, chooser, report)
-        try:
-            played.run()
-        except Violation as violation:
-            raise self._explained(violation, report.memory) from None
+        played.run()
         return played
 
-    def _explained(self, violation: Violation, memory: Memory) -> Violation:
+    def explained(self, violation: Violation) -> Violation:
         """The same violation by the shortest trace, with its story."""
-        found = violation
+        memory, found = totals.setdefault(self.label, Report()).memory, violation
 
         def fails(trace: Trace) -> bool:
             nonlocal found
             try:
-                Played(self, Scripted(trace), Report(memory=memory)).run()
+                Played(self, Scripted(trace, loose=True), Report(memory=memory)).run()
             except Violation as again:
                 if again.name == violation.name:
                     found = again
                     return True
             return False
 
-        trace = shrunk(violation.trace, fails)
-        # what the script left out as impossible is no part of the trace
-        while found.trace != trace and fails(found.trace):
-            trace = found.trace
-        return Violation(found.name, found.problem, trace, self._told(trace, memory, silent=True))
+        with quiet():
+            trace = shrunk(violation.trace, fails)
+            # what the script left out as impossible is no part of the trace
+            while found.trace != trace and fails(found.trace):
+                trace = found.trace
+            story = self._told(trace, memory, silent=True)
+        return Violation(found.name, found.problem, trace, story)
 
     def _told(self, trace: Trace, memory: Memory, silent: bool = False) -> str:
         played = Played(self, Scripted(trace), Report(memory=memory), story=True)

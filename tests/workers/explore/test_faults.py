@@ -247,10 +247,8 @@ def test_a_wrong_update_is_rejected() -> None:
 
 @pytest.mark.filterwarnings("ignore:.*TMPRL1102")
 def test_an_update_that_a_run_leaves_behind_is_found() -> None:
-    violation = found(
-        variant(WALLET, workflow=ForgetsAnUpdate, invariants=[every_accepted_update_is_answered])
-    )
-    assert {label.strip("!") for batch in violation.trace for label in batch} <= {"pay", "pay-again", "close"}
+    leaving = variant(WALLET, workflow=ForgetsAnUpdate, invariants=[every_accepted_update_is_answered])
+    assert batches(found(leaving)) <= 2
 
 
 def test_a_validator_that_changes_the_state_is_found() -> None:
