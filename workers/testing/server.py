@@ -62,7 +62,7 @@ class Server(Execution):
     ) -> None:
         start = start or Start(code.name, list(inputs), BEGIN, headers=headers or {})
         super().__init__(code, world, start.workflow_id, attributes)
-        self.messages = list(messages)
+        self._messages = [(say.key, say) for say in messages]
         self._memory = memory or Memory()
         self._suggest_after = suggest_after
         self._away = {f"away{seconds:g}": seconds for seconds in away}
@@ -108,7 +108,7 @@ class Server(Execution):
         """All that can happen now, each alone."""
         if self.over:
             return [self._landing(item) for item in self.in_flight]
-        found = [*self._of_outstanding(), *self._first_timer(), *self._messages()]
+        found = [*self._of_outstanding(), *self._first_timer(), *self._to_be_said()]
         found += [self._landing(item) for item in self.in_flight]
         if self._may_cancel and "cancel-run" not in self._used:
             found.append(Happening("cancel-run", "cancel-run", self._cancel_run))
@@ -160,10 +160,10 @@ class Server(Execution):
         dues |= {f"{item.label}=deadline": item.deadline or 0 for item in self.activities.values()}
         return dues[label]
 
-    def _messages(self) -> Iterator[Happening]:
-        for say in self.messages:
-            if self._used.get(say.key, 0) < say.times and (say.when is None or say.when(self.view)):
-                yield Happening(say.key, say.kind, partial(self.say, say))
+    def _to_be_said(self) -> Iterator[Happening]:
+        for key, say in self._messages:
+            if self._used.get(key, 0) < say.times and (say.when is None or say.when(self.view)):
+                yield Happening(key, say.kind, partial(self.say, say))
 
     def say(self, say: Say) -> Jobs:
         """A message arrives. An update whose id the run has is answered by the server alone."""

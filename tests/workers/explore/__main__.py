@@ -12,7 +12,7 @@ import os
 import sys
 import time
 
-TRACES = 500
+TRACES = 2_000
 """Of one scenario, before it is the next one's turn."""
 
 

@@ -337,3 +337,10 @@ def test_a_planted_fault_is_found(name: str) -> None:
         assert violation.name in plant.names, violation
         assert len([label for batch in violation.trace for label in batch]) <= 8, violation.replay
         assert plant.scenario.explore(replay=violation.replay).story
+
+
+def test_without_a_plant_a_saga_of_two_steps_passes_in_every_trace_to_a_depth() -> None:
+    two = _scenario(A, B, world=world({"lost", "late", "refused"}), messages=[CANCEL], native_cancel=True)
+    report = variant(two, name="SagaWorkflow, two steps, to a depth").explore(depth=3)
+    assert report.exhausted
+    assert len(report.states) > 300
