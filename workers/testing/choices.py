@@ -9,6 +9,7 @@ under way.
 from __future__ import annotations
 
 import random
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -16,6 +17,8 @@ from typing import Protocol
 from workers.testing.outstanding import Happening
 
 Trace = list[list[str]]
+Enabled = Callable[[], list[Happening]]
+"""Asked for what can happen now, as it takes a while to find that out."""
 
 FAULT_KINDS = (
     "lost",
@@ -28,6 +31,8 @@ FAULT_KINDS = (
     "refused-after",
     "open",
     "reset",
+    "pause",
+    "heartbeat",
     "message",
     "odd-message",
     "cancel-run",
@@ -59,16 +64,18 @@ class Chooser(Protocol):
     what arrives while a closing task is under way. `local`: does this local activity work?"""
 
     def more(self) -> bool: ...
-    def pick(self, enabled: list[Happening], batch: list[str]) -> Happening | None: ...
+    def pick(self, enabled: Enabled, batch: list[str]) -> Happening | None: ...
     def meanwhile(self, enabled: list[Happening]) -> list[Happening]: ...
     def local(self, label: str) -> bool: ...
 
 
 @dataclass
 class Scripted:
-    """By labels. What is not possible (any more) is left out, so that a shortened script is a script too."""
+    """By labels. What is not possible (any more) is left out, so that a shortened script is a script too.
+    `loose`: the same happening under another number will do, as what came before may have been left out."""
 
     trace: Trace
+    loose: bool = False
     _batch: list[str] = field(default_factory=list)
     _at: int = 0
 
@@ -79,12 +86,16 @@ class Scripted:
         self._at += 1
         return True
 
-    def pick(self, enabled: list[Happening], batch: list[str]) -> Happening | None:
+    def pick(self, enabled: Enabled, batch: list[str]) -> Happening | None:
         while self._batch and not self._batch[0].startswith("!"):
             label = self._batch.pop(0)
-            for happening in enabled:
-                if happening.label == label:
-                    return happening
+            possible = {happening.label: happening for happening in enabled()}
+            if label in possible:
+                return possible[label]
+            if self.loose:
+                alike = (name for name in possible if _unnumbered(name) == _unnumbered(label))
+                if name := next(alike, ""):
+                    return possible[name]
         return None
 
     def meanwhile(self, enabled: list[Happening]) -> list[Happening]:
@@ -103,26 +114,30 @@ class Random:
         self._random = random.Random(seed)  # noqa: S311 (a test's choices must be repeatable)
         share = self._random.choice((0.15, 0.35, 0.6, 1.0))
         self._kinds = {kind for kind in FAULT_KINDS if self._random.random() < share}
-        self._rate = self._random.choice((0.1, 0.3, 0.6))
+        self._rate = self._random.choice((0.1, 0.3, 0.6, 0.9))
         self._together = self._random.choice((0.1, 0.4, 0.7))
         self._left = self._random.randint(1, steps)
-        self._stopped = False
+        self._batches, self._stopped = 0, False
         self._earliest: dict[str, int] = {}  # messages would else all come at the very beginning
 
     def more(self) -> bool:
         self._left -= 1
+        self._batches += 1
         return self._left >= 0 and not self._stopped
 
-    def pick(self, enabled: list[Happening], batch: list[str]) -> Happening | None:
+    def pick(self, enabled: Enabled, batch: list[str]) -> Happening | None:
         if batch and (len(batch) > 3 or self._random.random() > self._together):
             return None
-        faults = [item for item in enabled if item.kind in self._kinds and self._due(item)]
-        progress = [item for item in enabled if item.kind == "progress"]
-        if not progress or (faults and self._random.random() < self._rate):
-            progress, faults = faults, progress
+        possible = enabled()
+        faults = [item for item in possible if item.kind in self._kinds and self._due(item)]
+        progress = [item for item in possible if item.kind == "progress"]
+        if faults and (not progress or self._random.random() < self._rate):
+            # by kind first: there are many messages, and few resets
+            kind = self._random.choice(sorted({item.kind for item in faults}))
+            return self._random.choice([item for item in faults if item.kind == kind])
         if progress:
             return self._random.choice(progress)
-        self._stopped = not batch and bool(self._left)
+        self._stopped = not batch and self._batches > 1  # before the run begins there is nothing yet
         return None
 
     def _due(self, item: Happening) -> bool:
@@ -141,6 +156,10 @@ class Random:
 
     def local(self, label: str) -> bool:
         return "local-fault" not in self._kinds or self._random.random() > 0.3
+
+
+def _unnumbered(label: str) -> str:
+    return re.sub(r"[#.@]\d+", "", label)
 
 
 def shrunk(trace: Trace, fails: Callable[[Trace], bool], most: int = 400) -> Trace:
@@ -178,6 +197,6 @@ def _smaller(trace: Trace) -> Iterator[Trace]:
     for number, batch in enumerate(trace):
         for at, label in enumerate(batch):
             name, _, how = label.rpartition("=")
-            if name and how not in ("ok", "started", "completed", "lands"):
+            if name and how not in ("ok", "started", "completed", "lands", "unpause"):
                 milder = [*batch[:at], f"{name}=ok", *batch[at + 1 :]]
                 yield [*trace[:number], milder, *trace[number + 1 :]]

@@ -22,7 +22,8 @@ from workers.payloads.assembly import data_converter
 from workers.process.plugins import worker_interceptors
 from workers.registry.registry import registry
 from workers.testing.choices import Chooser, Random, Scripted, Trace, parsed, shrunk, written
-from workers.testing.driver import Code, Nondeterminism, TaskFailed, quiet
+from workers.testing.driver import Code, Nondeterminism, collect, quiet
+from workers.testing.memory import Memory
 from workers.testing.messages import Say
 from workers.testing.outstanding import Happening, Jobs
 from workers.testing.server import Server
@@ -36,6 +37,7 @@ Invariant = Callable[[View], str | None]
 ARRIVES = {"progress", "message", "odd-message", "cancel-run"}
 """Kinds that can come while a closing workflow task is under way."""
 MOST_TASKS = 200  # of a fair continuation
+COLLECT = 500  # traces between two rounds of the garbage collector
 
 
 class Violation(AssertionError):
@@ -54,12 +56,15 @@ class Violation(AssertionError):
 
 @dataclass
 class Report:
-    """What an exploration did. `exhausted`: all traces to the depth were run."""
+    """What explorations did. `tasks`: workflow tasks of all traces, with those of which the commands were
+    known from a trace before. `activations`: what was really run, with the replays. `exhausted`: all traces
+    to the depth were run."""
 
     traces: int = 0
     tasks: int = 0
-    states: set[Any] = field(default_factory=set)
-    replayed: set[int] = field(default_factory=set, repr=False)
+    activations: int = 0
+    states: set[int] = field(default_factory=set)
+    memory: Memory = field(default_factory=Memory, repr=False)
     seconds: float = 0.0
     exhausted: bool = False
     story: str = ""
@@ -112,6 +117,14 @@ class Scenario:
             interceptors = worker_interceptors()
         return Code(self.workflow, self.converter or data_converter(), tuple(interceptors))
 
+    @cached_property
+    def _inputs(self) -> list[Payload] | None:
+        """The arguments of run; None when each trace has its own."""
+        return None if callable(self.input) else self._converted(self.input)
+
+    def _converted(self, given: Any) -> list[Payload]:
+        return self.code.payloads.to_payloads(list(given) if isinstance(given, tuple) else [given])
+
     @property
     def label(self) -> str:
         return self.name or self.workflow.__name__
@@ -122,11 +135,11 @@ class Scenario:
             return None
         return {key.name: key._metadata_type for key in (*PLATFORM, *self.search_attributes)}
 
-    def server(self) -> Server:
-        given = self.input() if callable(self.input) else self.input
+    def server(self, memory: Memory | None = None) -> Server:
+        """A new trace; `memory`: of the traces before it."""
         return Server(
             self.code,
-            given if isinstance(given, tuple) else (given,),
+            self._converted(self.input()) if self._inputs is None else self._inputs,
             self.world(),
             messages=self.messages,
             attributes=self._attributes,
@@ -134,6 +147,7 @@ class Scenario:
             suggest_after=self.suggest_after,
             away=self.away,
             native_cancel=self.native_cancel,
+            memory=memory,
         )
 
     def explore(
@@ -146,19 +160,26 @@ class Scenario:
         replay: str | None = None,
         shrink: bool = True,
     ) -> Report:
-        """Explore; see `explore`."""
+        """Explore; see `explore`. `shrink`: raise the shortest trace of a violation that is found, with its
+        story, and not the trace as it was."""
         report = totals.setdefault(self.label, Report())
+        report.memory = Memory()  # the code may be another than the last time
         begin = time.perf_counter()
         try:
             with quiet():
                 if replay is not None:
-                    report.story = self._told(parsed(replay))
+                    report.story = self._told(parsed(replay), report.memory)
                 elif depth is not None:
                     self._exhaust(depth, report, begin, seconds)
                 else:
                     self._wander(traces, seed, report, begin, seconds)
+        except Violation as violation:
+            if not shrink or replay is not None:
+                raise
+            raise self.explained(violation) from None
         finally:
             report.seconds += time.perf_counter() - begin
+            report.activations += report.memory.activations
         return report
 
     def _wander(
@@ -167,38 +188,39 @@ class Scenario:
         for number in range(traces):
             if seconds is not None and time.perf_counter() - begin > seconds:
                 break
+            if number % COLLECT == COLLECT - 1:
+                collect()
             self._checked(Random(f"{seed}/{number}", self.steps), report)
 
     def _checked(self, chooser: Chooser, report: Report) -> Played:
         played = Played(self, chooser, report)
-        try:
-            played.run()
-        except Violation as violation:
-            raise self._explained(violation) from None
+        played.run()
         return played
 
-    def _explained(self, violation: Violation) -> Violation:
+    def explained(self, violation: Violation) -> Violation:
         """The same violation by the shortest trace, with its story."""
-        found = violation
+        memory, found = totals.setdefault(self.label, Report()).memory, violation
 
         def fails(trace: Trace) -> bool:
             nonlocal found
             try:
-                Played(self, Scripted(trace), Report()).run()
+                Played(self, Scripted(trace, loose=True), Report(memory=memory)).run()
             except Violation as again:
                 if again.name == violation.name:
                     found = again
                     return True
             return False
 
-        trace = shrunk(violation.trace, fails)
-        # what the script left out as impossible is no part of the trace
-        while found.trace != trace and fails(found.trace):
-            trace = found.trace
-        return Violation(found.name, found.problem, trace, self._told(trace, silent=True))
+        with quiet():
+            trace = shrunk(violation.trace, fails)
+            # what the script left out as impossible is no part of the trace
+            while found.trace != trace and fails(found.trace):
+                trace = found.trace
+            story = self._told(trace, memory, silent=True)
+        return Violation(found.name, found.problem, trace, story)
 
-    def _told(self, trace: Trace, silent: bool = False) -> str:
-        played = Played(self, Scripted(trace), Report(), story=True)
+    def _told(self, trace: Trace, memory: Memory, silent: bool = False) -> str:
+        played = Played(self, Scripted(trace), Report(memory=memory), story=True)
         try:
             played.run()
         except Violation as violation:
@@ -209,7 +231,7 @@ class Scenario:
     def _exhaust(self, depth: int, report: Report, begin: float, seconds: float | None) -> None:
         """All batches of one happening, and of two together, to the depth; equal states are followed once."""
         open_traces: list[Trace] = [[[]]]
-        seen: set[Any] = set()
+        seen: set[int] = set()
         while open_traces:
             if seconds is not None and time.perf_counter() - begin > seconds:
                 return
@@ -229,12 +251,12 @@ class Played:
 
     def __init__(self, scenario: Scenario, chooser: Chooser, report: Report, story: bool = False) -> None:
         self._scenario, self._chooser, self._report = scenario, chooser, report
-        self.server = scenario.server()
+        self.server = scenario.server(report.memory)
         self.server.choose_local = self._local
         self.server.whole_queries = story or report.traces % 20 == 0
         self.trace: Trace = []
         self.after: list[str] = []
-        self.digest: Any = None
+        self.digest = 0
         self.story = Story(self.server) if story else None
         self._batch: list[str] = []
 
@@ -244,6 +266,8 @@ class Played:
             self._choose()
             self._finish()
             self._final()
+        except Nondeterminism as error:
+            self._violated("replays", str(error))
         finally:
             self._report.traces += 1
             self._report.tasks += self.server.tasks_done
@@ -256,7 +280,7 @@ class Played:
             self._batch = []
             self.trace.append(self._batch)
             jobs: Jobs = []
-            while happening := self._chooser.pick(server.enabled(), self._batch):
+            while happening := self._chooser.pick(server.enabled, self._batch):
                 self._batch.append(happening.label)
                 jobs += happening.make()
             if jobs or not begun:
@@ -272,8 +296,8 @@ class Played:
         self.server.task(jobs, self._meanwhile)
         if self.story:
             self.story.tell(labels)
-        self._report.states.add(self.server.digest())
         self._check()
+        self._report.states.add(self.server.digest())
 
     def _meanwhile(self) -> Jobs:
         jobs: Jobs = []
@@ -330,11 +354,8 @@ class Played:
             self.story.tell(["(late calls land)"])
         server.view.final = True
         self._check()
-        try:
-            server.check_determinism(self._report.replayed)
-        except (Nondeterminism, TaskFailed) as error:
-            if not server.task_failure:
-                self._violated("replays", str(error))
+        if not server.task_failure:
+            server.check_determinism()
 
     def _check(self) -> None:
         view = self.server.view

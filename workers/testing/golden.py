@@ -19,9 +19,10 @@ from temporalio.bridge.proto.workflow_activation import WorkflowActivationJob
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.client import WorkflowHistory
 
+from workers.testing.commands import BEGIN, CLOSING, local
 from workers.testing.driver import Code, Start, Task
 from workers.testing.outstanding import Jobs
-from workers.testing.server import BEGIN, CLOSING, Server
+from workers.testing.server import Server, order
 from workers.testing.world import Activity, Child, World
 
 _CANCEL_CHILD = EventType.EVENT_TYPE_REQUEST_CANCEL_EXTERNAL_WORKFLOW_EXECUTION_INITIATED
@@ -69,23 +70,28 @@ class _Recorded(Server):
         tasks: list[Task] = []
         following: Jobs = jobs
         while following:
-            task = self.instance.run(
-                following, self.at(), length=length, size=size, more=bool(tasks), replaying=True, flags=flags
+            task = self.run.task(
+                following,
+                self.micros(),
+                length=length,
+                size=size,
+                more=bool(tasks),
+                replaying=True,
+                flags=flags,
             )
             tasks.append(task)
-            following = self._apply(task)
+            following = self.apply(task)
         return tasks
 
     def _on_schedule_local_activity(self, command: WorkflowCommand) -> Jobs:
         proto = command.schedule_local_activity
-        self._schedule(proto)
-        item = self.activities[proto.seq]
+        item = self._schedule(proto)
         event = self.markers[proto.seq]
         attributes = event.marker_recorded_event_attributes
         if attributes.HasField("failure"):
-            return [self._local(self.resolved(item, failed=attributes.failure))]
+            return [local(self.resolved(item, failed=attributes.failure))]
         result = attributes.details["result"].payloads[0]
-        return [self._local(self.resolved(item, completed=result))]
+        return [local(self.resolved(item, completed=result))]
 
     def _continue(self, proto: Any) -> None:
         self.ended = "continued"
@@ -145,7 +151,7 @@ class _Reader:
         patches = [_patch(event) for event in markers if not _local_seq(event)]
         seconds = (started.event_time.ToDatetime(tzinfo=UTC) - BEGIN).total_seconds()
         tasks = self.server.replay_task(
-            [*map(_patch_job, patches), *sorted(jobs, key=_ordinal)],
+            [*map(_patch_job, patches), *sorted(jobs, key=order)],
             seconds,
             started.event_id,
             started.workflow_task_started_event_attributes.history_size_bytes,
@@ -190,7 +196,7 @@ class _Reader:
 
     def _unsuccessful(self, scheduled: int, cause: Failure, state: Any) -> Jobs:
         item = self.server.activities.get(self._seqs.get(scheduled, 0))
-        return item._give_up(self.server, cause, state) if item else []
+        return item.give_up(self.server, cause, state) if item else []
 
     def _activity_task_canceled(self, event: HistoryEvent) -> Jobs:
         attributes = event.activity_task_canceled_event_attributes
@@ -262,11 +268,6 @@ def _one(payloads: Any) -> Any:
     from temporalio.api.common.v1 import Payload
 
     return payloads[0] if payloads else Payload(metadata={"encoding": b"binary/null"})
-
-
-def _ordinal(job: WorkflowActivationJob) -> int:
-    kinds = {"initialize_workflow": 0, "signal_workflow": 1}
-    return kinds.get(str(job.WhichOneof("variant")), 2)
 
 
 def _interesting(event: HistoryEvent) -> bool:

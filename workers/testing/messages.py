@@ -19,6 +19,7 @@ class Say:
 
     `body`: its argument, absent by default, or a function of the View that makes it. `when`: says with the
     View whether somebody would say it now; always by default. `kind`: by which random traces switch it on.
+    `update_id`: of an update; by default each has its own.
     """
 
     name: str
@@ -27,6 +28,7 @@ class Say:
     times: int = 1
     kind: str = "message"
     update: bool = False
+    update_id: str = ""
     when: Callable[[View], bool] | None = None
 
     @property
@@ -38,11 +40,13 @@ class Say:
         return [] if body is ABSENT else [body]
 
 
-def spoken(name: str, body: Any, **more: Any) -> list[Say]:
+def spoken(name: str, body: Any, *, update: bool = False, **more: Any) -> list[Say]:
     """A message right, twice with the same id, with a wrong body, and with none."""
+    once = {**more, "update": update, "update_id": f"{name}-id" if update else ""}
+    each = {**more, "update": update}
     return [
-        Say(name, body, **more),
-        Say(name, body, label=f"{name}-again", kind="odd-message", **more),
-        Say(name, GARBAGE, label=f"{name}-garbage", kind="odd-message", **more),
-        Say(name, label=f"{name}-bare", kind="odd-message", **more),
+        Say(name, body, **once),
+        Say(name, body, label=f"{name}-again", kind="odd-message", **once),
+        Say(name, GARBAGE, label=f"{name}-garbage", kind="odd-message", **each),
+        Say(name, label=f"{name}-bare", kind="odd-message", **each),
     ]

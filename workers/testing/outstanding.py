@@ -27,7 +27,7 @@ from workers.testing.world import Call
 from workers.testing.world import Child as ChildModel
 
 if TYPE_CHECKING:
-    from workers.testing.server import Server
+    from workers.testing.commands import Execution
 
 Jobs = list[WorkflowActivationJob]
 
@@ -54,6 +54,11 @@ class Timer:
     def label(self) -> str:
         return f"timer.{self.seq}"
 
+    @property
+    def state(self) -> Any:
+        """Hashable: what makes two states different."""
+        return self.label
+
     def fire(self) -> WorkflowActivationJob:
         job = WorkflowActivationJob()
         job.fire_timer.seq = self.seq
@@ -62,7 +67,12 @@ class Timer:
 
 @dataclass(slots=True)
 class Running:
-    """An activity that was scheduled and not yet resolved."""
+    """An activity that was scheduled and not yet resolved.
+
+    `again`: there was an attempt before this one, also when a reset made its number 1. `landed`: an attempt
+    reached the outside. `paused`: by an operator; `waiting`: its next attempt waits for
+    him. `holds_id`: the workflow does not wait for it any more, but the server knows it until it ends.
+    """
 
     seq: int
     name: str
@@ -75,19 +85,33 @@ class Running:
     attempt: int = 1
     faults: int = 0
     cancel_requested: bool = False
-    landed: bool = False  # an attempt reached the outside
-    again: bool = False  # there was an attempt before this one, also when a reset made its number 1
+    again: bool = False
+    landed: bool = False
+    paused: bool = False
+    waiting: bool = False
+    holds_id: bool = False
 
-    def happenings(self, server: Server) -> Iterator[Happening]:
-        yield Happening(f"{self.label}=ok", "progress", lambda: self._ok(server))
+    @property
+    def state(self) -> Any:
+        fate = (self.again, self.landed, self.paused, self.waiting, self.cancel_requested)
+        return (self.label, self.attempt, self.faults, fate)
+
+    def happenings(self, server: Execution) -> Iterator[Happening]:
+        if self.paused:
+            yield Happening(f"{self.label}=unpause", "progress" if self.waiting else "pause", self._unpause)
+        if self.waiting:
+            if self.cancel_requested:
+                yield Happening(f"{self.label}=cancelled", "progress", lambda: self.cancelled(server))
+            return
+        yield Happening(f"{self.label}=ok", "progress", lambda: self.answered(server))
         if self.cancel_requested:
             yield Happening(f"{self.label}=cancelled", "progress", lambda: self.cancelled(server))
             yield Happening(f"{self.label}=cancelled-after", "lost", lambda: self._cancelled_after(server))
         if self.faults >= self.model.most_faults:
             return
-        for name in sorted(self.model.faults):
-            make = getattr(self, "_" + name.replace("-", "_"))
-            yield Happening(f"{self.label}={name}", name, partial(self._fault, make, server))
+        for name, kind in self._possible():
+            make = self.refused if name == "refused" else getattr(self, "_" + name.replace("-", "_"))
+            yield Happening(f"{self.label}={name}", kind, partial(self._fault, make, server))
         for number, refusal in enumerate(self.model.refusals):
             yield Happening(f"{self.label}=no{number}", "refused", partial(self._no, refusal, server))
         if self.model.dependency:
@@ -95,68 +119,109 @@ class Running:
         if self.attempt > 1:
             yield Happening(f"{self.label}=reset", "reset", self._reset)
 
-    def _fault(self, make: Callable[[Server], Jobs], server: Server) -> Jobs:
+    def _possible(self) -> Iterator[tuple[str, str]]:
+        """Names and kinds of the faults that this attempt may have."""
+        faults, heartbeats = self.model.faults, self.call.details[2] > 0
+        for name in sorted(faults):
+            yield name, name
+        if faults and not self.paused:
+            yield "pause", "pause"
+        before, after = not faults.isdisjoint({"dropped", "late"}), "lost" in faults
+        if heartbeats and before:
+            yield "stalled", "heartbeat"
+        if heartbeats and after:
+            yield "stalled-after", "heartbeat"
+        if heartbeats and self.paused:
+            yield "interrupted", "pause"
+            if after:
+                yield "interrupted-after", "pause"
+
+    def _fault(self, make: Callable[[Execution], Jobs], server: Execution) -> Jobs:
         self.faults += 1
         return make(server)
 
-    def _no(self, refusal: Callable[[], ApplicationError], server: Server) -> Jobs:
+    def _no(self, refusal: Callable[[], ApplicationError], server: Execution) -> Jobs:
         self.faults += 1
         return self._failed(server, refusal())
 
-    def _ok(self, server: Server) -> Jobs:
+    def answered(self, server: Execution) -> Jobs:
         try:
             answer = server.payload(self.land(server))  # a result that must not be sent fails it afterwards
         except ApplicationError as error:
             return self._failed(server, error)
         return [server.resolved(self, completed=answer)]
 
-    def land(self, server: Server) -> Any:
+    def land(self, server: Execution) -> Any:
         """The call arrives. What it does is done, whoever hears of it."""
         self.landed = True
         self.call.attempt, self.call.again = self.attempt, self.again
         return self.model.do(server.world, self.call)
 
-    def _quietly(self, server: Server) -> None:
+    def lands_unheard(self, server: Execution) -> None:
         with contextlib.suppress(ApplicationError):  # nobody hears it
             self.land(server)
 
-    def _lost(self, server: Server) -> Jobs:
-        self._quietly(server)
+    def _lost(self, server: Execution) -> Jobs:
+        self.lands_unheard(server)
         return self._timed_out(server)
 
-    def _dropped(self, server: Server) -> Jobs:
+    def _dropped(self, server: Execution) -> Jobs:
         return self._timed_out(server)
 
-    def _late(self, server: Server) -> Jobs:
+    def _late(self, server: Execution) -> Jobs:
         server.in_flight.append(self)
         return self._timed_out(server)
 
-    def _error(self, server: Server) -> Jobs:
+    def _stalled(self, server: Execution) -> Jobs:
+        """Its worker died, or the attempt does not heartbeat."""
+        return self._timed_out(server, heartbeat=True)
+
+    def _stalled_after(self, server: Execution) -> Jobs:
+        self.lands_unheard(server)
+        return self._timed_out(server, heartbeat=True)
+
+    def _pause(self, server: Execution) -> Jobs:
+        self.paused = True
+        return []
+
+    def _unpause(self) -> Jobs:
+        self.paused = self.waiting = False
+        return []
+
+    def _interrupted(self, server: Execution) -> Jobs:
+        """The attempt hears from its heartbeat that it is paused, and is cancelled by that."""
+        return self._failed(server, ApplicationError("Cancelled by a pause.", type="ActivityPause"))
+
+    def _interrupted_after(self, server: Execution) -> Jobs:
+        self.lands_unheard(server)
+        return self._interrupted(server)
+
+    def _error(self, server: Execution) -> Jobs:
         return self._failed(server, ApplicationError("It went wrong.", type="Unavailable"))
 
-    def _error_after(self, server: Server) -> Jobs:
-        self._quietly(server)
+    def _error_after(self, server: Execution) -> Jobs:
+        self.lands_unheard(server)
         return self._error(server)
 
-    def _refused(self, server: Server) -> Jobs:
+    def refused(self, server: Execution) -> Jobs:
         return self._failed(server, ApplicationError("No.", type="Refused", non_retryable=True))
 
-    def _declined(self, server: Server) -> Jobs:
+    def _declined(self, server: Execution) -> Jobs:
         """A gateway that answers by key: it repeats its answer, or says that nothing happened and never
         will."""
         key = str(self.call.input["idempotency_key"])
         if key in server.world.ledger.effects:
-            return self._ok(server)
+            return self.answered(server)
         server.world.ledger.undo(key, f"{key}/declined")
         return self._failed(server, effect_refused("Declined.", type="Declined"))
 
-    def _refused_after(self, server: Server) -> Jobs:
-        self._quietly(server)
+    def _refused_after(self, server: Execution) -> Jobs:
+        self.lands_unheard(server)
         return self._failed(
             server, ApplicationError("It must not be sent.", type="SensitiveField", non_retryable=True)
         )
 
-    def _open(self, server: Server) -> Jobs:
+    def _open(self, server: Execution) -> Jobs:
         name = self.model.dependency
         error = ApplicationError(
             f"{name} is refused.", name, not self.again, type=CIRCUIT_OPEN, non_retryable=True
@@ -167,7 +232,7 @@ class Running:
         self.attempt = 1
         return []
 
-    def _timed_out(self, server: Server, heartbeat: bool = False) -> Jobs:
+    def _timed_out(self, server: Execution, heartbeat: bool = False) -> Jobs:
         seconds = self.call.details[2 if heartbeat else 0] or self.call.details[1]
         server.wait(seconds)
         cause = Failure(message="activity timeout")
@@ -175,45 +240,48 @@ class Running:
         cause.timeout_failure_info.timeout_type = kind
         return self._again(server, cause)
 
-    def _failed(self, server: Server, error: ApplicationError) -> Jobs:
+    def _failed(self, server: Execution, error: ApplicationError) -> Jobs:
         final = error.non_retryable or error.type in self.proto.retry_policy.non_retryable_error_types
         cause = server.code.failure(error)
         if final:
-            return self._give_up(server, cause, RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE)
+            return self.give_up(server, cause, RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE)
         return self._again(server, cause)
 
-    def _again(self, server: Server, cause: Failure) -> Jobs:
+    def _again(self, server: Execution, cause: Failure) -> Jobs:
         """The next attempt, unless the policy or the deadline says that this was the last."""
         policy = self.proto.retry_policy
         if policy.maximum_attempts and self.attempt >= policy.maximum_attempts:
-            return self._give_up(server, cause, RetryState.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED)
+            return self.give_up(server, cause, RetryState.RETRY_STATE_MAXIMUM_ATTEMPTS_REACHED)
         if self.cancel_requested:
-            return self._give_up(server, cause, RetryState.RETRY_STATE_CANCEL_REQUESTED)
+            return self.give_up(server, cause, RetryState.RETRY_STATE_CANCEL_REQUESTED)
         first = policy.initial_interval.ToNanoseconds() / 1e9 or 1.0
         most = policy.maximum_interval.ToNanoseconds() / 1e9 or first * 100
         backoff = min(first * (policy.backoff_coefficient or 2.0) ** (self.attempt - 1), most)
         if self.deadline is not None and server.clock + backoff >= self.deadline:
-            return self._give_up(server, cause, RetryState.RETRY_STATE_TIMEOUT)
-        server.wait(backoff)
+            return self.give_up(server, cause, RetryState.RETRY_STATE_TIMEOUT)
         self.attempt, self.again = self.attempt + 1, True
+        if self.paused:
+            self.waiting = True
+        else:
+            server.wait(backoff)
         return []
 
-    def _give_up(self, server: Server, cause: Failure, state: RetryState.ValueType) -> Jobs:
+    def give_up(self, server: Execution, cause: Failure, state: RetryState.ValueType) -> Jobs:
         return [server.resolved(self, failed=self._wrapped(cause, state))]
 
-    def out_of_time(self, server: Server) -> WorkflowActivationJob:
+    def out_of_time(self, server: Execution) -> WorkflowActivationJob:
         """Schedule-to-close: the attempt that runs is not heard any more, but may still land."""
-        if not self.landed:
+        if not self.landed and not self.waiting:
             server.in_flight.append(self)
         cause = Failure(message="activity timeout")
         cause.timeout_failure_info.timeout_type = TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE
         return server.resolved(self, failed=self._wrapped(cause, RetryState.RETRY_STATE_TIMEOUT))
 
-    def cancelled(self, server: Server) -> Jobs:
+    def cancelled(self, server: Execution) -> Jobs:
         return [server.resolved(self, cancelled=self.cancellation())]
 
-    def _cancelled_after(self, server: Server) -> Jobs:
-        self._quietly(server)
+    def _cancelled_after(self, server: Execution) -> Jobs:
+        self.lands_unheard(server)
         return self.cancelled(server)
 
     def cancellation(self) -> Failure:
@@ -257,7 +325,11 @@ class ChildRun:
     def label(self) -> str:
         return f"child.{self.id}"
 
-    def happenings(self, server: Server) -> Iterator[Happening]:
+    @property
+    def state(self) -> Any:
+        return self.label, self.started, self.cancel_requested
+
+    def happenings(self, server: Execution) -> Iterator[Happening]:
         if not self.started:
             yield Happening(f"{self.label}=started", "progress", lambda: self._start(server))
             if self.model.exists:
@@ -269,14 +341,14 @@ class ChildRun:
             kind = "progress" if end == "completed" else "child-fault"
             yield Happening(f"{self.label}={end}", kind, partial(self._end, server, end))
 
-    def _start(self, server: Server) -> Jobs:
+    def _start(self, server: Execution) -> Jobs:
         self.started = True
         job = WorkflowActivationJob()
         resolved = job.resolve_child_workflow_execution_start
         resolved.seq, resolved.succeeded.run_id = self.seq, f"run-of-{self.id}"
         return [job]
 
-    def _exists(self, server: Server) -> Jobs:
+    def _exists(self, server: Execution) -> Jobs:
         del server.children[self.seq]
         job = WorkflowActivationJob()
         resolved = job.resolve_child_workflow_execution_start
@@ -287,7 +359,7 @@ class ChildRun:
         )
         return [job]
 
-    def _end(self, server: Server, end: str) -> Jobs:
+    def _end(self, server: Execution, end: str) -> Jobs:
         job = WorkflowActivationJob()
         resolved = job.resolve_child_workflow_execution
         resolved.seq = self.seq
@@ -337,12 +409,16 @@ class External:
     def label(self) -> str:
         return f"{self.kind}.{self.seq}"
 
-    def happenings(self, server: Server) -> Iterator[Happening]:
+    @property
+    def state(self) -> Any:
+        return self.label
+
+    def happenings(self, server: Execution) -> Iterator[Happening]:
         yield Happening(f"{self.label}=delivered", "progress", lambda: self._end(server, ""))
         missing = f"Unable to {self.kind} external workflow because it was not found"
         yield Happening(f"{self.label}=missing", "external-fault", lambda: self._end(server, missing))
 
-    def _end(self, server: Server, problem: str) -> Jobs:
+    def _end(self, server: Execution, problem: str) -> Jobs:
         del server.externals[self.kind, self.seq]
         job = WorkflowActivationJob()
         resolved = (

@@ -48,7 +48,7 @@ class Story:
 
     def _commands(self) -> list[str]:
         """Those since the last time, of all runs of the chain."""
-        tasks = [task for _, tasks in self._server.segments for task in tasks]
+        tasks = [task for run in self._server.chain for task in run.tasks]
         new, self._told = tasks[self._told :], len(tasks)
         return [described(command) for task in new for command in task.commands]
 

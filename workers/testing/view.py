@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
-from workers.testing.driver import TaskFailed
 from workers.testing.world import World
 
 if TYPE_CHECKING:
     from workers.testing.server import Server
-
-T = TypeVar("T")
 
 
 class View:
@@ -20,13 +17,8 @@ class View:
 
     def __init__(self, server: Server) -> None:
         self._server = server
-        self._answers: dict[Any, Any] = {}
         self.memory: dict[str, Any] = {}
         self.final = False
-
-    def forget(self) -> None:
-        """The state has changed, so queries are asked anew."""
-        self._answers.clear()
 
     @property
     def world(self) -> World:
@@ -109,23 +101,18 @@ class View:
     @property
     def run_id(self) -> str:
         """The first run id of the chain."""
-        return self._server.start.first_run_id
+        return self._server.run.start.first_run_id
+
+    @property
+    def updates(self) -> dict[str, tuple[str, Any]]:
+        """Of each update that this chain of runs answered, by its id: accepted, completed, failed or
+        rejected; and the result, or the message of the failure."""
+        return self._server.updates
 
     def answers(self, name: str) -> bool:
         """Is there such a query?"""
-        return name in self._server.instance.queries
+        return self._server.run.answers(name)
 
     def query(self, name: str, *arguments: Any) -> Any:
         """The answer as plain JSON; asked once a task. Raises TaskFailed when the handler refuses."""
-        key = (name, *map(str, arguments))
-        if key not in self._answers:
-            try:
-                instance = self._server.instance
-                ask = instance.query if self._server.whole_queries else instance.ask
-                self._answers[key] = ask(name, arguments)
-            except TaskFailed as error:
-                self._answers[key] = error
-        answer = self._answers[key]
-        if isinstance(answer, TaskFailed):
-            raise answer
-        return answer
+        return self._server.run.answer(name, arguments, self._server.whole_queries)

@@ -10,6 +10,7 @@ from tests.workers.explore.test_event_driven import EVENTS
 from tests.workers.explore.test_long_running import LONG
 from tests.workers.explore.test_order import EVERYTHING as ORDERS
 from tests.workers.explore.test_saga import EVERYTHING as SAGAS
+from tests.workers.explore.test_single_operation import OPERATIONS
 from workers.testing.explore import Scenario
 
 SCENARIOS: list[Scenario] = [
@@ -17,6 +18,7 @@ SCENARIOS: list[Scenario] = [
     *ORDERS,
     APPROVALS,
     BREAKERS,
+    OPERATIONS,
     ENTITIES,
     EVENTS,
     LONG,

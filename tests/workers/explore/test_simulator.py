@@ -45,13 +45,14 @@ class Till(World):
 
 def scenario(cls: type, *invariants: Any, **more: Any) -> Scenario:
     given = {
+        "world": Till,
         "native_cancel": False,
         "interceptors": (),
         "search_attributes": None,
         "name": cls.__name__,
         **more,
     }
-    return Scenario(cls, "key", Till, invariants, **given)
+    return Scenario(cls, "key", invariants=invariants, **given)
 
 
 def found(planted: Scenario, **how: Any) -> Violation:
@@ -248,6 +249,52 @@ def test_a_sound_workflow_passes_in_every_trace_to_a_depth() -> None:
     report = SOUND.explore(depth=2, seconds=20)
     assert report.exhausted
     assert len(report.states) > 20
+
+
+@workflow.defn(name="Remembers")
+class Remembers:
+    """Charges twice when it was refused before: only its own state tells that."""
+
+    def __init__(self) -> None:
+        self.refused = self.told = False
+
+    @workflow.run
+    async def run(self, key: str) -> None:
+        try:
+            await workflow.execute_activity("look", start_to_close_timeout=LIMIT)
+        except ActivityError:
+            self.refused = True
+        await workflow.wait_condition(lambda: self.told)
+        for number in range(1 + self.refused):
+            await workflow.execute_activity("charge", f"{key}-{number}", start_to_close_timeout=LIMIT)
+
+    @workflow.signal
+    def go_on(self) -> None:
+        self.told = True
+
+    @workflow.query
+    def was_refused(self) -> bool:
+        return self.refused
+
+
+def test_states_are_told_apart_by_what_the_workflow_answers() -> None:
+    class Refusing(Till):
+        activities: ClassVar = {
+            **Till.activities,
+            "look": Activity(lambda world, call: None, role="other", faults=frozenset({"refused"})),
+        }
+
+    later = Say("go_on", when=lambda view: view.tasks > 1 and not view.outstanding)
+    remembers = scenario(Remembers, nothing_twice, world=Refusing, messages=[later])
+    violation = found(remembers, depth=2)
+    assert violation.trace[:3] == [[], ["look.1=refused"], ["go_on"]]
+
+
+def test_what_is_known_is_not_run_again_but_replayed_once() -> None:
+    one = variant(SOUND, name="known").explore(traces=1, seed=5)
+    many = variant(SOUND, name="known, often").explore(traces=400, seed=5)
+    assert one.activations >= 2 * one.tasks
+    assert many.activations < many.tasks  # each of them and its replay would be twice as many
 
 
 def test_the_same_seed_gives_the_same_traces() -> None:

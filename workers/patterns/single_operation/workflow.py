@@ -52,6 +52,7 @@ class CircuitBreakerWorkflow(BreakerHandlers):
     async def run(self, operation: CircuitOperation) -> Any:
         resolved = operation.resolved or await self._resolve(operation.activity)
         upsert_changed({CIRCUIT_STATE: self._machine.state.value})
+        self._end_if_cancelled()
         while True:
             if self._machine.state is CircuitState.OPEN:
                 await self._wait(self._machine.next_probe_at)
