@@ -298,20 +298,20 @@ def _patch_job(patch: str) -> WorkflowActivationJob:
 
 
 def _sent(commands: list[WorkflowCommand]) -> list[WorkflowCommand]:
-    """What sdk-core sends: nothing after the closing command, nor what begins and is cancelled in one
-    task."""
+    """What sdk-core sends: the closing command last, and nothing that begins and is cancelled in one task."""
     sent: list[WorkflowCommand] = []
+    closing: list[WorkflowCommand] = []
     for command in commands:
         kind = str(command.WhichOneof("variant"))
         begun = {"cancel_timer": "start_timer", "request_cancel_activity": "schedule_activity"}.get(kind)
         same = next((c for c in sent if c.WhichOneof("variant") == begun and _seq(c) == _seq(command)), None)
         if begun and same is not None:
             sent.remove(same)
+        elif kind in CLOSING:
+            closing.append(command)
         else:
             sent.append(command)
-        if kind in CLOSING:
-            break
-    return sent
+    return [*sent, *closing[:1]]
 
 
 def _seq(command: WorkflowCommand) -> int:
