@@ -1,6 +1,6 @@
 """`explore`: simulate what can happen to a workflow, and check invariants after every workflow task.
 
-Small workflows to a stated depth, all of it; others at random from a seed. A violation is shrunk, told as a
+Small workflows to a stated depth, all of it; others at random from a seed. A violation is shrunk, shown as a
 story, and repeated by the line that is printed with it. See docs/simulator.md.
 """
 
@@ -81,7 +81,7 @@ class Scenario:
     """A workflow with its world, messages and invariants.
 
     `input`: the argument of run, or a tuple of them; a function makes it anew. `closing`: messages that
-    somebody sends at the end, when nothing else would happen. `search_attributes`: those registered besides
+    sent at the end, when nothing else would happen. `search_attributes`: those registered besides
     the platform's; None: any. `interceptors`: a worker's; None: those of the product. `task_failures`:
     workflow tasks may fail (and block the run until its code is repaired). `steps`: batches of a random
     trace, at most.
@@ -152,7 +152,7 @@ class Scenario:
         try:
             with quiet():
                 if replay is not None:
-                    report.story = self._told(parsed(replay))
+                    report.story = self._story(parsed(replay))
                 elif depth is not None:
                     self._exhaust(depth, report, begin, seconds)
                 else:
@@ -195,9 +195,9 @@ class Scenario:
         # what the script left out as impossible is no part of the trace
         while found.trace != trace and fails(found.trace):
             trace = found.trace
-        return Violation(found.name, found.problem, trace, self._told(trace, silent=True))
+        return Violation(found.name, found.problem, trace, self._story(trace, silent=True))
 
-    def _told(self, trace: Trace, silent: bool = False) -> str:
+    def _story(self, trace: Trace, silent: bool = False) -> str:
         played = Played(self, Scripted(trace), Report(), story=True)
         try:
             played.run()
@@ -299,7 +299,7 @@ class Played:
             if happening is None:
                 for item in list(server.in_flight):
                     server.land(item)
-                happening = self._said(spoken)
+                happening = self._message(spoken)
                 spoken += 1
             if happening is None:
                 return
@@ -308,7 +308,7 @@ class Played:
         if not server.over:
             self._violated("ends", f"After {MOST_TASKS} more workflow tasks without faults it still goes on.")
 
-    def _said(self, number: int) -> Happening | None:
+    def _message(self, number: int) -> Happening | None:
         wanted = [say for say in self._scenario.closing if say.when is None or say.when(self.server.view)]
         if not wanted or number >= 4 * len(self._scenario.closing):
             return None

@@ -111,13 +111,13 @@ class Running:
         return [server.resolved(self, completed=answer)]
 
     def land(self, server: Server) -> Any:
-        """The call arrives. What it does is done, whoever hears of it."""
+        """The call arrives. Its effect happens even when the answer is lost."""
         self.landed = True
         self.call.attempt, self.call.again = self.attempt, self.again
         return self.model.do(server.world, self.call)
 
     def _quietly(self, server: Server) -> None:
-        with contextlib.suppress(ApplicationError):  # nobody hears it
+        with contextlib.suppress(ApplicationError):  # the answer is lost
             self.land(server)
 
     def _lost(self, server: Server) -> Jobs:
@@ -206,7 +206,7 @@ class Running:
         return [server.resolved(self, failed=self._wrapped(cause, state))]
 
     def out_of_time(self, server: Server) -> WorkflowActivationJob:
-        """Schedule-to-close: the attempt that runs is not heard any more, but may still land."""
+        """Schedule-to-close: the attempt that runs is given up, but may still have its effect."""
         if not self.landed:
             server.in_flight.append(self)
         cause = Failure(message="activity timeout")

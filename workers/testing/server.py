@@ -73,7 +73,7 @@ class Server:
         self.children: dict[int, ChildRun] = {}
         self.externals: dict[tuple[str, int], External] = {}
         self.in_flight: list[Running] = []
-        self.said: list[tuple[int, str, str, list[Any]]] = []
+        self.received: list[tuple[int, str, str, list[Any]]] = []
         self.started: list[tuple[int, str, str]] = []
         self.updates: dict[str, str] = {}
         self.attributes: dict[str, Any] = {}
@@ -195,7 +195,7 @@ class Server:
         """A message arrives."""
         self._used[say.key] = self._used.get(say.key, 0) + 1
         arguments = say.arguments(self.view)
-        self.said.append((self.tasks_done + 1, say.name, say.key, arguments))
+        self.received.append((self.tasks_done + 1, say.name, say.key, arguments))
         job = WorkflowActivationJob()
         payloads = self.code.payloads.to_payloads(arguments) if arguments else []
         if say.update:
@@ -212,7 +212,7 @@ class Server:
         return Happening(f"{item.label}=lands", "late", lambda: self.land(item))
 
     def land(self, item: Running) -> Jobs:
-        """A call that nobody waits for any more arrives."""
+        """A call that the workflow no longer waits for arrives."""
         self.in_flight.remove(item)
         item._quietly(self)
         return []
@@ -240,8 +240,8 @@ class Server:
     def task(self, jobs: Jobs, meanwhile: Meanwhile = list) -> None:
         """One workflow task with these jobs, and with what is overdue.
 
-        `meanwhile`: asked when the workflow wants to close, for jobs that arrive before the server hears of
-        it: the server then refuses the commands, and the task is done again with those jobs.
+        `meanwhile`: called when the workflow wants to close, for jobs that arrive before its commands reach
+        the server: the server then refuses the commands, and the task is done again with those jobs.
         """
         self.clock += STEP
         jobs = [*self.opening, *self._overdue(), *jobs]

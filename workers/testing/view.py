@@ -1,4 +1,4 @@
-"""What invariants and messages see of a simulated run: read-only, and asked only when they look."""
+"""What invariants and messages see of a simulated run: read-only, and computed only when they look."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class View:
         self.final = False
 
     def forget(self) -> None:
-        """The state has changed, so queries are asked anew."""
+        """The state has changed, so queries are made anew."""
         self._answers.clear()
 
     @property
@@ -81,11 +81,11 @@ class View:
         """Labels of all that will come without a message: activities, timers, children, signals sent."""
         return [item.label for item in self._server.outstanding()]
 
-    def said(self, *names: str) -> list[tuple[int, str, list[Any]]]:
+    def received(self, *names: str) -> list[tuple[int, str, list[Any]]]:
         """Messages of these names that arrived: number of the task, label, arguments."""
         return [
             (task, label, arguments)
-            for task, name, label, arguments in self._server.said
+            for task, name, label, arguments in self._server.received
             if not names or name in names
         ]
 
@@ -116,7 +116,7 @@ class View:
         return name in self._server.instance.queries
 
     def query(self, name: str, *arguments: Any) -> Any:
-        """The answer as plain JSON; asked once a task. Raises TaskFailed when the handler refuses."""
+        """The answer as plain JSON; queried once a task. Raises TaskFailed when the handler refuses."""
         key = (name, *map(str, arguments))
         if key not in self._answers:
             try:
