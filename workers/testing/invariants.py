@@ -45,7 +45,7 @@ def no_forgotten_effect(view: View) -> str | None:
     if not standing or _completed(view):
         return None
     steps = _steps(view)
-    pivot = max(
+    committed = max(
         (
             number
             for number, step in enumerate(steps)
@@ -53,7 +53,7 @@ def no_forgotten_effect(view: View) -> str | None:
         ),
         default=-1,
     )
-    kept = [step for number, step in enumerate(steps) if number <= pivot or _settled(step)]
+    kept = [step for number, step in enumerate(steps) if number <= committed or _settled(step)]
     known = {step[name] for step in kept for name in ("idempotency_key", "child_workflow_id") if step[name]}
     forgotten = [effect for effect in standing if not _known(effect, known)]
     if not forgotten:
