@@ -54,7 +54,7 @@ def sentences(tree: ast.AST) -> Iterator[str]:
     """String literals that read as sentences, docstrings too; in an f-string a value counts as a word."""
     for node in ast.walk(tree):
         if isinstance(node, ast.JoinedStr):
-            text = "".join(part.value if isinstance(part, ast.Constant) else "X" for part in node.values)
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "X" for part in node.values)
         elif isinstance(node, ast.Constant) and isinstance(node.value, str):
             text = node.value
         else:
