@@ -68,8 +68,8 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is asked for: one run, with its namespace and with the tenant that its own TenantId attribute
-    names."""
+    """What a permission is checked on: one run, with its namespace and with the tenant that its own
+    TenantId attribute names."""
 
     namespace: str
     workflow_id: str

@@ -91,7 +91,7 @@ class Panel:
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """The run on which a viewer may act, as far as it is known.
+    """The run on which a viewer may perform actions, as far as it is known.
 
     `signals` and `queries`: names that the workflow declares (`signals` None: not known). `attributes`:
     search attributes. `answers`: models by the query that they answer. `held`: ids of workflows that the
@@ -150,7 +150,7 @@ class Action:
 
     `name` stands in addresses and in the audit log. `signal` empty: Temporal's own cancellation is requested.
     `label` is the word on the button, `done` begins the sentence that says it was applied: "Approved
-    order-1." `offered` says whether it makes sense on a target; it is asked for open runs, by every page that
+    order-1." `offered` says whether it makes sense on a target; called for open runs, by every page that
     shows the action. `places`: pages that do; `bulk` are lists in which many runs are chosen, whose state was
     not read. `tone` stop is for what destroys or cannot be undone: its form requires a reason. `key` opens
     the form from the keyboard. `order` sorts buttons and forms, lowest first.

@@ -27,7 +27,7 @@ class ActionForm(forms.Form):
     as a field of `Decision` fill that one, all others travel in its `input`, by name.
 
     `target` is the run; its answers may offer choices. On a POST no more of it is known than the viewer and
-    the ids, so `clean_<field>` accepts what could be right, and the workflow judges. `decision_id` is made
+    the ids, so `clean_<field>` accepts what could be right, and the workflow decides. `decision_id` is made
     with the form: sending it again gets the first answer again. Who decides is never a field.
     """
 

@@ -1,4 +1,4 @@
-"""Django settings, composed from the typed settings of each app; errors of all apps are told at once."""
+"""Django settings, composed from the typed settings of each app; errors of all apps are shown at once."""
 
 from __future__ import annotations
 

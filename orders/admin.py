@@ -48,7 +48,7 @@ from workers.contracts import Money, Verdict
 
 logger = logging.getLogger(__name__)
 MOST_AT_ONCE, CALLS_AT_ONCE = 200, 20
-BULK_PATIENCE = 3  # times the wait of a single verdict
+BULK_FACTOR = 3  # times the wait of a single verdict
 STATUS = {Invalid: 422, Closed: 409, Forbidden: 403, Hidden: 404}
 
 
@@ -92,8 +92,8 @@ async def decide_all(
 ) -> list[Verdict | BaseException]:
     """The verdict for each order, or the error that kept it from being decided; one's error stops no other.
     Temporal is called for a few at a time, and all verdicts are waited for until one deadline."""
-    patience = conf().verdict_seconds * (BULK_PATIENCE if len(orders) > 1 else 1)
-    deadline, gate = time.monotonic() + patience, asyncio.Semaphore(CALLS_AT_ONCE)
+    timeout = conf().verdict_seconds * (BULK_FACTOR if len(orders) > 1 else 1)
+    deadline, gate = time.monotonic() + timeout, asyncio.Semaphore(CALLS_AT_ONCE)
 
     async def one(order: Order) -> Verdict:
         run = (order.workflow_id, order.first_run_id)
@@ -106,8 +106,8 @@ async def decide_all(
 
 def _answer(order: Order, action: Action, result: Verdict | BaseException) -> Answer:
     if isinstance(result, Verdict):
-        told = tell(action, order.workflow_id, result)
-        return Answer(order, told.tone, told.word, told.text)
+        message = tell(action, order.workflow_id, result)
+        return Answer(order, message.tone, message.word, message.text)
     if isinstance(result, (Invalid, Closed, Forbidden, Hidden, TemporalError)):
         return Answer(order, "stop", "Not done", getattr(result, "message", "") or str(result))
     logger.error("%s of %s failed.", action.name, order.workflow_id, exc_info=result)
@@ -115,7 +115,7 @@ def _answer(order: Order, action: Action, result: Verdict | BaseException) -> An
 
 
 async def _buttons(viewer: Viewer, order: Order) -> list[Button]:
-    """What may be done to an order; all of it, where Temporal cannot be asked for its state."""
+    """What may be done to an order; all of it, where Temporal does not answer with its state."""
     known = list(actions("bulk").values())
     try:
         client = await client_for(viewer)
@@ -224,8 +224,8 @@ class OrderAdmin(OrderAdminBase):
             note = "" if errors else answer.text
             status = STATUS.get(type(result), 503)
             return self._form(request, submission, [order], errors, note=note, status=status)
-        told = tell(chosen, order.workflow_id, result)
-        self.message_user(request, told.text, told.level)
+        message = tell(chosen, order.workflow_id, result)
+        self.message_user(request, message.text, message.level)
         response = HttpResponseRedirect(reverse("admin:orders_order_change", args=[order.pk]))
         response.status_code = 303
         return response

@@ -15,7 +15,7 @@ from dashboard.extend import Action, Group, Offer, Place, Target, actions
 from dashboard.forms import ActionForm
 from dashboard.temporal_api.answers import RunAnswers, ask, models
 from dashboard.temporal_api.rows import Row, subject_of
-from dashboard.temporal_api.run import PATIENCE, RunPage, describe_run, query_target
+from dashboard.temporal_api.run import MAX_WAIT, RunPage, describe_run, query_target
 from dashboard.temporal_api.scan import held_ids
 from workers.contracts import CircuitStatus, Query
 
@@ -86,8 +86,8 @@ async def read_target(viewer: Viewer, workflow_id: str, run_id: str) -> Target:
     client = await client_for(viewer)
     described, row = await describe_run(client, workflow_id, run_id)
     authorise(viewer, Verb.VIEW, subject_of(row))
-    asked = query_target(row, described, described.execution_config.task_queue.name)
-    return await _with_held(target_of(viewer, row, await ask(client, asked, PATIENCE)))
+    query = query_target(row, described, described.execution_config.task_queue.name)
+    return await _with_held(target_of(viewer, row, await ask(client, query, MAX_WAIT)))
 
 
 def _why(target: Target, action: Action, own: str) -> str:

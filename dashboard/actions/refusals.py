@@ -1,5 +1,5 @@
-"""Why a workflow would refuse a viewer's part in an approval, by the policy that it told and the rules of our
-own approval. The workflow is the judge; these sentences stand beside buttons that would lead to a refusal."""
+"""Why a workflow would refuse a viewer's part in an approval, by the policy that it answers and the rules of
+our own approval. The workflow decides; these sentences stand beside buttons that would lead to a refusal."""
 
 from __future__ import annotations
 

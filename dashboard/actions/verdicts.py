@@ -1,4 +1,4 @@
-"""What a viewer is told about a decision: a verdict as tone, word and sentences."""
+"""A verdict as a viewer reads it: tone, word and sentences."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LEVELS = {"done": messages.SUCCESS, "stop": messages.ERROR, "rest": messages.INF
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
+class Message:
     """`level` is that of Django's messages."""
 
     tone: str
@@ -24,7 +24,7 @@ class Told:
     level: int
 
 
-def tell(action: Action, workflow_id: str, verdict: Verdict) -> Told:
+def tell(action: Action, workflow_id: str, verdict: Verdict) -> Message:
     """The workflow's own words, or ours. An outcome that the contract does not have counts as pending."""
     known = verdict.outcome in set(Outcome)
     shown = look(verdict.outcome if known else Outcome.PENDING, "outcome")
@@ -37,4 +37,4 @@ def tell(action: Action, workflow_id: str, verdict: Verdict) -> Told:
             sentence = f"{workflow_id} was decided already{f' by {verdict.by}' if verdict.by else ''}."
         case _:
             sentence = f"{workflow_id}:"
-    return Told(shown.tone, shown.word, f"{sentence} {verdict.detail}".strip(), LEVELS[shown.tone])
+    return Message(shown.tone, shown.word, f"{sentence} {verdict.detail}".strip(), LEVELS[shown.tone])

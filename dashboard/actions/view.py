@@ -36,7 +36,7 @@ class Failure:
 
 @require_POST
 @console()
-async def act(request: ConsoleRequest, workflow_id: str, run_id: str, action: str) -> HttpResponse:
+async def perform_action(request: ConsoleRequest, workflow_id: str, run_id: str, action: str) -> HttpResponse:
     """One action, authorised by `decide`. 303 when it is sent (for htmx, the verdict as a fragment), else the
     form again: 409 closed, 422 to correct, 503 Temporal away."""
     if (chosen := actions().get(action)) is None:
@@ -61,13 +61,13 @@ async def act(request: ConsoleRequest, workflow_id: str, run_id: str, action: st
 def _verdict(
     request: ConsoleRequest, action: Action, workflow_id: str, run_id: str, verdict: Verdict
 ) -> HttpResponse:
-    told = tell(action, workflow_id, verdict)
+    message = tell(action, workflow_id, verdict)
     target = safe_next(request, reverse("run", args=[request.viewer.namespace, workflow_id, run_id]))
     if request.htmx:  # a fragment needs nothing of what pages have in common
         return HttpResponse(
-            render_to_string("dashboard/actions/_verdict.html", {"told": told, "next": target})
+            render_to_string("dashboard/actions/_verdict.html", {"message": message, "next": target})
         )
-    messages.add_message(request, told.level, told.text)
+    messages.add_message(request, message.level, message.text)
     return HttpResponse(status=303, headers={"Location": target})
 
 

@@ -24,7 +24,7 @@ register(
         label="Withdraw",
         done="Withdrawn:",
         # A requester may be in any role; the workflow knows who that was, and refuses the others.
-        permission=Permission("withdraw what you asked for", frozenset({"viewer", "operator", "approver"})),
+        permission=Permission("withdraw your own request", frozenset({"viewer", "operator", "approver"})),
         offered=offered,
         form=ReasonRequired,
         group=Group(

@@ -53,7 +53,7 @@ def _body(panel: Panel, run: RunPage, answer: Any) -> str | None:
 
 
 def view(panel: Panel, run: RunPage, answer: Answer) -> PanelView | None:
-    """One panel. What goes wrong while it is drawn is logged and said in its place: it must not take the
+    """One panel. What goes wrong while it is drawn is logged and shown in its place: it must not take the
     page with it, as panels may come from any app."""
     base = PanelView(panel.title, panel.source, answer.at, problem=answer.problem)
     if answer.at is None:
@@ -73,7 +73,7 @@ def view(panel: Panel, run: RunPage, answer: Answer) -> PanelView | None:
 
 
 def _shown(panel: Panel, run: RunPage) -> bool:
-    """Declared, or answered before by a run that cannot be asked now; the breaker, while it holds the run."""
+    """Declared, or answered before by a run that cannot be queried now; the breaker, while it holds it."""
     answers, interface = run.answers.by_query, run.answers.interface
     declared = interface.queries if interface else frozenset()
     if panel.query == BREAKER:

@@ -14,13 +14,13 @@ from workers.contracts import CircuitState, CircuitStatus, Query, Transition
 SHOWN = 6  # transitions
 FAR_PAST = datetime.min.replace(tzinfo=UTC)
 TEMPLATE = "dashboard/panels/circuit.html"
-NO_ANSWER = Look("rest", "No answer", "The breaker has not told its state.")
+NO_ANSWER = Look("rest", "No answer", "The breaker has not answered with its state.")
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Failures of the window in percent, the limit they open at, and whether there are enough calls to
-    judge."""
+    """Failures of the window in percent, the limit they open at, and whether there are enough calls for it
+    to apply."""
 
     percent: float
     limit: float
@@ -29,12 +29,12 @@ class Rate:
     seconds: float
 
     @property
-    def judged(self) -> bool:
+    def applies(self) -> bool:
         return self.calls >= self.minimum
 
 
 def rate_of(status: CircuitStatus) -> Rate | None:
-    """The failure rate of a breaker that judges by it."""
+    """The failure rate of a breaker that opens by it."""
     if status.failure_rate <= 0:
         return None
     percent = 100 * status.failures / status.calls if status.calls > 0 else 0.0

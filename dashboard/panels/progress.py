@@ -18,7 +18,7 @@ FARTHEST_MINUTES = 10 * 365 * 24 * 60
 @dataclass(frozen=True, slots=True)
 class ProgressView:
     """A batch. `pace` is items a minute since the start, `ends` an estimate from it; None while
-    nothing can be said. Pauses count as time, as the contract does not tell them."""
+    nothing can be estimated. Pauses count as time, as the contract has no field for them."""
 
     status: Progress
     tone: str

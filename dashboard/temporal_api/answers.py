@@ -1,4 +1,4 @@
-"""What workflows answer: their queries, asked only where they declare them, within the time that a page
+"""What workflows answer: their queries, made only where they declare them, within the time that a page
 has.
 
 A query needs a worker, so it may fail where everything else is well. Answers are kept by run; a page
@@ -68,7 +68,7 @@ class RunAnswers:
     by_query: dict[str, Answer] = field(default_factory=dict)
     interface: Interface | None = None
     no_answer: str = ""
-    asked: float = 0.0
+    queried_at: float = 0.0
     asking: asyncio.Task[None] | None = None
     events: int = 0
 
@@ -88,7 +88,7 @@ class RunAnswers:
 
 @dataclass(frozen=True, slots=True)
 class QueryTarget:
-    """Which run is asked: `kind` is what its interface_of is shared by (its type and build, or the run
+    """Which run is queried: `kind` is what its interface_of is shared by (its type and build, or the run
     alone); `events` is the length of its history, of which its state is a function."""
 
     workflow_id: str
@@ -138,10 +138,10 @@ async def query(
     """
     if not await has_pollers(client, queue or await _queue_of(client, handle)):
         raise NoAnswer("No worker answers: none polls the queue of this workflow.")
-    patience = timedelta(seconds=conf().rpc_timeout if seconds is None else max(seconds, 0.01))
+    rpc_timeout = timedelta(seconds=conf().rpc_timeout if seconds is None else max(seconds, 0.01))
     try:
         with rpc_errors():
-            answer = await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=patience)
+            answer = await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=rpc_timeout)
     except TemporalUnavailable as error:
         # With a server that answers describe, a query that runs out of time is a worker that is stuck.
         raise NoAnswer("The worker did not answer in time.") from error
@@ -209,7 +209,7 @@ async def _ask(client: Client, known: RunAnswers, target: QueryTarget) -> None:
         names = sorted(wanted & known.interface.queries)
         jobs += [_one(client, known, handle, name, name, target.queue) for name in names]
     await asyncio.gather(*jobs)
-    known.asked = time.monotonic()
+    known.queried_at = time.monotonic()
 
 
 def models(known: RunAnswers) -> dict[str, Any]:
@@ -222,8 +222,8 @@ def models(known: RunAnswers) -> dict[str, Any]:
     return found
 
 
-async def ask(client: Client, target: QueryTarget, patience: float) -> RunAnswers:
-    """What a run answers, as far as it is known after `patience` seconds. Readers of one run share the
+async def ask(client: Client, target: QueryTarget, max_wait: float) -> RunAnswers:
+    """What a run answers, as far as it is known after `max_wait` seconds. Readers of one run share the
     queries; an answer that comes later is there for the next read."""
     key = (client.namespace, target.workflow_id, target.run_id)
     known = _known.get(key, RunAnswers())
@@ -235,10 +235,10 @@ async def ask(client: Client, target: QueryTarget, patience: float) -> RunAnswer
     loop = asyncio.get_running_loop()
     under_way = known.asking if known.asking and not known.asking.done() else None
     if under_way is None or under_way.get_loop() is not loop:
-        if known.asked and time.monotonic() - known.asked < FRESH:
+        if known.queried_at and time.monotonic() - known.queried_at < FRESH:
             return known
         under_way = known.asking = asyncio.create_task(_ask(client, known, target))
-    done, _ = await asyncio.wait({under_way}, timeout=patience)
+    done, _ = await asyncio.wait({under_way}, timeout=max_wait)
     for task in done:
         task.result()  # anything that _ask did not foresee is a bug and must be seen
     return known

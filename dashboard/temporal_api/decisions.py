@@ -5,7 +5,7 @@ the chain of runs that was shown: after continue-as-new it follows to the run th
 later workflow that took the same id.
 
 Signals and cancellations go by the service's own request with the decision's id as request id: the server
-drops a second one, so that a call that is sent again, by the SDK's retries or by an impatient person, acts
+drops a second one, so that a call that is sent again, by the SDK's retries or by an impatient person, counts
 once also in workflows that do not remember decisions.
 """
 
@@ -98,9 +98,9 @@ async def deliver(
     ended and its workflow has no verdict of this very decision, TemporalUnavailable.
     """
     async with gate:
-        told = await _to_chain(client, run, signal, decision)
+        receiver = await _to_chain(client, run, signal, decision)
     if signal:
-        return await _verdict(client, told, decision.decision_id, deadline)
+        return await _verdict(client, receiver, decision.decision_id, deadline)
     return Verdict(
         decision_id=decision.decision_id, outcome=Outcome.PENDING, detail=REQUESTED, by=decision.actor
     )
@@ -131,19 +131,19 @@ async def _send(client: Client, run: ChainRun, signal: str, decision: Decision) 
         "identity": client.identity,
         "request_id": decision.decision_id,
     }
-    service, patience = client.workflow_service, timedelta(seconds=conf().rpc_timeout)
+    service, timeout = client.workflow_service, timedelta(seconds=conf().rpc_timeout)
     if not signal:
-        asked = RequestCancelWorkflowExecutionRequest(
+        cancel = RequestCancelWorkflowExecutionRequest(
             **common, first_execution_run_id=run.chain, reason=decision.reason
         )
         with rpc_errors():
-            await service.request_cancel_workflow_execution(asked, retry=True, timeout=patience)
+            await service.request_cancel_workflow_execution(cancel, retry=True, timeout=timeout)
         return
     context = WorkflowSerializationContext(namespace=client.namespace, workflow_id=run.workflow_id)
     payloads = await client.data_converter.with_context(context).encode([decision])
-    told = SignalWorkflowExecutionRequest(**common, signal_name=signal, input=Payloads(payloads=payloads))
+    message = SignalWorkflowExecutionRequest(**common, signal_name=signal, input=Payloads(payloads=payloads))
     with rpc_errors():
-        await service.signal_workflow_execution(told, retry=True, timeout=patience)
+        await service.signal_workflow_execution(message, retry=True, timeout=timeout)
 
 
 async def _query(

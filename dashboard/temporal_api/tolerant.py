@@ -1,6 +1,6 @@
 """Answers of workflows as models, as far as they can be read.
 
-Whoever wrote the workflow may answer half of a contract, or something else entirely: what can be read is
+A workflow may answer half of a contract, or something else entirely: what can be read is
 kept, and the page says what could not.
 """
 

@@ -191,7 +191,7 @@ async def test_the_audit_page_lists_filters_and_pages(anna, run, admin_user):
     text = (await ada.get("/audit/", {"actor": "anna", "workflow": run.id})).content.decode()
     assert "fine &lt;b&gt;" in text
     assert reverse("workflow", args=["default", run.id]) in text
-    assert "No act matches" in (await ada.get("/audit/", {"actor": "bob"})).content.decode()
+    assert "No action matches" in (await ada.get("/audit/", {"actor": "bob"})).content.decode()
     first = await AuditEntry.objects.aearliest("id")
     older = (await ada.get("/audit/", {"before": str(first.pk)})).content.decode()
     assert run.id not in older

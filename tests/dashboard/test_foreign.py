@@ -223,7 +223,7 @@ async def test_an_answer_stays_with_its_age_when_nobody_answers_any_more(client,
         raise NoAnswer("No worker answers.")
 
     monkeypatch.setattr(answers, "query", nobody)
-    known.asked = 0.0
+    known.queried_at = 0.0
     again = await answers.ask(client, target, 5)
 
     assert again.no_answer == "No worker answers."
@@ -264,5 +264,5 @@ async def has_answer(client, handle, queue) -> bool:
     """The server may take a moment to know that a worker polls."""
     target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"on {handle.id}", (), 1)
     known = await answers.ask(client, target, 5)
-    known.asked = 0.0
+    known.queried_at = 0.0
     return "get_progress" in known.by_query and not known.by_query["get_progress"].problem

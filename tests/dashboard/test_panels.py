@@ -86,7 +86,7 @@ def test_a_forced_breaker_is_shown_as_such_with_its_lamp():
 
 
 @pytest.mark.parametrize(
-    ("status", "percent", "judged"),
+    ("status", "percent", "applies"),
     [
         (CircuitStatus(failure_rate=0.5, calls=20, failures=12, minimum_calls=10), 60, True),
         (CircuitStatus(failure_rate=0.5, calls=4, failures=4, minimum_calls=10), 100, False),
@@ -94,9 +94,9 @@ def test_a_forced_breaker_is_shown_as_such_with_its_lamp():
         (CircuitStatus(failure_rate=0, calls=9, failures=9), None, None),
     ],
 )
-def test_the_rate_is_told_beside_what_it_is_judged_by(status, percent, judged):
+def test_the_rate_applies_from_the_minimum_of_calls_on(status, percent, applies):
     rate = circuit.draw(status).rate
-    assert (rate.percent, rate.judged) == (percent, judged) if rate else percent is None
+    assert (rate.percent, rate.applies) == (percent, applies) if rate else percent is None
 
 
 def test_a_completed_saga_has_no_exposure():

@@ -21,7 +21,11 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload, Payloads
-from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
+from temporalio.bridge.proto.workflow_activation import (
+    NotifyHasPatch,
+    WorkflowActivation,
+    WorkflowActivationJob,
+)
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.bridge.proto.workflow_completion import WorkflowActivationCompletion
 from temporalio.common import Priority
@@ -219,7 +223,9 @@ class Instance:
             for job in kept:
                 if job.HasField("do_update"):
                     job.do_update.run_validator = False
-            jobs = [WorkflowActivationJob(notify_has_patch={"patch_id": patch}) for patch in patches]
+            jobs = [
+                WorkflowActivationJob(notify_has_patch=NotifyHasPatch(patch_id=patch)) for patch in patches
+            ]
             jobs += kept
             del activation.jobs[:]
             activation.jobs.extend(jobs)

@@ -15,7 +15,7 @@ from dashboard.access import Viewer, client_for
 from dashboard.actions import offers
 from dashboard.actions.offers import OfferedForm
 from dashboard.extend import Target
-from dashboard.live.cached_read import PATIENCE, Snapshot, cached_read, set_badges
+from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read, set_badges
 from dashboard.pages.breakers import read as breakers
 from dashboard.pages.breakers.read import Breaker
 from dashboard.panels import approval
@@ -126,7 +126,7 @@ async def inbox(viewer: Viewer) -> Snapshot[Inbox]:
     return await cached_read("approvals", viewer, lambda: _inbox(viewer))
 
 
-async def _ask(viewer: Viewer, row: Row, name: Query, model: type[C]) -> C:
+async def _query(viewer: Viewer, row: Row, name: Query, model: type[C]) -> C:
     client = await client_for(viewer)
     answer: Any = await query(client, client.get_workflow_handle(row.workflow_id, run_id=row.run_id), name)
     try:
@@ -138,7 +138,7 @@ async def _ask(viewer: Viewer, row: Row, name: Query, model: type[C]) -> C:
 async def _undone(viewer: Viewer, row: Row) -> list[StepStatus] | None:
     """What a reject undoes, the last step first; None where the workflow does not say."""
     try:
-        saga = await _ask(viewer, row, Query.SAGA, SagaStatus)
+        saga = await _query(viewer, row, Query.SAGA, SagaStatus)
     except (NoAnswer, QueryFailed, RunNotFound):
         return None
     return [step for step in reversed(saga.steps) if step.compensation and step.status in DID]
@@ -157,17 +157,17 @@ def _ahead(row: Row, known: Iterable[Breaker]) -> list[Ahead]:
 
 
 async def chosen(viewer: Viewer, item: Item) -> Chosen:
-    """The chosen item, asked by query; its row comes from the viewer's own inbox."""
+    """The chosen item, by query; its row comes from the viewer's own inbox."""
     row, key = item.row, (item.row.workflow_id, item.row.run_id)
     answer, undone, known = await asyncio.gather(
         cached_read(
             "approval",
             viewer,
-            lambda: _ask(viewer, row, Query.APPROVAL, ApprovalStatus),
+            lambda: _query(viewer, row, Query.APPROVAL, ApprovalStatus),
             detail=key,
-            patience=PATIENCE,
+            max_wait=MAX_WAIT,
         ),
-        cached_read("approval-saga", viewer, lambda: _undone(viewer, row), detail=key, patience=PATIENCE),
+        cached_read("approval-saga", viewer, lambda: _undone(viewer, row), detail=key, max_wait=MAX_WAIT),
         breakers.read(viewer),
     )
     cards = known.value.cards if known.value else []

@@ -1,4 +1,4 @@
-"""Breakers: every open workflow that has a CircuitState, asked what it is, with what it holds."""
+"""Breakers: every open workflow that has a CircuitState, with its answer and what it holds."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dashboard.access import Subject, Viewer, client_for, scope
 from dashboard.actions import offers
 from dashboard.actions.offers import OfferedForm
 from dashboard.extend import Target, actions
-from dashboard.live.cached_read import PATIENCE, Snapshot, cached_read, set_badges
+from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read, set_badges
 from dashboard.panels.circuit import BreakerView, draw
 from dashboard.states import STATES
 from dashboard.temporal_api.answers import Interface, QueryTarget, interface_of, query
@@ -35,7 +35,7 @@ MOST = 100
 
 @dataclass(frozen=True, slots=True)
 class Breaker:
-    """One card. `answer` is what the breaker said, or said last; `state` may come from the list alone.
+    """One card. `answer` is the breaker's newest answer; `state` may come from the list alone.
     `held_ids`: ids of the first workflows that it holds."""
 
     row: Row
@@ -47,7 +47,7 @@ class Breaker:
 
     @property
     def status(self) -> CircuitStatus:
-        """What the breaker said; for one that never answered, no more than its state."""
+        """The breaker's answer; for one that never answered, no more than its state."""
         return self.answer.value or CircuitStatus(state=self.state, dependency=self.dependency)
 
     @property
@@ -111,11 +111,11 @@ async def _ask(client: Client, row: Row) -> CircuitStatus:
 
 async def _breaker(client: Client, viewer: Viewer, row: Row, scan: Scan, held: dict[str, Total]) -> Breaker:
     key = (row.workflow_id, row.run_id)
-    answer = await cached_read("breaker", viewer, lambda: _ask(client, row), detail=key, patience=PATIENCE)
-    said = answer.value
+    answer = await cached_read("breaker", viewer, lambda: _ask(client, row), detail=key, max_wait=MAX_WAIT)
+    status = answer.value
     listed_state = str(row.attributes.get(CIRCUIT_STATE.name) or "")
-    state = said.state if said and not answer.notice else listed_state or (said.state if said else "")
-    dependency = (said.dependency if said else "") or row.workflow_id.removeprefix(BREAKER_PREFIX)
+    state = status.state if status and not answer.notice else listed_state or (status.state if status else "")
+    dependency = (status.dependency if status else "") or row.workflow_id.removeprefix(BREAKER_PREFIX)
     return Breaker(row, dependency, state, answer, held.get(dependency), scan.held_by(dependency))
 
 
@@ -148,12 +148,12 @@ async def _interface(viewer: Viewer, row: Row) -> Interface:
 
 
 async def _signals(viewer: Viewer, card: Breaker) -> frozenset[str]:
-    """The signals that a breaker says it takes. While no worker can be asked, our own type takes all: they
+    """The signals that a breaker declares. While no worker can be queried, our own type takes all: they
     are kept until a worker comes."""
     row = card.row
     key = (row.workflow_id, row.run_id)
     found = await cached_read(
-        "interface", viewer, lambda: _interface(viewer, row), detail=key, patience=PATIENCE
+        "interface", viewer, lambda: _interface(viewer, row), detail=key, max_wait=MAX_WAIT
     )
     if found.value is None and row.workflow_type == BREAKER_TYPE:
         return frozenset(action.signal for action in actions("breakers").values())

@@ -50,7 +50,7 @@ class Plant:
 def world(book: set[str], cancel_booking: set[str] = frozenset(), base: type = Services) -> type[World]:  # type: ignore[assignment]
     """With these faults of steps and undos."""
 
-    class Some(base):  # type: ignore[misc, valid-type]
+    class Some(base):  # type: ignore[misc]
         activities: ClassVar = {
             **base.activities,
             "book": Activity(step, faults=frozenset(book), dependency="bookings"),

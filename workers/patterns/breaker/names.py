@@ -1,7 +1,7 @@
 """The shared breaker: names, the mark on an activity, and the refusal. See docs/patterns/breaker.md.
 
 One state machine for all processes that call a dependency (machine.py), kept by the breaker workflow
-(workflow.py) and asked by the activity interceptor (interceptor.py).
+(workflow.py) and queried by the activity interceptor (interceptor.py).
 """
 
 from __future__ import annotations
