@@ -19,7 +19,7 @@ from temporalio.bridge.proto.workflow_activation import WorkflowActivationJob
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.client import WorkflowHistory
 
-from workers.testing.commands import BEGIN, CLOSING, local
+from workers.testing.commands import BEGIN, local
 from workers.testing.driver import Code, Start, Task
 from workers.testing.outstanding import Jobs
 from workers.testing.server import Server, order
@@ -298,8 +298,7 @@ def _patch_job(patch: str) -> WorkflowActivationJob:
 
 
 def _sent(commands: list[WorkflowCommand]) -> list[WorkflowCommand]:
-    """What sdk-core sends: nothing after the closing command, nor what begins and is cancelled in one
-    task."""
+    """What sdk-core sends: not what begins and is cancelled in one task."""
     sent: list[WorkflowCommand] = []
     for command in commands:
         kind = str(command.WhichOneof("variant"))
@@ -309,8 +308,6 @@ def _sent(commands: list[WorkflowCommand]) -> list[WorkflowCommand]:
             sent.remove(same)
         else:
             sent.append(command)
-        if kind in CLOSING:
-            break
     return sent
 
 
