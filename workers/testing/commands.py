@@ -14,18 +14,12 @@ from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivationJob
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 
-from workers.testing.driver import Code, Task, TaskFailed
+from workers.testing.driver import CLOSING, Code, Task, TaskFailed
 from workers.testing.outstanding import ChildRun, External, Jobs, Running, Timer
 from workers.testing.world import Call, World
 
 BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _BEGIN_MICROS = int(BEGIN.timestamp()) * 1_000_000
-CLOSING = {
-    "complete_workflow_execution": "completed",
-    "fail_workflow_execution": "failed",
-    "cancel_workflow_execution": "cancelled",
-    "continue_as_new_workflow_execution": "continued",
-}
 
 
 def kind_of(command: WorkflowCommand) -> str:
@@ -103,7 +97,7 @@ class Execution:
             kind = kind_of(command)
             if kind in CLOSING:
                 self._close(CLOSING[kind], command)
-                return []
+                return []  # it is the last one
             handler = getattr(self, f"_on_{kind}", None)
             if handler is not None:
                 follow_up += handler(command) or ()
@@ -277,7 +271,8 @@ class Execution:
     # The end
 
     def _close(self, end: str, command: WorkflowCommand) -> None:
-        self.in_flight += [item for item in self.activities.values() if not item.waiting]
+        begun = (item for item in self.activities.values() if item.seq not in self._new)
+        self.in_flight += [item for item in begun if not item.waiting]
         for item in self.in_flight:
             item.holds_id = False
         self.activities, self.timers, self.externals = {}, {}, {}

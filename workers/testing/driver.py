@@ -12,7 +12,7 @@ import dataclasses
 import gc
 import logging
 import types
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -35,6 +35,13 @@ from temporalio.worker._workflow_instance import UnsandboxedWorkflowRunner, Work
 
 NAMESPACE = "simulated"
 QUIET = ("temporalio.workflow", "temporalio.worker._workflow_instance")
+CLOSING = {
+    "complete_workflow_execution": "completed",
+    "fail_workflow_execution": "failed",
+    "cancel_workflow_execution": "cancelled",
+    "continue_as_new_workflow_execution": "continued",
+}
+"""Commands that close a run, and how it ends by them."""
 _ABSENT: dict[str, Any] = {item.name: None for item in dataclasses.fields(workflow.Info)}
 
 
@@ -188,7 +195,7 @@ class Instance:
         completion = self._activate(activation)
         used = tuple(completion.successful.used_internal_flags)
         self._flags.update(used)
-        return Task(activation, list(completion.successful.commands), more, used)
+        return Task(activation, _sent(completion.successful.commands), more, used)
 
     def replay(self, tasks: Sequence[Task]) -> None:
         """Bring it to where the recorded tasks end. Raises Nondeterminism."""
@@ -197,7 +204,7 @@ class Instance:
             if activation is None:
                 continue
             try:
-                again = list(self._activate(activation).successful.commands)
+                again = _sent(self._activate(activation).successful.commands)
             except TaskFailed as error:
                 raise Nondeterminism(f"Activation {number} fails when it is replayed: {error}") from error
             rejected = _rejected(task)
@@ -288,6 +295,19 @@ def first_job(start: Start) -> WorkflowActivationJob:
     for name, payload in start.headers.items():
         first.headers[name].CopyFrom(payload)
     return job
+
+
+def _patched(patch: str) -> WorkflowActivationJob:
+    return WorkflowActivationJob(notify_has_patch=NotifyHasPatch(patch_id=patch))
+
+
+def _sent(commands: Iterable[WorkflowCommand]) -> list[WorkflowCommand]:
+    """In the order in which sdk-core sends them: what closes the run comes last, and once."""
+    others: list[WorkflowCommand] = []
+    closing: list[WorkflowCommand] = []
+    for command in commands:
+        (closing if command.WhichOneof("variant") in CLOSING else others).append(command)
+    return [*others, *closing[:1]]
 
 
 def _rejected(task: Task) -> set[str]:

@@ -19,7 +19,7 @@ from temporalio.bridge.proto.workflow_activation import WorkflowActivationJob
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.client import WorkflowHistory
 
-from workers.testing.commands import BEGIN, CLOSING, local
+from workers.testing.commands import BEGIN, local
 from workers.testing.driver import Code, Start, Task
 from workers.testing.outstanding import Jobs
 from workers.testing.server import Server, order
@@ -298,20 +298,17 @@ def _patch_job(patch: str) -> WorkflowActivationJob:
 
 
 def _sent(commands: list[WorkflowCommand]) -> list[WorkflowCommand]:
-    """What sdk-core sends: the closing command last, and nothing that begins and is cancelled in one task."""
+    """What sdk-core sends: not what begins and is cancelled in one task."""
     sent: list[WorkflowCommand] = []
-    closing: list[WorkflowCommand] = []
     for command in commands:
         kind = str(command.WhichOneof("variant"))
         begun = {"cancel_timer": "start_timer", "request_cancel_activity": "schedule_activity"}.get(kind)
         same = next((c for c in sent if c.WhichOneof("variant") == begun and _seq(c) == _seq(command)), None)
         if begun and same is not None:
             sent.remove(same)
-        elif kind in CLOSING:
-            closing.append(command)
         else:
             sent.append(command)
-    return [*sent, *closing[:1]]
+    return sent
 
 
 def _seq(command: WorkflowCommand) -> int:

@@ -17,8 +17,8 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivationJob
 
-from workers.testing.commands import BEGIN, CLOSING, Execution, kind_of
-from workers.testing.driver import Code, Nondeterminism, Start, Task, TaskFailed, first_job
+from workers.testing.commands import BEGIN, Execution, kind_of
+from workers.testing.driver import CLOSING, Code, Nondeterminism, Start, Task, TaskFailed, first_job
 from workers.testing.memory import Memory, Run
 from workers.testing.messages import Say
 from workers.testing.outstanding import Happening, Jobs, Running, Timer

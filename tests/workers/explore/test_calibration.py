@@ -5,18 +5,26 @@ from __future__ import annotations
 import asyncio
 import json
 import uuid
-from functools import cache
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from functools import cache, partial
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import pytest
 from temporalio import workflow
-from temporalio.client import Client
+from temporalio.api.common.v1 import WorkflowExecution
+from temporalio.api.enums.v1 import WorkflowTaskFailedCause
+from temporalio.api.workflowservice.v1 import PauseActivityRequest
+from temporalio.client import Client, WorkflowHandle
+from temporalio.exceptions import ActivityError
 from temporalio.worker import UnsandboxedWorkflowRunner, Worker
 
 from tests.golden import FOLDER, golden
+from tests.support import eventually
 from tests.workers.explore.models import PLATFORM, decision, step, undo
 from tests.workers.explore.real import Outside, Restarted, SideBySide
+from workers.patterns.saga.messages import StepCall
 from workers.patterns.saga.plan import SagaPlan, SagaRules, SagaStep
 from workers.patterns.saga.workflow import SagaWorkflow
 from workers.payloads.assembly import data_converter
@@ -143,3 +151,96 @@ async def test_what_shares_a_workflow_task_ends_alike_on_a_real_server(
     assert simulated[0] == real[0]
     assert simulated[2] == real[2]
     assert (simulated[1] or {}).get("state") == (real[1] or {}).get("state")
+
+
+@workflow.defn(name="OperatedOn")
+class OperatedOn:
+    """What the server does with an activity that an operator pauses, and with an id that is in use."""
+
+    def __init__(self) -> None:
+        self.slept = False
+
+    @workflow.run
+    async def run(self, again: bool) -> str:
+        charge = workflow.start_activity(
+            "couple",
+            StepCall(idempotency_key="k", input="charge"),
+            activity_id="charge",
+            schedule_to_close_timeout=timedelta(seconds=2),
+        )
+        await workflow.sleep(3 if not again else 0.2)
+        self.slept = True
+        if again:
+            charge.cancel()
+        try:
+            return str(await charge)
+        except ActivityError:
+            return await workflow.execute_activity(
+                "couple",
+                StepCall(idempotency_key="k", input="charge"),
+                activity_id="charge",
+                start_to_close_timeout=timedelta(seconds=2),
+            )
+
+    @workflow.query
+    def has_slept(self) -> bool:
+        return self.slept
+
+
+class OperatedWorld(World):
+    activities: ClassVar = {"couple": Activity(step, faults=frozenset({"error"}))}
+
+
+OPERATED = Scenario(OperatedOn, False, OperatedWorld, interceptors=(), task_failures=True)
+
+
+@pytest.fixture
+async def outside(client: Client) -> AsyncIterator[tuple[Outside, str]]:
+    outside, queue = Outside(), f"side-{uuid.uuid4().hex}"
+    options = {"workflow_runner": UnsandboxedWorkflowRunner(), "activities": [outside.activity()]}
+    async with Worker(client, task_queue=queue, workflows=[OperatedOn], **options):
+        yield outside, queue
+        for attempt in outside.attempts.values():
+            if not attempt.fate.done():
+                attempt.fate.cancel()
+
+
+async def _begun(client: Client, outside: Outside, queue: str, again: bool) -> WorkflowHandle[Any, Any]:
+    workflow_id = f"side-{uuid.uuid4().hex}"
+    outside.worlds[workflow_id] = OperatedWorld()
+    handle = await client.start_workflow("OperatedOn", again, id=workflow_id, task_queue=queue)
+    await eventually(lambda: (workflow_id, "charge", 1) in outside.attempts)
+    return handle
+
+
+async def test_a_paused_activity_waits_beyond_its_deadline_on_a_real_server_too(
+    client: Client, outside: tuple[Outside, str]
+) -> None:
+    handle = await _begun(client, *outside, again=False)
+    paused = PauseActivityRequest(
+        namespace=client.namespace, execution=WorkflowExecution(workflow_id=handle.id), id="charge"
+    )
+    await client.workflow_service.pause_activity(paused)
+    outside[0].attempts[handle.id, "charge", 1].fate.set_result("error")
+    await eventually(partial(handle.query, "has_slept"))
+    (pending,) = (await handle.describe()).raw_description.pending_activities
+    assert (pending.paused, pending.attempt) == (True, 2)
+    await handle.terminate()
+    story = OPERATED.explore(replay="; charge=pause; charge=error; timer.1").story
+    assert "charge=deadline" not in story.partition("timer.1")[0]
+
+
+async def test_an_id_in_use_fails_the_task_on_a_real_server_too(
+    client: Client, outside: tuple[Outside, str]
+) -> None:
+    handle = await _begun(client, *outside, again=True)
+
+    async def refused() -> bool:
+        events = [event async for event in handle.fetch_history_events()]
+        causes = [event.workflow_task_failed_event_attributes.cause for event in events]
+        return WorkflowTaskFailedCause.WORKFLOW_TASK_FAILED_CAUSE_SCHEDULE_ACTIVITY_DUPLICATE_ID in causes
+
+    await eventually(refused)
+    await handle.terminate()
+    story = variant(OPERATED, input=True).explore(replay="; timer.1").story
+    assert "ScheduleActivityDuplicateId" in story

@@ -251,6 +251,21 @@ def test_a_sound_workflow_passes_in_every_trace_to_a_depth() -> None:
     assert len(report.states) > 20
 
 
+@workflow.defn(name="LeavesACall")
+class LeavesACall:
+    """Ends in the workflow task in which it schedules a charge."""
+
+    @workflow.run
+    async def run(self, key: str) -> None:
+        _ = workflow.start_activity("charge", key, start_to_close_timeout=LIMIT)
+
+
+def test_what_is_scheduled_with_the_end_of_the_run_never_begins() -> None:
+    story = scenario(LeavesACall).explore(replay="").story
+    assert story.index("schedule activity charge") < story.index("complete workflow execution")
+    assert "charge happens" not in story
+
+
 @workflow.defn(name="Remembers")
 class Remembers:
     """Charges twice when it was refused before: only its own state tells that."""
