@@ -259,7 +259,7 @@ class LeavesACall:
 
     @workflow.run
     async def run(self, key: str) -> None:
-        workflow.start_activity("charge", key, start_to_close_timeout=LIMIT)
+        _ = workflow.start_activity("charge", key, start_to_close_timeout=LIMIT)
 
 
 def test_what_is_scheduled_with_the_end_of_the_run_never_begins() -> None:
