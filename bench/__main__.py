@@ -52,7 +52,7 @@ async def _temporal(ui_port: int = 0) -> AsyncIterator[Any]:
     try:
         point(workers=conf().model_copy(update={"address": server.address}))
         registry.load()
-        client = await connect(patient=True)
+        client = await connect(for_worker=True)
         await ensure(client, [*PLATFORM, *registry.attributes])
         set_client(client)
         yield client

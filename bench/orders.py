@@ -17,7 +17,7 @@ from temporalio.client import Client
 from temporalio.worker import Worker
 
 from bench.bare import BARE, BareOrder
-from bench.results import Row, at_most, told
+from bench.results import Row, at_most, measured
 from bench.settings import point
 from orders.activities import ALL
 from orders.conf import conf
@@ -97,7 +97,7 @@ async def measure(client: Client, folder: Path, rounds: int) -> list[Row]:
                 ours.append(pair[0])
                 bare.append(pair[1])
     return [
-        told("one order", median(ours) * 1000, "ms"),
-        told("one bare workflow with the same activities", median(bare) * 1000, "ms"),
+        measured("one order", median(ours) * 1000, "ms"),
+        measured("one bare workflow with the same activities", median(bare) * 1000, "ms"),
         at_most("an order over a bare workflow", median(ours) / median(bare), "x", 1.5),
     ]

@@ -10,10 +10,10 @@ from typing import Any
 
 from playwright.async_api import Browser, Page, async_playwright
 
-from bench.results import Row, at_least, at_most, told
+from bench.results import Row, at_least, at_most, measured
 
 ROWS = 100
-_PATIENCE = 30_000  # ms
+_TIMEOUT = 30_000  # ms
 _SETTLE = 500  # ms in which late requests of the first paint are still counted
 # Counts rows by the page's own clock, which starts with the navigation.
 _CLOCK = """
@@ -43,10 +43,10 @@ async def _fresh(browser: Browser, cookies: list[Any]) -> AsyncIterator[Page]:
 
 
 async def _open(page: Page, url: str) -> float:
-    """Nothing is asked of the page until it has loaded, as that would slow it down. Playwright's Error when
+    """The page is not queried until it has loaded, as that would slow it down. Playwright's Error when
     the rows do not come."""
-    await page.goto(url, wait_until="load", timeout=_PATIENCE)
-    await page.locator("tbody tr").nth(ROWS - 1).wait_for(state="attached", timeout=_PATIENCE)
+    await page.goto(url, wait_until="load", timeout=_TIMEOUT)
+    await page.locator("tbody tr").nth(ROWS - 1).wait_for(state="attached", timeout=_TIMEOUT)
     return float(await page.evaluate("window.allRowsAt"))
 
 
@@ -85,11 +85,11 @@ async def measure(ours: str, theirs: str, session: dict[str, Any], rounds: int) 
         finally:
             await browser.close()
     return [
-        told("list page, navigation to 100 rows", median(own), "ms"),
+        measured("list page, navigation to 100 rows", median(own), "ms"),
         at_most("list page, requests", len(sizes), "requests", 12),
         at_most("list page, bytes", sum(sizes) / 1000, "kB", 150),
-        told("Temporal Web UI, navigation to 100 rows", median(other), "ms"),
-        told("Temporal Web UI, requests", len(other_sizes), "requests"),
-        told("Temporal Web UI, bytes", sum(other_sizes) / 1000, "kB"),
+        measured("Temporal Web UI, navigation to 100 rows", median(other), "ms"),
+        measured("Temporal Web UI, requests", len(other_sizes), "requests"),
+        measured("Temporal Web UI, bytes", sum(other_sizes) / 1000, "kB"),
         at_least("list page, faster than the Temporal Web UI", median(other) / median(own), "x", 8),
     ]

@@ -11,7 +11,7 @@ from django.test import AsyncClient
 from temporalio.api.workflowservice.v1 import CountWorkflowExecutionsRequest, ListWorkflowExecutionsRequest
 from temporalio.client import Client
 
-from bench.results import Row, at_most, told
+from bench.results import Row, at_most, measured
 from dashboard.live import cached_read
 from tests.dashboard.paths import MOST_FILES, traced
 from tests.support import HTMX
@@ -60,8 +60,8 @@ async def measure(client: Client, url: str, query: str, user: User, rounds: int)
             pages.append(pair[0])
             calls.append(pair[1])
     return [
-        told("list page in the server", median(pages) * 1000, "ms"),
-        told("its Temporal calls alone", median(calls) * 1000, "ms"),
+        measured("list page in the server", median(pages) * 1000, "ms"),
+        measured("its Temporal calls alone", median(calls) * 1000, "ms"),
         at_most("list page over its Temporal calls", median(pages) / median(calls), "x", 2),
         at_most("list filter, from URL to row", len(trace.files), "files", MOST_FILES),
     ]

@@ -28,7 +28,7 @@ def at_least(name: str, figure: float, unit: str, limit: float) -> Row:
     return Row(name, round(figure, 3), unit, f"at least {limit:g}", figure >= limit)
 
 
-def told(name: str, figure: float | None, unit: str) -> Row:
+def measured(name: str, figure: float | None, unit: str) -> Row:
     return Row(name, None if figure is None else round(figure, 3), unit)
 
 

@@ -48,5 +48,5 @@ async def seed(client: Client, wanted: int, seconds: float) -> None:
     numbers = iter(range(wanted))
     async with asyncio.timeout(seconds):
         await asyncio.gather(*(_start(client, numbers) for _ in range(_AT_ONCE)))
-        while (await client.count_workflows("")).count < wanted:  # noqa: ASYNC110 (the server tells nobody)
+        while (await client.count_workflows("")).count < wanted:  # noqa: ASYNC110 (the server has no event for it)
             await asyncio.sleep(0.2)

@@ -24,7 +24,7 @@ from temporalio.worker import Worker
 
 from bench.bare import BARE, HOUSED, SEALED, BareOrder, HousedOrder, SealedOrder
 from bench.orders import new_order, sandbox
-from bench.results import Row, at_least, at_most, told
+from bench.results import Row, at_least, at_most, measured
 from bench.settings import point
 from orders.activities import ALL
 from workers.client.connection import connect
@@ -68,7 +68,7 @@ async def _bare(address: str) -> AsyncIterator[Order]:
 async def _ours(settings: WorkersConf, name: str, workflow: type) -> AsyncIterator[Order]:
     """A worker as runworker makes it, and its launches."""
     runtime = metrics.runtime("127.0.0.1", settings.metrics_port)
-    client = await connect(settings, patient=True, runtime=runtime)
+    client = await connect(settings, for_worker=True, runtime=runtime)
     registry.add(name, workflows=[workflow], activities=ALL)
     queues, plugins = [registry.queues[name]], worker_plugins()
     if settings.lifecycle_audit:  # one of them is enough
@@ -139,7 +139,7 @@ async def measure(folder: Path, rounds: int, count: int) -> list[Row]:
                     found.append(rate)
     middle = [median(found) for found in rates]
     return [
-        told("orders by a bare worker", middle[0], "/s"),
+        measured("orders by a bare worker", middle[0], "/s"),
         at_least("with all interceptors and typed payloads, over that", middle[1] / middle[0], "x", 0.95),
         at_least("with encryption and audited completion too", middle[2] / middle[0], "x", 0.9),
     ]
@@ -161,7 +161,7 @@ async def _ready(port: int) -> float:
     )
     try:
         async with httpx.AsyncClient(trust_env=False) as http, asyncio.timeout(_START_SECONDS):
-            while not await _answers(http, f"http://127.0.0.1:{port}/readyz"):  # noqa: ASYNC110 (it tells nobody)
+            while not await _answers(http, f"http://127.0.0.1:{port}/readyz"):  # noqa: ASYNC110 (it has no event to wait for)
                 await asyncio.sleep(0.05)
         return time.perf_counter() - began
     finally:

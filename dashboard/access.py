@@ -1,16 +1,15 @@
 """Who may do what, and where: the one place that every page, every read and every action passes.
 
-Roles are Django groups (`dashboard.roles` makes them). Other groups, such as `finance`, travel with a
-decision as roles for the workflow's own policy, and give no right here. A group `tenant:<id>` says whose
-workflows a person sees when the setting TENANCY is `attribute`; viewers of another tenant then get 404, so
-that not even an id is confirmed.
+Roles are Django groups (`dashboard.roles` makes them), and an action brings its own permission. Other groups,
+such as `finance`, travel with a decision as roles for the workflow's own policy, and give no right here. A
+group `tenant:<id>` says whose workflows a person sees when the setting TENANCY is `attribute`; viewers of
+another tenant then get 404, so that not even an id is confirmed.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
-from enum import StrEnum
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, cast
 
@@ -31,43 +30,23 @@ P = ParamSpec("P")
 TENANT_PREFIX = "tenant:"
 
 
-class Verb(StrEnum):
-    """What a person can do. The value completes the sentence "you may not …"."""
-
-    VIEW = "view"
-    APPROVE = "approve"
-    REJECT = "reject"
-    CANCEL = "cancel"
-    RESOLVE = "resolve"
-    WITHDRAW = "withdraw"
-    DELEGATE = "delegate"
-    PAUSE = "pause"
-    BREAKER = "breaker"
-    AUDIT = "audit"
+ROLES = ("viewer", "operator", "approver", "admin")
 
 
-ROLES: dict[str, frozenset[Verb]] = {
-    # The requester of an approval may be in any role; the workflow knows the requester, and refuses the
-    # others.
-    "viewer": frozenset({Verb.VIEW, Verb.WITHDRAW}),
-    "operator": frozenset(
-        {Verb.VIEW, Verb.WITHDRAW, Verb.CANCEL, Verb.RESOLVE, Verb.PAUSE, Verb.BREAKER, Verb.AUDIT}
-    ),
-    "approver": frozenset({Verb.VIEW, Verb.WITHDRAW, Verb.APPROVE, Verb.REJECT, Verb.DELEGATE}),
-    "admin": frozenset(Verb),
-}
-PHRASES = {
-    Verb.VIEW: "look at workflows",
-    Verb.APPROVE: "approve",
-    Verb.REJECT: "reject",
-    Verb.CANCEL: "cancel workflows",
-    Verb.RESOLVE: "resolve a stuck compensation",
-    Verb.WITHDRAW: "withdraw what you asked for",
-    Verb.DELEGATE: "delegate a vote",
-    Verb.PAUSE: "pause or resume workflows",
-    Verb.BREAKER: "operate breakers",
-    Verb.AUDIT: "read the audit log",
-}
+@dataclass(frozen=True, slots=True)
+class Permission:
+    """What a role may do. `phrase` completes the sentence "Your role may not …"; `roles` have the permission,
+    and admin has every one."""
+
+    phrase: str
+    roles: frozenset[str] = frozenset()
+
+
+class Verb:
+    """The permissions of the pages. Those of actions stand in the modules of the actions."""
+
+    VIEW = Permission("look at workflows", frozenset({"viewer", "operator", "approver"}))
+    AUDIT = Permission("read the audit log", frozenset({"operator"}))
 
 
 def default_namespace() -> str:
@@ -77,8 +56,8 @@ def default_namespace() -> str:
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """Who is asking, and in which namespace. `roles` are the names of all groups of the login, without those
-    that name a tenant."""
+    """The signed-in person, and the namespace of the request. `roles` are the names of all groups of the
+    login but those that name a tenant."""
 
     name: str
     roles: frozenset[str] = frozenset()
@@ -89,8 +68,8 @@ class Viewer:
 
 @dataclass(frozen=True, slots=True)
 class Subject:
-    """What is asked for: one run, with its namespace and with the tenant that its own TenantId attribute
-    names."""
+    """What a permission is checked on: one run, with its namespace and with the tenant that its own
+    TenantId attribute names."""
 
     namespace: str
     workflow_id: str
@@ -103,7 +82,7 @@ class LoginRequired(Exception):
 
 
 class Forbidden(PermissionDenied):
-    """403; the message is a sentence that says what is missing and whom to ask."""
+    """403; the message is a sentence that says what is missing and which role it takes."""
 
 
 class Hidden(Http404):
@@ -145,25 +124,25 @@ def _hidden(viewer: Viewer, subject: Subject | None) -> bool:
     return viewer.tenant is None or subject.tenant != viewer.tenant
 
 
-def may(viewer: Viewer, verb: Verb, subject: Subject | None = None) -> str:
+def may(viewer: Viewer, permission: Permission, subject: Subject | None = None) -> str:
     """Empty when it is allowed, else the reason as a sentence, to stand beside a disabled button."""
     if viewer.superuser:
         return "There is no such workflow." if _hidden(viewer, subject) else ""
-    if not viewer.roles & ROLES.keys():
+    if not viewer.roles.intersection(ROLES):
         return "Your account has no role yet. Ask an administrator to add you to one."
     if conf().tenancy == "attribute" and viewer.tenant is None:
         return "Your account belongs to no tenant. Ask an administrator to add you to one."
     if _hidden(viewer, subject):
         return "There is no such workflow."
-    if any(verb in ROLES[role] for role in viewer.roles & ROLES.keys()):
+    able = [role for role in ROLES if role in permission.roles or role == "admin"]
+    if viewer.roles.intersection(able):
         return ""
-    able = " or ".join(role for role, verbs in ROLES.items() if verb in verbs)
-    return f"Your role may not {PHRASES[verb]}. It takes the role {able}; an administrator can give it."
+    return f"Your role may not {permission.phrase}. Requires the role {' or '.join(able)}."
 
 
-def authorise(viewer: Viewer, verb: Verb, subject: Subject | None = None) -> None:
+def authorise(viewer: Viewer, permission: Permission, subject: Subject | None = None) -> None:
     """Pass, or raise Forbidden (403), or Hidden (404) for what belongs to another tenant or namespace."""
-    if reason := may(viewer, verb, subject):
+    if reason := may(viewer, permission, subject):
         raise Hidden(reason) if _hidden(viewer, subject) else Forbidden(reason)
 
 
@@ -197,10 +176,10 @@ View = Callable[Concatenate[ConsoleRequest, P], Awaitable[HttpResponseBase]]
 Guarded = Callable[Concatenate[HttpRequest, P], Coroutine[Any, Any, HttpResponseBase]]
 
 
-def console(verb: Verb) -> Callable[[View[P]], Guarded[P]]:
-    """Decorate an async view: it requires a login and the permission `verb`, and passes the viewer on as
-    `request.viewer`, in the namespace that the address names. The view itself authorises each run. What is
-    raised becomes a page in `dashboard.web.errors`."""
+def console(permission: Permission | None = None) -> Callable[[View[P]], Guarded[P]]:
+    """Decorate an async view: it requires a login and the permission, and passes the viewer on as
+    `request.viewer`, in the namespace that the address names. The view itself authorises each run; without a
+    permission, it authorises everything. What is raised becomes a page in `dashboard.web.errors`."""
 
     def decorate(view: View[P]) -> Guarded[P]:
         async def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
@@ -208,7 +187,8 @@ def console(verb: Verb) -> Callable[[View[P]], Guarded[P]]:
             served = namespace == default_namespace()
             viewer = await viewer_of(request, namespace if served else "")
             request.viewer = viewer  # type: ignore[attr-defined]
-            authorise(viewer, verb)
+            if permission:
+                authorise(viewer, permission)
             if not served:
                 raise UnknownNamespace(namespace)
             return await view(request, *args, **kwargs)  # type: ignore[arg-type]

@@ -1,18 +1,26 @@
 """What an app tells the console about its workflows, in its own `console.py`.
 
 The console finds every `<app>/console.py` when Django starts. Such a module calls `register()` with
-pipelines, money and columns, and `register_api()` with the URLs of its own API. Nothing here knows a domain.
+pipelines, money, columns, panels and actions, and `register_api()` with the URLs of its own API. The
+console's own panels and actions are registered in the same way. Nothing here knows a domain.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 
+from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver, path
 from django.utils.module_loading import autodiscover_modules
+from pydantic import BaseModel
+
+from dashboard.access import Permission, Subject, Viewer
+from dashboard.forms import ActionForm
+
+M = TypeVar("M", bound=BaseModel)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,14 +70,122 @@ class Column:
     kind: Literal["text", "money", "time", "number"] = "text"
 
 
+@dataclass(frozen=True, slots=True)
+class Panel:
+    """How the page of a run draws the answer to a query, where the workflow declares that query.
+
+    `draw(run, answer)` makes what the template knows as `model`; `run` is a `temporal_api.run.RunPage`,
+    `answer` an instance of `model`, with defaults where fields are missing or wrong, or the plain JSON where
+    `model` is None. None in return: no panel. `order` sorts the panels of a place, lowest first.
+    """
+
+    query: str
+    title: str
+    template: str
+    model: type[BaseModel] | None = None
+    draw: Callable[[Any, Any], Any] = lambda run, answer: answer
+    place: Literal["main", "side"] = "main"
+    order: int = 50
+    source: str = "from the workflow"
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """The run on which a viewer may perform actions, as far as it is known.
+
+    `signals` and `queries`: names that the workflow declares (`signals` None: not known). `attributes`:
+    search attributes. `answers`: models by the query that they answer. `held`: ids of workflows that the
+    breaker holds, where the run is one.
+    """
+
+    viewer: Viewer
+    subject: Subject
+    workflow_type: str = ""
+    open: bool = True
+    signals: frozenset[str] | None = None
+    queries: frozenset[str] = frozenset()
+    attributes: Mapping[str, Any] = field(default_factory=dict)
+    answers: Mapping[str, Any] = field(default_factory=dict)
+    held: Sequence[str] = ()
+
+    def answer(self, query: str, model: type[M]) -> M | None:
+        """The answer to a query; None where there is none (yet)."""
+        found = self.answers.get(query)
+        return found if isinstance(found, model) else None
+
+    def declares(self, signal: str) -> bool:
+        """Does the workflow say that it has a handler for this signal?"""
+        return self.signals is not None and signal in self.signals
+
+    def attribute_has(self, name: str, value: str) -> bool:
+        """Is a search attribute this value, or a list that holds it?"""
+        found = self.attributes.get(name)
+        return value in found if isinstance(found, list) else found == value
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """An action makes sense on a target now. `why`: the reason for which the workflow would refuse it from
+    this viewer; the button is disabled then, with the reason beside it."""
+
+    why: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """Actions of one group share a form and its reason. The group without a title is the main form; others
+    fold away, unless they are `unfolded`. `about` is a sentence or two above the fields."""
+
+    title: str = ""
+    about: str = ""
+    unfolded: bool = False
+
+
+Place = Literal["run", "approvals", "breakers", "bulk"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """Something that a viewer may do to a run: a signal with a Decision, and the workflow's verdict on it.
+
+    `name` stands in addresses and in the audit log. `signal` empty: Temporal's own cancellation is requested.
+    `label` is the word on the button, `done` begins the sentence that says it was applied: "Approved
+    order-1." `offered` says whether it makes sense on a target; called for open runs, by every page that
+    shows the action. `places`: pages that do; `bulk` are lists in which many runs are chosen, whose state was
+    not read. `tone` stop is for what destroys or cannot be undone: its form requires a reason. `key` opens
+    the form from the keyboard. `order` sorts buttons and forms, lowest first.
+    """
+
+    name: str
+    signal: str
+    label: str
+    done: str
+    permission: Permission
+    offered: Callable[[Target], Offer | None]
+    form: type[ActionForm] = ActionForm
+    group: Group = Group()
+    places: frozenset[Place] = frozenset({"run"})
+    tone: Literal["go", "stop"] = "go"
+    key: str = ""
+    order: int = 50
+
+    def __post_init__(self) -> None:
+        if not self.name.replace("-", "_").isidentifier():
+            raise ImproperlyConfigured(f"Action {self.name!r}: a name has letters, digits, _ and - only.")
+        if self.tone == "stop" and not self.form.reason_required:
+            raise ImproperlyConfigured(f"Action {self.name}: with tone stop, its form must require a reason.")
+
+
 # What is registered: pipelines and money by workflow type, columns by key in the order of their registration.
 pipelines: dict[str, Pipeline] = {}
 moneys: dict[str, Money] = {}
 columns: dict[str, Column] = {}
+_panels: dict[str, Panel] = {}
+_actions: dict[str, Action] = {}
 _apis: dict[str, Any] = {}
 
 
-def register(*items: Pipeline | Money | Column) -> None:
+def register(*items: Pipeline | Money | Column | Panel | Action) -> None:
     """Add what an app has; the same key again replaces the one before."""
     for item in items:
         match item:
@@ -79,6 +195,21 @@ def register(*items: Pipeline | Money | Column) -> None:
                 moneys[item.workflow_type] = item
             case Column():
                 columns[item.key] = item
+            case Panel():
+                _panels[item.query] = item
+            case Action():
+                _actions[item.name] = item
+
+
+def panels() -> list[Panel]:
+    """Panels in the order in which a page shows them."""
+    return sorted(_panels.values(), key=lambda panel: panel.order)
+
+
+def actions(place: Place | None = None) -> dict[str, Action]:
+    """Actions by name, in the order of their buttons: all, or those of a place."""
+    found = sorted(_actions.values(), key=lambda action: action.order)
+    return {action.name: action for action in found if place is None or place in action.places}
 
 
 @cache

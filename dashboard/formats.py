@@ -2,7 +2,7 @@
 
 Plain functions; template tags only register them. All escape what they are given. A status is always a word,
 a shape and a colour together: its `tone` is one of done, run, wait, stop, undo, rest, and names the colour
-(`data-s`) and, unless told otherwise, the shape in the sprite. Shapes of SVG take their sizes from attributes
+(`data-s`) and, unless given, the shape in the sprite. Shapes of SVG take their sizes from attributes
 in percent, as the content security policy allows no style attribute.
 """
 

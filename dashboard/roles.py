@@ -2,7 +2,7 @@
 
 `migrate` calls `ensure` when it is done, so a database always has the roles. The console's own rights are
 those of `dashboard.access`; permissions of Django count in the admin and in APIs of apps: they let people
-look, and the role admin add what an app lets be added, and change what is switched at run time. Acts on
+look, and the role admin add what an app lets be added, and change what is switched at run time. Actions on
 orders run through the console's actions, which check the role again.
 """
 

@@ -1,10 +1,11 @@
-"""Django settings, composed from the typed settings of each app; errors of all apps are told at once."""
+"""Django settings, composed from the typed settings of each app; errors of all apps are shown at once."""
 
 from __future__ import annotations
 
 import os
 import sys
 from importlib import import_module
+from importlib.util import find_spec
 from typing import Any
 
 import dj_database_url
@@ -15,6 +16,8 @@ from workers.conf import Conf, ConfigurationError, WorkersConf, compose
 
 def _conf_class(app: str) -> type[Conf] | None:
     """An app's subclass of Conf in `<app>/conf.py`, if any. Names only: no floor imports the one above."""
+    if find_spec(f"{app}.conf") is None:
+        return None
     module = import_module(f"{app}.conf")
     own = (
         item

@@ -38,26 +38,24 @@ STATUS_NAMES = {
 }
 STATES: dict[str, Mapping[object, Look]] = {
     "condition": {
-        "running": Look("run", "Running", "It works by itself; there is nothing to do."),
-        "waiting": Look("wait", "Waiting", "It waits for a person."),
-        "held": Look("stop", "Held", "It is held at a breaker, and continues by itself once that closes."),
-        "stuck": Look(
-            "stop", "Stuck", "A compensation failed for good. It waits until an operator resolves it."
-        ),
+        "running": Look("run", "Running", "It is running; no action is needed."),
+        "waiting": Look("wait", "Waiting", "It waits for an operator."),
+        "held": Look("stop", "Held", "It is held by a breaker, and continues once that closes."),
+        "stuck": Look("stop", "Stuck", "Compensation failed permanently. Resolve the step to continue."),
         "compensating": Look(
             "undo",
             "Compensating",
-            "It is being undone, the last step first. It ends by itself once that is done.",
+            "Its steps are being compensated, the last one first. It ends by itself afterwards.",
         ),
         "completed": Look("done", "Completed", "It ended as planned."),
-        "compensated": Look("rest", "Compensated", "It ended with everything undone."),
-        "rejected": Look("rest", "Rejected", "It was rejected, and what had been done is undone."),
-        "cancelled": Look("rest", "Cancelled", "It was cancelled, and what had been done is undone."),
+        "compensated": Look("rest", "Compensated", "It ended with every step compensated."),
+        "rejected": Look("rest", "Rejected", "It was rejected, and what had been done is compensated."),
+        "cancelled": Look("rest", "Cancelled", "It was cancelled, and what had been done is compensated."),
         "failed": Look("stop", "Failed", "It failed."),
         "terminated": Look(
-            "stop", "Terminated", "It was terminated: nothing was undone, and nothing more happens."
+            "stop", "Terminated", "It was terminated: nothing was compensated, and nothing more happens."
         ),
-        "timed_out": Look("stop", "Timed out", "It ran out of time; nothing was undone."),
+        "timed_out": Look("stop", "Timed out", "It timed out; nothing was compensated."),
     },
     "status": {
         1: Look("run", "Running", "It is running."),
@@ -65,8 +63,8 @@ STATES: dict[str, Mapping[object, Look]] = {
         3: Look("stop", "Failed", "It failed."),
         4: Look("rest", "Cancelled", "It was cancelled."),
         5: Look("stop", "Terminated", "It was terminated."),
-        6: Look("rest", "Continued", "It continues as a newer run."),
-        7: Look("stop", "Timed out", "It ran out of time."),
+        6: Look("rest", "Continued", "It continued as a newer run."),
+        7: Look("stop", "Timed out", "It timed out."),
     },
     "saga": {
         SagaState.RUNNING: Look("run", "Running"),
@@ -80,7 +78,7 @@ STATES: dict[str, Mapping[object, Look]] = {
         StepState.RUNNING: Look("run", "running"),
         StepState.DONE: Look("done", "done"),
         StepState.FAILED: Look("stop", "failed"),
-        StepState.UNKNOWN: Look("wait", "may have happened"),
+        StepState.UNKNOWN: Look("wait", "outcome unknown"),
         StepState.STUCK: Look("stop", "stuck"),
         StepState.SKIPPED: Look("rest", "skipped"),
         StepState.SETTLED: Look("done", "settled outside"),
@@ -108,15 +106,15 @@ STATES: dict[str, Mapping[object, Look]] = {
         Outcome.APPLIED: Look("done", "Applied"),
         Outcome.REFUSED: Look("stop", "Refused"),
         Outcome.ALREADY_DECIDED: Look("rest", "Already decided"),
-        Outcome.PENDING: Look("wait", "Recorded, waiting"),
-        Outcome.UNKNOWN: Look("wait", "Recorded, waiting"),
+        Outcome.PENDING: Look("wait", "Sent, not confirmed yet"),
+        Outcome.UNKNOWN: Look("wait", "Sent, not confirmed yet"),
         "failed": Look("stop", "Failed"),
         "intent": Look("rest", "Intended"),
     },
     "progress": {
         "running": Look("run", "Running"),
         "paused": Look("rest", "Paused"),
-        "finished": Look("done", "Finished"),
+        "finished": Look("done", "Done"),
     },
     "activity": {
         Pending.PENDING_ACTIVITY_STATE_SCHEDULED: Look("wait", "scheduled"),

@@ -1,12 +1,13 @@
 """Orders in the Django admin: to look at, and to decide on, one or many at a time.
 
 Nothing of an order can be edited here. Every decision goes the console's own way: authorised, audited, and
-answered by the workflow. Many at once are all sent first; then their answers are gathered under one deadline.
+answered by the workflow; many at once under one deadline. Which actions there are, the console says.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 import uuid
 from collections.abc import Sequence
@@ -22,23 +23,32 @@ from django.urls import URLPattern, path, reverse
 from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
-from dashboard.access import Forbidden, Hidden, Viewer, default_namespace, may, viewer_from
-from dashboard.actions import decisions
-from dashboard.actions.fields import MAX_REASON, reason_problems
-from dashboard.actions.kinds import ACTS, KINDS, LABELS, Choice
-from dashboard.actions.view import LEVELS, say
+from dashboard.access import (
+    Forbidden,
+    Hidden,
+    Subject,
+    Viewer,
+    client_for,
+    default_namespace,
+    may,
+    viewer_from,
+)
+from dashboard.actions.decide import decide
+from dashboard.actions.offers import Button, buttons, read_target, reason_hint
+from dashboard.actions.verdicts import tell
 from dashboard.conf import conf
 from dashboard.errors import Closed, Invalid
+from dashboard.extend import Action, Target, actions
 from dashboard.formats import money
-from dashboard.states import look
+from dashboard.forms import LONGEST_REASON
+from dashboard.temporal_api.decisions import find_run, newest_of_chain
 from orders.models import Order
 from workers.client.errors import TemporalError
 from workers.contracts import Money, Verdict
 
-OFFERED = ("approve", "reject", "cancel")
-MOST_AT_ONCE, SENT_AT_ONCE = 200, 20
-BULK_PATIENCE = 3  # times the wait of a single verdict
-REFUSALS = (Invalid, Closed, Forbidden, Hidden, TemporalError)
+logger = logging.getLogger(__name__)
+MOST_AT_ONCE, CALLS_AT_ONCE = 200, 20
+BULK_FACTOR = 3  # times the wait of a single verdict
 STATUS = {Invalid: 422, Closed: 409, Forbidden: 403, Hidden: 404}
 
 
@@ -53,53 +63,69 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Wish:
-    """What a person wants for some orders. `batch` is made with the form: sent again, same answers."""
+class Submission:
+    """An action with what was typed for some orders. `batch` is made with the form: sent again, the answers
+    are the same."""
 
-    act: str
+    action: Action
     reason: str
     batch: str
 
     @classmethod
-    def of(cls, request: HttpRequest, act: str) -> Wish:
+    def of(cls, request: HttpRequest, action: Action) -> Submission:
         posted = request.POST
-        return cls(act, posted.get("reason", ""), posted.get("batch", "")[:40] or uuid.uuid4().hex)
+        return cls(action, posted.get("reason", ""), posted.get("batch", "")[:40] or uuid.uuid4().hex)
+
+    def data(self, order: Order) -> dict[str, str]:
+        """The fields of the action's form, for one order."""
+        return {"reason": self.reason, "decision_id": f"{self.batch}-{order.pk}"}
+
+    def errors(self, viewer: Viewer, order: Order) -> dict[str, str]:
+        """What has to be corrected before anything is sent."""
+        subject = Subject(viewer.namespace, order.workflow_id, order.first_run_id, None)
+        form = self.action.form(Target(viewer, subject), self.data(order))
+        return {name: str(errors[0]) for name, errors in form.errors.items()}
 
 
-async def _send(
-    viewer: Viewer, order: Order, wish: Wish, gate: asyncio.Semaphore
-) -> decisions.Sent | Exception:
-    try:
-        async with gate:
-            return await decisions.send(
-                viewer,
-                order.workflow_id,
-                order.first_run_id,
-                ACTS[wish.act],
-                reason=wish.reason,
-                decision_id=f"{wish.batch}-{order.pk}",
-            )
-    except REFUSALS as error:
-        return error
+async def decide_all(
+    viewer: Viewer, orders: Sequence[Order], submission: Submission
+) -> list[Verdict | BaseException]:
+    """The verdict for each order, or the error that kept it from being decided; one's error stops no other.
+    Temporal is called for a few at a time, and all verdicts are waited for until one deadline."""
+    timeout = conf().verdict_seconds * (BULK_FACTOR if len(orders) > 1 else 1)
+    deadline, gate = time.monotonic() + timeout, asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def one(order: Order) -> Verdict:
+        run = (order.workflow_id, order.first_run_id)
+        return await decide(
+            viewer, submission.action, *run, submission.data(order), deadline=deadline, gate=gate
+        )
+
+    return await asyncio.gather(*(one(order) for order in orders), return_exceptions=True)
 
 
-async def decide_all(viewer: Viewer, orders: Sequence[Order], wish: Wish) -> list[Verdict | Exception]:
-    """Send every signal, then gather the verdicts until one common deadline. One's failure stops no other."""
-    gate = asyncio.Semaphore(SENT_AT_ONCE)
-    sent = await asyncio.gather(*(_send(viewer, order, wish, gate) for order in orders))
-    deadline = time.monotonic() + conf().verdict_seconds * (BULK_PATIENCE if len(orders) > 1 else 1)
-
-    async def verdict(one: decisions.Sent | Exception) -> Verdict | Exception:
-        return one if isinstance(one, Exception) else await decisions.await_verdict(one, deadline)
-
-    return await asyncio.gather(*(verdict(one) for one in sent))
-
-
-def _answer(order: Order, act: str, result: Verdict | Exception) -> Answer:
-    if isinstance(result, Exception):
+def _answer(order: Order, action: Action, result: Verdict | BaseException) -> Answer:
+    if isinstance(result, Verdict):
+        message = tell(action, order.workflow_id, result)
+        return Answer(order, message.tone, message.word, message.text)
+    if isinstance(result, (Invalid, Closed, Forbidden, Hidden, TemporalError)):
         return Answer(order, "stop", "Not done", getattr(result, "message", "") or str(result))
-    shown = look(result.outcome, "outcome")
-    return Answer(order, shown.tone, shown.word, say(act, order.workflow_id, result))
+    logger.error("%s of %s failed.", action.name, order.workflow_id, exc_info=result)
+    return Answer(order, "stop", "Failed", "An error in the console; the audit log has what is known.")
+
+
+async def _buttons(viewer: Viewer, order: Order) -> list[Button]:
+    """What may be done to an order; all of it, where Temporal does not answer with its state."""
+    known = list(actions("bulk").values())
+    try:
+        client = await client_for(viewer)
+        run = await newest_of_chain(client, await find_run(client, order.workflow_id, order.first_run_id))
+        if run.ended:
+            closed = f"The workflow is closed: {run.ended}."
+            return [Button(action, may(viewer, action.permission) or closed) for action in known]
+        return buttons(await read_target(viewer, order.workflow_id, run.run_id), "bulk")
+    except TemporalError:
+        return [Button(action, may(viewer, action.permission)) for action in known]
 
 
 if TYPE_CHECKING:
@@ -118,7 +144,6 @@ class OrderAdmin(OrderAdminBase):
         *("created_by", "created_at"),
     )
     readonly_fields = fields
-    actions = ("approve_selected", "reject_selected", "cancel_selected")
     change_form_template = "admin/orders/order/change_form.html"
 
     def has_add_permission(self, request: HttpRequest) -> bool:
@@ -152,7 +177,20 @@ class OrderAdmin(OrderAdminBase):
 
     def get_urls(self) -> list[URLPattern]:
         view = self.admin_site.admin_view(self.decide_view)
-        return [path("<int:pk>/decide/<slug:act>/", view, name="orders_order_decide"), *super().get_urls()]
+        return [path("<int:pk>/decide/<slug:action>/", view, name="orders_order_decide"), *super().get_urls()]
+
+    def get_actions(self, request: HttpRequest) -> dict[str, Any]:
+        """What the console lets a viewer do to many runs at once."""
+        viewer = viewer_from(request.user)
+        return {
+            f"{name}_selected": (
+                lambda own, request, chosen, action=action: own.decide_selected(request, chosen, action),
+                f"{name}_selected",
+                f"{action.label} the selected orders",
+            )
+            for name, action in actions("bulk").items()
+            if not may(viewer, action.permission)
+        }
 
     def change_view(
         self,
@@ -161,32 +199,33 @@ class OrderAdmin(OrderAdminBase):
         form_url: str = "",
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
-        viewer = viewer_from(request.user)
         order = self.get_object(request, object_id)
-        closed_as = async_to_sync(decisions.closed_as)
-        ended = closed_as(viewer, order.workflow_id, order.first_run_id) if order else ""
-        closed = f"The workflow is closed: {ended}." if ended else ""
-        whys = [may(viewer, KINDS[ACTS[act]].verb) or closed for act in OFFERED]
-        choices = [Choice(act, LABELS[act], why) for act, why in zip(OFFERED, whys, strict=True)]
-        more = {"choices": choices, "batch": uuid.uuid4().hex, "max_reason": MAX_REASON}
+        buttons = async_to_sync(_buttons)(viewer_from(request.user), order) if order else []
+        more = {
+            "buttons": buttons,
+            "hint": reason_hint(button.action for button in buttons),
+            "batch": uuid.uuid4().hex,
+            "max_reason": LONGEST_REASON,
+        }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **more})
 
-    def decide_view(self, request: HttpRequest, pk: int, act: str) -> HttpResponse:
+    def decide_view(self, request: HttpRequest, pk: int, action: str) -> HttpResponse:
         """One order. GET is the form; POST decides: 303 to the order, else the form again."""
-        order = self.get_object(request, str(pk))
-        if act not in OFFERED or order is None or not self.has_view_permission(request, order):
+        order, chosen = self.get_object(request, str(pk)), actions("bulk").get(action)
+        if chosen is None or order is None or not self.has_view_permission(request, order):
             raise Hidden("There is no such order.")
-        wish = Wish.of(request, act)
+        submission = Submission.of(request, chosen)
         if request.method != "POST":
-            return self._form(request, wish, [order], {})
-        (result,) = async_to_sync(decide_all)(viewer_from(request.user), [order], wish)
-        if isinstance(result, Exception):
-            answer = _answer(order, act, result)
+            return self._form(request, submission, [order], {})
+        (result,) = async_to_sync(decide_all)(viewer_from(request.user), [order], submission)
+        if isinstance(result, BaseException):
+            answer = _answer(order, chosen, result)
             errors = result.errors if isinstance(result, Invalid) else {}
             note = "" if errors else answer.text
-            return self._form(request, wish, [order], errors, note=note, status=STATUS.get(type(result), 503))
-        level = LEVELS[look(result.outcome, "outcome").tone]
-        self.message_user(request, say(act, order.workflow_id, result), level)
+            status = STATUS.get(type(result), 503)
+            return self._form(request, submission, [order], errors, note=note, status=status)
+        message = tell(chosen, order.workflow_id, result)
+        self.message_user(request, message.text, message.level)
         response = HttpResponseRedirect(reverse("admin:orders_order_change", args=[order.pk]))
         response.status_code = 303
         return response
@@ -194,7 +233,7 @@ class OrderAdmin(OrderAdminBase):
     def _form(
         self,
         request: HttpRequest,
-        wish: Wish,
+        submission: Submission,
         orders: Sequence[Order],
         errors: dict[str, str],
         *,
@@ -202,51 +241,42 @@ class OrderAdmin(OrderAdminBase):
         status: int = 200,
         bulk: bool = False,
     ) -> TemplateResponse:
+        of = orders[0] if len(orders) == 1 else f"{len(orders)} orders"
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{LABELS[wish.act]} {orders[0] if len(orders) == 1 else f'{len(orders)} orders'}",
+            "title": f"{submission.action.label} {of}",
             "opts": self.opts,
             "orders": orders,
-            "wish": wish,
-            "label": LABELS[wish.act],
-            "needs_reason": KINDS[ACTS[wish.act]].needs_reason,
+            "submission": submission,
+            "hint": reason_hint([submission.action]),
             "errors": errors,
             "note": note,
             "bulk": bulk,
-            "max_reason": MAX_REASON,
+            "max_reason": LONGEST_REASON,
         }
         return TemplateResponse(request, "admin/orders/order/decide.html", context, status=status)
 
-    def _bulk(self, request: HttpRequest, queryset: QuerySet[Order], act: str) -> HttpResponse | None:
+    def decide_selected(
+        self, request: HttpRequest, queryset: QuerySet[Order], action: Action
+    ) -> HttpResponse | None:
+        """Many orders: the form where it needs a reason, then what each of them answered."""
         orders = list(queryset[: MOST_AT_ONCE + 1])
         if len(orders) > MOST_AT_ONCE:
             self.message_user(
                 request, f"At most {MOST_AT_ONCE} orders at once. Nothing was changed.", messages.ERROR
             )
             return None
-        wish = Wish.of(request, act)
-        asked = "batch" in request.POST
-        errors = reason_problems(ACTS[act], wish.reason) if asked else {}
-        if KINDS[ACTS[act]].needs_reason and (not asked or errors):
-            return self._form(request, wish, orders, errors, status=422 if errors else 200, bulk=True)
-        results = async_to_sync(decide_all)(viewer_from(request.user), orders, wish)
-        answers = [_answer(order, act, result) for order, result in zip(orders, results, strict=True)]
+        viewer, submission = viewer_from(request.user), Submission.of(request, action)
+        sent = "batch" in request.POST
+        errors = submission.errors(viewer, orders[0]) if sent else {}
+        if errors or (action.form.reason_required and not sent):
+            return self._form(request, submission, orders, errors, status=422 if errors else 200, bulk=True)
+        results = async_to_sync(decide_all)(viewer, orders, submission)
+        answers = [_answer(order, action, result) for order, result in zip(orders, results, strict=True)]
         context = {
             **self.admin_site.each_context(request),
-            "title": f"{LABELS[act]}: what {len(answers)} orders answered",
+            "title": f"{action.label}: what {len(answers)} orders answered",
             "opts": self.opts,
             "answers": answers,
         }
         return TemplateResponse(request, "admin/orders/order/answers.html", context)
-
-    @admin.action(description="Approve the selected orders", permissions=["view"])
-    def approve_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        return self._bulk(request, queryset, "approve")
-
-    @admin.action(description="Reject the selected orders", permissions=["view"])
-    def reject_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        return self._bulk(request, queryset, "reject")
-
-    @admin.action(description="Cancel the selected orders", permissions=["view"])
-    def cancel_selected(self, request: HttpRequest, queryset: QuerySet[Order]) -> HttpResponse | None:
-        return self._bulk(request, queryset, "cancel")

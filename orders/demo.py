@@ -26,7 +26,7 @@ from workers.client.launch import launch
 from workers.contracts import Decision, Query, Signal
 from workers.registry.registry import registry, workflow_name
 
-PATIENCE = 30.0  # seconds for the worker, the sandbox and an order that must get somewhere first
+TIMEOUT = 30.0  # seconds for the worker, the sandbox and an order that must get somewhere first
 PEOPLE = {"operator": ["operator"], "approver": ["approver"], "finance": ["approver", "finance"]}
 CUSTOMERS = (
     *(
@@ -54,7 +54,7 @@ FAULTS = {
 
 
 Handle = WorkflowHandle[object, object]
-Act = Callable[[Handle], Awaitable[None]]
+Action = Callable[[Handle], Awaitable[None]]
 
 
 class SeedRefused(Exception):
@@ -75,12 +75,12 @@ class Plot:
     customer: str = "customer"
     sku: str = ""
     deadlines: tuple[float, ...] = ()
-    act: Act | None = None
+    action: Action | None = None
     priority: int = 0
 
 
-def _by(actor: str, signal: Signal, reason: str = "") -> Act:
-    async def act(handle: Handle) -> None:
+def _by(actor: str, signal: Signal, reason: str = "") -> Action:
+    async def action(handle: Handle) -> None:
         decision = Decision(
             decision_id=f"demo-{handle.id}-{signal}",
             actor=actor,
@@ -90,7 +90,7 @@ def _by(actor: str, signal: Signal, reason: str = "") -> Act:
         )
         await handle.signal(signal, decision)
 
-    return act
+    return action
 
 
 async def _cancel_when_charged(handle: Handle) -> None:
@@ -118,25 +118,25 @@ PLOTS = (
         1,
         1_480_000,
         deadlines=(180,),
-        act=_by("finance", Signal.APPROVE, "Credit checked"),
+        action=_by("finance", Signal.APPROVE, "Credit checked"),
         priority=7,
     ),
     Plot("abroad", 4, 30_000, strategy=Strategy.INTERNATIONAL),
     Plot("declined", 2, customer="declined"),
     Plot("sold-out", 1, sku="SKU-NONE"),
-    Plot("rejected", 2, 210_000, act=_by("approver", Signal.REJECT, "Over the customer's credit line")),
-    Plot("cancelled", 3, 180_000, act=_by("operator", Signal.CANCEL, "Ordered twice")),
-    Plot("withdrawn", 1, 260_000, act=_request_cancellation),
+    Plot("rejected", 2, 210_000, action=_by("approver", Signal.REJECT, "Over the customer's credit line")),
+    Plot("cancelled", 3, 180_000, action=_by("operator", Signal.CANCEL, "Ordered twice")),
+    Plot("withdrawn", 1, 260_000, action=_request_cancellation),
     Plot("expired", 1, 120_000, deadlines=(0.05,)),
-    Plot("ended", 1, 190_000, act=_terminate),
+    Plot("ended", 1, 190_000, action=_terminate),
     Plot("slow", 2, 12_000),
-    Plot("slow-stuck", 1, 42_000, act=_cancel_when_charged),
+    Plot("slow-stuck", 1, 42_000, action=_cancel_when_charged),
 )
 
 
 async def _until(condition: Callable[[], Awaitable[bool]], otherwise: str) -> None:
     """Wait for a condition; errors of Temporal and of HTTP count as not yet."""
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + TIMEOUT
     while True:
         try:
             with rpc_errors():
@@ -145,7 +145,7 @@ async def _until(condition: Callable[[], Awaitable[bool]], otherwise: str) -> No
         except (TemporalError, httpx.HTTPError):
             pass
         if time.monotonic() > deadline:
-            raise SeedRefused(f"After {PATIENCE:.0f} seconds {otherwise}.")
+            raise SeedRefused(f"After {TIMEOUT:.0f} seconds {otherwise}.")
         await asyncio.sleep(0.2)
 
 
@@ -171,7 +171,7 @@ def _order(plot: Plot, number: int) -> NewOrder:
 
 
 async def _refuse_foreign(client: Client) -> None:
-    """Never mix the demo with somebody's real workflows."""
+    """Never mix the demo with real workflows."""
     registry.load()
     ours = {workflow_name(cls) for queue in registry.queues.values() for cls in queue.workflows}
     query = " AND ".join(f"WorkflowType != '{name}'" for name in sorted(ours))
@@ -198,13 +198,13 @@ async def _play(client: Client, plot: Plot, number: int) -> bool:
             update={"approval_seconds": plot.deadlines[number % len(plot.deadlines)] * 60}
         )
     placed = await place_order(new, requester="operator", rules=rules, client=client)
-    if placed.created and plot.act:
+    if placed.created and plot.action:
         handle = client.get_workflow_handle(
             placed.order.workflow_id, first_execution_run_id=placed.order.first_run_id
         )
         try:
             with rpc_errors():
-                await plot.act(handle)
+                await plot.action(handle)
         except RunNotFound:
             return placed.created  # it had ended before
     return placed.created

@@ -63,10 +63,10 @@ class OrderLine(Message):
 class OrderRules(Message):
     """The rules that an order was launched with; fixed then, as reading settings later breaks replay.
 
-    `approval`: None when nobody needs to agree. `on_timeout`: approve or reject, after `approval_seconds`.
-    `held_retry_seconds`: how long a held order waits, about, before it tries again unasked.
+    `approval`: None when no approval is needed. `on_timeout`: approve or reject, after `approval_seconds`.
+    `held_retry_seconds`: how long a held order waits, about, before it tries again by itself.
     `undo_attempts`: tries of a compensation before it is stuck and waits for an operator.
-    `step_seconds`: one try of an effect; longer than the gateway's timeout, so that the answer is heard.
+    `step_seconds`: one attempt of an effect; longer than the gateway's timeout, so that its answer arrives.
     """
 
     approval: ApprovalPolicy | None = None

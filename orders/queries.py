@@ -1,6 +1,6 @@
 """Orders as Temporal lists them, typed: who asks gets rows, and writes no query text.
 
-Lists lag behind by a moment; whoever needs one order exactly describes its workflow.
+Lists lag behind by a moment; to read one order exactly, describe its workflow.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ MOST = 1000
 @dataclass(frozen=True, slots=True)
 class OrderRow:
     """`amount` in major units of `currency`, for people and comparisons; `waiting_for` as in the contracts.
-    `open`: it is still under way. Text that nobody set is empty."""
+    `open`: it is still under way. Text that is not set is empty."""
 
     workflow_id: str
     run_id: str

@@ -40,7 +40,7 @@ class Placed:
 
 
 def approval_for(total_minor: int) -> ApprovalPolicy | None:
-    """Who must agree to an order of this size (minor units); None when nobody needs to."""
+    """The approval policy for an order of this size (minor units); None when no approval is needed."""
     limit = conf().approval_above_minor
     if total_minor <= limit:
         return None

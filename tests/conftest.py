@@ -45,7 +45,7 @@ async def server() -> AsyncIterator[str]:
     django_settings.WORKERS = conf().model_copy(update={"address": address})
     try:
         registry.load()
-        await ensure(await connect(patient=True), [*PLATFORM, *registry.attributes])
+        await ensure(await connect(for_worker=True), [*PLATFORM, *registry.attributes])
         yield address
     finally:
         if started:
@@ -55,7 +55,7 @@ async def server() -> AsyncIterator[str]:
 @pytest.fixture(scope="session")
 async def client(server: str) -> AsyncIterator[Client]:
     """The client of this process, patient as a worker's, so that a busy machine fails no test."""
-    made = await connect(patient=True)
+    made = await connect(for_worker=True)
     set_client(made)
     yield made
     set_client(None)

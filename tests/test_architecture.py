@@ -24,11 +24,11 @@ ARROWS = {
         *("patterns", "testing"),
     ],
     "workers.patterns": [
-        *("alerts", "cache", "dynamic", "transactions", "breaker", "guarded_calls", "http"),
-        *("handlers", "approval", "saga", "events", "batches"),
+        *("alerts", "cache", "transactions", "breaker", "guarded_calls", "handlers", "dynamic", "http"),
+        *("single_operation", "approval", "saga", "events", "batches"),
     ],
 }
-COMPOSE = {"admin.py", "apps.py", "asgi.py", "settings.py", "temporal.py", "urls.py"}
+COMPOSE = {"admin.py", "apps.py", "asgi.py", "console.py", "settings.py", "temporal.py", "urls.py"}
 COMPOSING_FOLDERS = {"management", "migrations"}
 
 

@@ -23,7 +23,7 @@ else:
 
 @admin.register(FeatureFlag)
 class FeatureFlagAdmin(FlagBase):
-    """A switch acts on runs that start after it; those under way keep what they asked for."""
+    """A switch applies to runs that start after it; open runs keep what they resolved."""
 
     list_display = ("name", "tenant", "enabled", "updated_at")
     list_filter = ("enabled", "tenant")

@@ -24,7 +24,7 @@ class FeatureFlag(models.Model):
 
 
 class TenantActivity(models.Model):
-    """For `tenant` ("" for all), whoever asks for activity `name` gets the registered `implementation`."""
+    """For `tenant` ("" for all), a call of activity `name` gets the registered `implementation`."""
 
     name = models.CharField(max_length=200)
     tenant = models.CharField(max_length=60, blank=True, default="")
@@ -42,7 +42,7 @@ class TenantActivity(models.Model):
 
 
 class AppliedTransaction(models.Model):
-    """A named operation that was committed under `transaction_id`: asked again, its result is handed back."""
+    """A named operation that was committed under `transaction_id`: again, it returns the same."""
 
     transaction_id = models.CharField(max_length=200, unique=True)
     operation = models.CharField(max_length=200)

@@ -86,7 +86,7 @@ async def intend(
     reason: str = "",
     detail: str = "",
 ) -> AuditEntry:
-    """Record what is about to be done. The caller must not act if this raises."""
+    """Record what is about to be done. The caller must not go on if this raises."""
     return await sync_to_async(append)(
         actor=viewer.name,
         roles=", ".join(sorted(viewer.roles)),

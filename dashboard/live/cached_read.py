@@ -24,7 +24,7 @@ T = TypeVar("T")
 FRESH_SECONDS = 1.0
 KEPT = 512
 BADGES_KEPT_SECONDS = 60.0
-PATIENCE = 0.3  # seconds that a page waits for the answers of workflows
+MAX_WAIT = 0.3  # seconds that a page waits for the answers of workflows
 SLOW = "It has not answered yet."
 
 
@@ -79,13 +79,13 @@ async def cached_read(
     *,
     detail: Hashable = (),
     fresh: float = FRESH_SECONDS,
-    patience: float | None = None,
+    max_wait: float | None = None,
 ) -> Snapshot[T]:
     """Read, or share the read of another viewer of the same scope; the last snapshot when Temporal is
     unreachable.
 
-    `detail` tells reads of a region apart. After `patience` seconds the last snapshot is returned; the read
-    continues and fills the cache. Only TemporalError counts as unreachable: anything else is raised.
+    `detail` distinguishes reads of one region. After `max_wait` seconds the last snapshot is returned; the
+    read continues and fills the cache. Only TemporalError counts as unreachable: anything else is raised.
     """
     slot = _slot((region, viewer.namespace, scope(viewer), detail))
     if slot.at is not None and time.monotonic() < slot.fresh_until:
@@ -96,7 +96,7 @@ async def cached_read(
         task = slot.reading = asyncio.ensure_future(_refresh(slot, read, fresh))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        await asyncio.wait_for(asyncio.shield(task), patience)
+        await asyncio.wait_for(asyncio.shield(task), max_wait)
     except TimeoutError:
         return Snapshot(slot.value, slot.at, notice=SLOW)
     except TemporalError as error:

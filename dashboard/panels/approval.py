@@ -4,27 +4,49 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from dashboard.extend import Panel, register
 from dashboard.states import look
-from workers.contracts import ApprovalState, ApprovalStatus
+from workers.contracts import ApprovalState, ApprovalStatus, Query
 
 
 @dataclass(frozen=True, slots=True)
-class Question:
-    """The approval with its state as tone and word; `rule` says in words what it takes."""
+class ApprovalView:
+    """The approval with its state as tone and word; `rule` says in words which votes it requires."""
 
     tone: str
     word: str
     status: ApprovalStatus
     rule: str
-    pending: bool
+
+    @property
+    def pending(self) -> bool:
+        return self.status.state == ApprovalState.PENDING
 
 
-def draw(status: ApprovalStatus) -> Question:
-    """The panel of an approval."""
+def _rule(status: ApprovalStatus) -> str:
+    policy = status.policy
+    votes = "1 vote" if policy.quorum == 1 else f"{policy.quorum} votes"
+    roles = f" with the role {' or '.join(policy.roles)}" if policy.roles else ""
+    own = "" if policy.self_approval else " The requester may not vote."
+    delegated = " A vote can be delegated." if policy.delegation else ""
+    return f"Requires {votes}{roles}.{own}{delegated}"
+
+
+def draw(status: ApprovalStatus) -> ApprovalView | None:
+    """The panel of an approval; None where none is needed."""
+    if status.state == ApprovalState.NOT_NEEDED:
+        return None
     shown = look(status.state, "approval")
-    quorum = status.policy.quorum
-    who = f" of {' or '.join(status.policy.roles)}" if status.policy.roles else ""
-    own = "" if status.policy.self_approval else ", and not of the requester"
-    delegated = " A voter can delegate the vote." if status.policy.delegation else ""
-    rule = f"It takes {'one vote' if quorum == 1 else f'{quorum} votes'}{who}{own}.{delegated}"
-    return Question(shown.tone, shown.word, status, rule, status.state == ApprovalState.PENDING)
+    return ApprovalView(shown.tone, shown.word, status, _rule(status))
+
+
+register(
+    Panel(
+        query=Query.APPROVAL,
+        title="Approval",
+        template="dashboard/panels/approval.html",
+        model=ApprovalStatus,
+        draw=lambda run, status: draw(status),
+        order=10,
+    )
+)

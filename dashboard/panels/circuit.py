@@ -1,21 +1,26 @@
-"""The breaker card: is it passing calls, how near to its limit, and what changed it last."""
+"""A circuit breaker as a card, on the page of a run and on the page of all breakers: does it pass calls, how
+near is it to its limit, what changed it last."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from dashboard.states import look
-from workers.contracts import CircuitStatus, Transition
+from dashboard.extend import Panel, register
+from dashboard.states import STATES, Look, look
+from dashboard.temporal_api.answers import BREAKER
+from workers.contracts import CircuitState, CircuitStatus, Query, Transition
 
-SHOWN = 8
+SHOWN = 6  # transitions
 FAR_PAST = datetime.min.replace(tzinfo=UTC)
+TEMPLATE = "dashboard/panels/circuit.html"
+NO_ANSWER = Look("rest", "No answer", "The breaker has not answered with its state.")
 
 
 @dataclass(frozen=True, slots=True)
 class Rate:
-    """Failures of the window in percent, the limit they open at, and whether there are enough calls to
-    judge."""
+    """Failures of the window in percent, the limit they open at, and whether there are enough calls for it
+    to apply."""
 
     percent: float
     limit: float
@@ -24,12 +29,12 @@ class Rate:
     seconds: float
 
     @property
-    def judged(self) -> bool:
+    def applies(self) -> bool:
         return self.calls >= self.minimum
 
 
 def rate_of(status: CircuitStatus) -> Rate | None:
-    """The failure rate of a breaker that judges by it."""
+    """The failure rate of a breaker that opens by it."""
     if status.failure_rate <= 0:
         return None
     percent = 100 * status.failures / status.calls if status.calls > 0 else 0.0
@@ -37,15 +42,11 @@ def rate_of(status: CircuitStatus) -> Rate | None:
     return Rate(percent, limit, status.calls, status.minimum_calls, status.window_seconds)
 
 
-def gauge_top(status: CircuitStatus) -> float:
-    """The end of the scale of failures: the limit stands at four fifths of it."""
-    return max(status.failure_count, status.threshold * 1.25)
-
-
 @dataclass(frozen=True, slots=True)
-class Card:
-    """A breaker with its state as tone, shape, word and sentence; the newest transitions first. A forced
-    state is shown as such, as the breaker's own rule is off; `lamp` is the one that is lit all the same."""
+class BreakerView:
+    """A breaker with its state as tone, shape, word and sentence; the newest transitions first, each with the
+    word of its state. A forced state is shown as such, as the breaker's own rule is off; `lamp` is the one
+    that is lit all the same."""
 
     tone: str
     lamp: str
@@ -54,11 +55,21 @@ class Card:
     about: str
     status: CircuitStatus
     rate: Rate | None
-    transitions: list[Transition]
+    transitions: list[tuple[str, Transition]]
+
+    @property
+    def open(self) -> bool:
+        return self.status.state == CircuitState.OPEN
+
+    @property
+    def probes_at(self) -> datetime | None:
+        """When the next probe goes out; None while nothing waits for one."""
+        return self.status.next_probe_at if self.open else None
 
     @property
     def gauge_top(self) -> float:
-        return gauge_top(self.status)
+        """The end of the scale of failures: the limit stands at four fifths of it."""
+        return max(self.status.failure_count, self.status.threshold * 1.25)
 
 
 def _when(change: Transition) -> datetime:
@@ -66,11 +77,33 @@ def _when(change: Transition) -> datetime:
     return at if at.tzinfo else at.replace(tzinfo=UTC)
 
 
-def draw(status: CircuitStatus) -> Card:
+def draw(status: CircuitStatus) -> BreakerView:
     """The card of a breaker."""
-    shown = look(status.state, "breaker")
+    shown = STATES["breaker"].get(status.state) or NO_ANSWER
     tone, word, shape = shown.tone, shown.word, shown.shape
-    newest = sorted(status.transitions, key=_when, reverse=True)[:SHOWN]
     if status.forced:
-        tone, shape, word = "rest", "", f"Forced {word.lower()}"
-    return Card(tone, shown.tone, shape, word, shown.sentence, status, rate_of(status), newest)
+        tone, word, shape = "rest", f"Forced {word.lower()}", ""
+    newest = sorted(status.transitions, key=_when, reverse=True)[:SHOWN]
+    transitions = [(look(change.state, "breaker").word, change) for change in newest]
+    return BreakerView(tone, shown.tone, shape, word, shown.sentence, status, rate_of(status), transitions)
+
+
+register(
+    Panel(
+        query=Query.CIRCUIT,
+        title="Breaker",
+        template=TEMPLATE,
+        model=CircuitStatus,
+        draw=lambda run, status: draw(status),
+        order=30,
+    ),
+    Panel(
+        query=BREAKER,
+        title="Breaker",
+        template=TEMPLATE,
+        model=CircuitStatus,
+        draw=lambda run, status: draw(status),
+        place="side",
+        source="from the breaker",
+    ),
+)

@@ -1,39 +1,37 @@
-"""The header of a run: its state in one sentence, and what can be decided about it now."""
+"""The header of a run: its state in one sentence, the workflow's own (`get_status`) where it has one."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 
-from dashboard.panels.drawn import Drawn
 from dashboard.states import STATES
 from dashboard.temporal_api.run import RunPage
-from workers.contracts import Signal, WaitingFor
-
-DECIDABLE = {
-    Signal.APPROVE.value: "approve",
-    Signal.REJECT.value: "reject",
-    Signal.CANCEL.value: "cancel",
-    "resolve": "resolve the stuck step",
-}
+from dashboard.temporal_api.tolerant import read
+from workers.contracts import Query, Status, WaitingFor
 
 
 @dataclass(frozen=True, slots=True)
 class Headline:
-    """`word` and `tone` as a status, `text` the sentence, `decidable` what may be decided, in words; empty
-    when nothing."""
+    """The status as tone and word, and a sentence."""
 
     tone: str
     word: str
     text: str
-    decidable: str
 
 
-def _text(run: RunPage, said: Drawn) -> str:
-    if said.status and said.status.summary:
-        return said.status.summary
+def _own(run: RunPage) -> str:
+    """The summary that the workflow gives of itself."""
+    answer = run.answers.by_query.get(Query.STATUS)
+    status = read(Status, answer.value)[0] if answer and answer.at else None
+    return status.summary if status else ""
+
+
+def _text(run: RunPage) -> str:
+    if summary := _own(run):
+        return summary
     if run.row.condition == "held":
         held = " and of ".join(WaitingFor.dependencies(run.row.waiting_for))
-        return f"It is held at the breaker of {held}, and continues by itself once that closes."
+        return f"It is held by the breaker of {held}, and continues once that closes."
     if run.row.condition == "waiting" and WaitingFor.APPROVAL in run.row.waiting_for:
         return "It waits for an approval."
     shown = STATES["condition"].get(run.row.condition) or STATES["status"].get(run.row.status)
@@ -42,10 +40,8 @@ def _text(run: RunPage, said: Drawn) -> str:
     return f"{text} {failure}" if failure and not run.open else text
 
 
-def headline(run: RunPage, said: Drawn) -> Headline:
+def headline(run: RunPage) -> Headline:
     """The header of a run."""
-    words = [DECIDABLE[act] for act in said.acts]
-    decidable = " or ".join(words) if len(words) < 3 else f"{', '.join(words[:-1])} or {words[-1]}"
     if run.cancel_requested and run.open:
-        return Headline("undo", run.row.word, f"{_text(run, said)} Cancellation was requested.", decidable)
-    return Headline(run.row.tone, run.row.word, _text(run, said), decidable)
+        return Headline("undo", run.row.word, f"{_text(run)} Cancellation was requested.")
+    return Headline(run.row.tone, run.row.word, _text(run))

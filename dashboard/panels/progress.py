@@ -6,8 +6,9 @@ import json
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from dashboard.extend import Panel, register
 from dashboard.states import look
-from workers.contracts import Progress
+from workers.contracts import Progress, Query
 
 SHOWN = 20
 LONGEST = 200  # characters of an item
@@ -15,9 +16,9 @@ FARTHEST_MINUTES = 10 * 365 * 24 * 60
 
 
 @dataclass(frozen=True, slots=True)
-class Bar:
+class ProgressView:
     """A batch. `pace` is items a minute since the start, `ends` an estimate from it; None while
-    nothing can be said. Pauses count as time, as the contract does not tell them."""
+    nothing can be estimated. Pauses count as time, as the contract has no field for them."""
 
     status: Progress
     tone: str
@@ -33,7 +34,7 @@ class Bar:
 
 
 def _pace(status: Progress, now: datetime) -> float | None:
-    """Items a minute. Only while it works: of one that is paused or through, nobody knows since when."""
+    """Items a minute. Only while it works: the contract does not tell since when it is paused or done."""
     handled = status.done + status.failed
     if status.started_at is None or handled <= 0 or status.total <= handled or status.paused:
         return None
@@ -49,7 +50,7 @@ def _ends(status: Progress, pace: float | None, now: datetime) -> datetime | Non
     return now + timedelta(minutes=min(minutes, FARTHEST_MINUTES))
 
 
-def draw(status: Progress) -> Bar:
+def draw(status: Progress) -> ProgressView:
     """The panel of a batch."""
     over = status.total > 0 and status.done + status.failed >= status.total
     shown = look("paused" if status.paused else "finished" if over else "running", "progress")
@@ -59,6 +60,17 @@ def draw(status: Progress) -> Bar:
     ]
     now = datetime.now(UTC)
     pace = _pace(status, now)
-    return Bar(
-        status, shown.tone, shown.word, _ends(status, pace, now), pace, [text[:LONGEST] for text in failed]
+    ends = _ends(status, pace, now)
+    return ProgressView(status, shown.tone, shown.word, ends, pace, [text[:LONGEST] for text in failed])
+
+
+register(
+    Panel(
+        query=Query.PROGRESS,
+        title="Progress",
+        template="dashboard/panels/progress.html",
+        model=Progress,
+        draw=lambda run, status: draw(status),
+        order=40,
     )
+)

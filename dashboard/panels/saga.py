@@ -1,4 +1,4 @@
-"""The saga ladder: each step on the left, what undoes it on the right. Attempts and times are joined by
+"""The saga ladder: each step on the left, its compensation on the right. Attempts and times are joined by
 activity id from describe and history, as workflow code cannot see them."""
 
 from __future__ import annotations
@@ -6,24 +6,25 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import groupby
 
+from dashboard.extend import Panel, register
 from dashboard.formats import clock, duration, money, until
 from dashboard.states import STATES, Look, look
 from dashboard.temporal_api.history import Span
 from dashboard.temporal_api.run import RunPage
-from workers.contracts import CompensationStatus, SagaState, SagaStatus, StepState, StepStatus
+from workers.contracts import CompensationStatus, Query, SagaState, SagaStatus, StepState, StepStatus
 
-# What has not been undone is not always still to be undone.
-AHEAD: dict[str, str] = {
-    SagaState.RUNNING: "stands by",
+# A compensation that has not run is not always still to run.
+NOT_RUN: dict[str, str] = {
+    SagaState.RUNNING: "ready",
     SagaState.COMPLETED: "not needed",
     SagaState.COMPENSATED: "not needed",
 }
-UNDOING = (StepState.RUNNING, StepState.DONE, StepState.STUCK, StepState.FAILED)
+COMPENSATING = (StepState.RUNNING, StepState.DONE, StepState.STUCK, StepState.FAILED)
 
 
 @dataclass(frozen=True, slots=True)
-class Side:
-    """One side of a rung; a rung without a compensation says so."""
+class StepSide:
+    """A step, or its compensation, as tone, name, word and details."""
 
     tone: str
     name: str
@@ -32,33 +33,33 @@ class Side:
 
 
 @dataclass(frozen=True, slots=True)
-class Rung:
-    """A step and what undoes it; `live` is the tone of the joint while it is being undone. `child` is the
-    workflow of a nested saga."""
+class StepRow:
+    """A step and its compensation; `link_tone` is the tone of the line between them once it runs. `child` is
+    the workflow of a nested saga."""
 
-    step: Side
-    undo: Side
-    live: str
+    step: StepSide
+    compensation: StepSide
+    link_tone: str
     group: str = ""
     child: str = ""
 
 
 @dataclass(frozen=True, slots=True)
-class Stretch:
-    """Rungs that follow each other, or, with a name, that ran side by side."""
+class StepGroup:
+    """Steps that follow each other, or, with a name, that ran side by side."""
 
-    group: str
-    rungs: list[Rung]
+    name: str
+    rows: list[StepRow]
 
 
 @dataclass(frozen=True, slots=True)
-class Ladder:
-    """The state of the saga as tone and word, and its rungs in stretches. `exposure`: minor units by
-    currency of what is, or may be, in effect and not undone."""
+class SagaView:
+    """The state of the saga as tone and word, and its steps in groups. `exposure`: minor units by currency of
+    what is, or may be, in effect and not compensated."""
 
     tone: str
     word: str
-    stretches: list[Stretch]
+    groups: list[StepGroup]
     exposure: dict[str, int]
 
 
@@ -76,82 +77,78 @@ def _attempts(run: RunPage, activity_id: str) -> tuple[str, list[str]]:
 
 
 def _tries(span: Span) -> str:
-    return "1 attempt" if span.attempt == 1 else f"{span.attempt} attempts"
+    return f"{span.attempt} attempts" if span.attempt > 1 else ""
 
 
 def _times(span: Span) -> list[str]:
     return [text for text in (clock(span.start), duration(span.seconds)) if text]
 
 
-def _step(state: str) -> Look:
+def _look(state: str) -> Look:
     """How a step or a compensation is shown; in the middle of a sentence, so in small letters."""
     return STATES["step"].get(state) or Look("rest", state or "unknown")
 
 
-def _forward(run: RunPage, step: StepStatus) -> Side:
-    shown = _step(step.status)
-    word = shown.word
-    tries, details = _attempts(run, step.activity_id)
+def _side(tone: str, name: str, word: str, tries: str, details: list[str]) -> StepSide:
+    return StepSide(
+        tone, name, f"{word}, {tries}" if tries else word, " · ".join(text for text in details if text)
+    )
+
+
+def _forward(run: RunPage, step: StepStatus) -> StepSide:
+    shown = _look(step.status)
+    tries, times = _attempts(run, step.activity_id)
     name = f"{step.name or 'Unnamed step'}{f', {money(step.amount)}' if step.amount else ''}"
-    told = [step.error or "", *details, "cannot be undone" if step.point_of_no_return else ""]
     # Keys begin with the first run id, which the page shows already.
     key = step.idempotency_key.replace(run.first_run_id, "…") if run.first_run_id else step.idempotency_key
-    key = f"key {key}" if key else ""
-    return Side(
-        shown.tone,
-        name,
-        f"{word}, {tries}" if tries else word,
-        " · ".join(text for text in (*told, key) if text),
-    )
+    final = "point of no return" if step.point_of_no_return else ""
+    details = [step.error or "", *times, final, f"key {key}" if key else ""]
+    return _side(shown.tone, name, shown.word, tries, details)
 
 
-def _back(run: RunPage, undo: CompensationStatus | None, state: str) -> Side:
-    if undo is None:
-        return Side("rest", "nothing to undo", "", "")
-    shown = _step(undo.status)
-    word = shown.word
-    if undo.status == StepState.PENDING:
-        word = AHEAD.get(state, word)
-    tone = "undo" if undo.status == StepState.RUNNING else shown.tone
-    tries, details = _attempts(run, undo.activity_id)
-    told = [undo.error or "", *details]
-    return Side(
-        tone, undo.name, f"{word}, {tries}" if tries else word, " · ".join(text for text in told if text)
-    )
+def _compensation(run: RunPage, found: CompensationStatus | None, state: str) -> StepSide:
+    if found is None:
+        return StepSide("rest", "no compensation", "", "")
+    shown = _look(found.status)
+    word = NOT_RUN.get(state, shown.word) if found.status == StepState.PENDING else shown.word
+    tone = "undo" if found.status == StepState.RUNNING else shown.tone
+    tries, times = _attempts(run, found.activity_id)
+    return _side(tone, found.name, word, tries, [found.error or "", *times])
 
 
-def _rung(run: RunPage, step: StepStatus, state: str) -> Rung:
-    undo = step.compensation
-    live = (
-        ""
-        if undo is None or undo.status not in UNDOING
-        else "stop"
-        if undo.status == StepState.STUCK
-        else "undo"
-    )
-    return Rung(_forward(run, step), _back(run, undo, state), live, step.group, step.child_workflow_id)
+def _row(run: RunPage, step: StepStatus, state: str) -> StepRow:
+    found, tone = step.compensation, ""
+    if found and found.status in COMPENSATING:
+        tone = "stop" if found.status == StepState.STUCK else "undo"
+    sides = _forward(run, step), _compensation(run, found, state)
+    return StepRow(*sides, tone, step.group, step.child_workflow_id)
 
 
 def _exposure(status: SagaStatus) -> dict[str, int]:
+    """Nothing once a saga has completed: what it did then is what was wanted."""
+    if status.state == SagaState.COMPLETED:
+        return {}
     sums: dict[str, int] = {}
     for amount in status.exposure:
         sums[amount.currency] = sums.get(amount.currency, 0) + amount.minor
     return {currency: minor for currency, minor in sums.items() if minor}
 
 
-def draw(run: RunPage, status: SagaStatus) -> Ladder:
+def draw(run: RunPage, status: SagaStatus) -> SagaView:
     """The ladder of a saga."""
     shown = look(status.state, "saga")
-    rungs = [_rung(run, step, status.state) for step in status.steps]
-    stretches = [Stretch(name, list(found)) for name, found in groupby(rungs, key=lambda rung: rung.group)]
-    return Ladder(shown.tone, shown.word, stretches, _exposure(status))
+    rows = [_row(run, step, status.state) for step in status.steps]
+    groups = [StepGroup(name, list(found)) for name, found in groupby(rows, key=lambda row: row.group)]
+    return SagaView(shown.tone, shown.word, groups, _exposure(status))
 
 
-def stuck_steps(status: SagaStatus) -> list[str]:
-    """Names of the steps that wait for a person, or whose compensation does."""
-    return [
-        step.name
-        for step in status.steps
-        if step.status == StepState.STUCK
-        or (step.compensation and step.compensation.status == StepState.STUCK)
-    ]
+register(
+    Panel(
+        query=Query.SAGA,
+        title="Saga",
+        template="dashboard/panels/saga.html",
+        model=SagaStatus,
+        draw=draw,
+        order=20,
+    )
+)

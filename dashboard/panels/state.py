@@ -7,9 +7,12 @@ import json
 from dataclasses import dataclass, field
 from typing import Any
 
-DEEPEST = 8
-MOST = 400  # nodes
-LONGEST = 300  # characters of a value
+from dashboard.extend import Panel, register
+from workers.contracts import Query
+
+MAX_DEPTH = 8
+MAX_NODES = 400
+MAX_TEXT = 300  # characters of a value
 
 
 @dataclass(slots=True)
@@ -24,7 +27,7 @@ class Node:
 
 def _scalar(value: Any) -> str:
     text = json.dumps(value) if value is None or isinstance(value, bool) else str(value)
-    return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
+    return text if len(text) <= MAX_TEXT else f"{text[:MAX_TEXT]}…"
 
 
 def _node(key: str, value: Any, depth: int, budget: list[int]) -> Node:
@@ -36,17 +39,28 @@ def _node(key: str, value: Any, depth: int, budget: list[int]) -> Node:
     )
     if not items:
         return Node(key, "{}" if isinstance(value, dict) else "[]")
-    if depth >= DEEPEST:
+    if depth >= MAX_DEPTH:
         return Node(key, more=len(items))
     node = Node(key)
     for name, item in items:
         if budget[0] <= 0:
             node.more += 1
         else:
-            node.children.append(_node(str(name)[:LONGEST], item, depth + 1, budget))
+            node.children.append(_node(str(name)[:MAX_TEXT], item, depth + 1, budget))
     return node
 
 
 def draw(value: Any) -> Node:
     """The tree of a value; its root has no key."""
-    return _node("", value, 0, [MOST])
+    return _node("", value, 0, [MAX_NODES])
+
+
+register(
+    Panel(
+        query=Query.STATE,
+        title="State",
+        template="dashboard/panels/state.html",
+        draw=lambda run, value: draw(value),
+        order=90,
+    )
+)

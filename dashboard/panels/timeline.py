@@ -1,4 +1,4 @@
-"""The timeline: activities, timers and children as bars on one scale of time, and where somebody
+"""The timeline: activities, timers and children as bars on one scale of time, and where a person
 interfered.
 
 Places are percentages for attributes of SVG, as the content security policy allows no style attribute.

@@ -111,7 +111,7 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class CompiledQuery:
-    """A filter as the server is asked. `text` carries the viewer's scope, `typed` is the same without it, and
+    """A filter as the server gets it. `text` carries the viewer's scope, `typed` is the same without it, and
     `any_status` is `text` without the status that the filter asks for. `exact` comparisons are only narrowed
     by the text: each row has to be compared again."""
 
@@ -218,7 +218,7 @@ def condition_clause(name: str, available: Collection[str] | None = None) -> str
 
 def condition_of(workflow_type: str, status: int, attributes: Mapping[str, Any]) -> str | None:
     """The condition of a run from its own values: the same rule as the clauses. None where Temporal's status
-    is all that can be said: types without a pipeline, runs that were continued, statuses of newer servers."""
+    is all that is known: types without a pipeline, runs that were continued, statuses of newer servers."""
     if workflow_type not in extend.pipelines:
         return None
     saga, waiting, stage = (attributes.get(name) for name in NEEDS)

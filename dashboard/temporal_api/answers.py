@@ -1,4 +1,4 @@
-"""What workflows answer: their queries, asked only where they declare them, within the time that a page
+"""What workflows answer: their queries, made only where they declare them, within the time that a page
 has.
 
 A query needs a worker, so it may fail where everything else is well. Answers are kept by run; a page
@@ -18,7 +18,9 @@ from typing import Any
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
 
+from dashboard import extend
 from dashboard.temporal_api.describe import describe
+from dashboard.temporal_api.tolerant import read
 from workers.client.connection import has_pollers
 from workers.client.errors import (
     NoAnswer,
@@ -34,11 +36,11 @@ from workers.patterns.breaker.names import breaker_id
 from workers.payloads.redaction import redact, redact_text
 
 METADATA = "__temporal_workflow_metadata"
-ASKED = (Query.STATUS, Query.SAGA, Query.APPROVAL, Query.CIRCUIT, Query.PROGRESS, Query.STATE)
 FRESH = 0.5  # seconds
 INTERFACE_KEPT_SECONDS = 300.0  # seconds; a deployment changes the build and so the key
 KEPT = 500
-BREAKER = "breaker"
+# Under this name, an answer is not the run's own, but that of the breaker that holds it.
+BREAKER = f"{Query.CIRCUIT} of the breaker"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ class RunAnswers:
     by_query: dict[str, Answer] = field(default_factory=dict)
     interface: Interface | None = None
     no_answer: str = ""
-    asked: float = 0.0
+    queried_at: float = 0.0
     asking: asyncio.Task[None] | None = None
     events: int = 0
 
@@ -86,7 +88,7 @@ class RunAnswers:
 
 @dataclass(frozen=True, slots=True)
 class QueryTarget:
-    """Which run is asked: `kind` is what its interface_of is shared by (its type and build, or the run
+    """Which run is queried: `kind` is what its interface_of is shared by (its type and build, or the run
     alone); `events` is the length of its history, of which its state is a function."""
 
     workflow_id: str
@@ -125,8 +127,10 @@ async def query(
     args: Sequence[Any] = (),
     queue: str = "",
     hint: Any = None,
+    seconds: float | None = None,
 ) -> Any:
-    """Ask a workflow one query; its answer as plain JSON, redacted.
+    """Ask a workflow one query; its answer as plain JSON, redacted. It gets `seconds` (default: the setting
+    for all calls of Temporal).
 
     Raises NoAnswer at once where no worker polls, or when none answered in time; QueryFailed for a
     handler that raised, an unknown query or an answer that cannot be decoded; RunNotFound,
@@ -134,10 +138,10 @@ async def query(
     """
     if not await has_pollers(client, queue or await _queue_of(client, handle)):
         raise NoAnswer("No worker answers: none polls the queue of this workflow.")
-    patience = timedelta(seconds=conf().rpc_timeout)
+    rpc_timeout = timedelta(seconds=conf().rpc_timeout if seconds is None else max(seconds, 0.01))
     try:
         with rpc_errors():
-            answer = await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=patience)
+            answer = await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=rpc_timeout)
     except TemporalUnavailable as error:
         # With a server that answers describe, a query that runs out of time is a worker that is stuck.
         raise NoAnswer("The worker did not answer in time.") from error
@@ -201,14 +205,25 @@ async def _ask(client: Client, known: RunAnswers, target: QueryTarget) -> None:
     except RunNotFound:
         known.no_answer = "This run is gone."
     if known.interface and not known.no_answer:
-        names = [name for name in ASKED if name in known.interface.queries]
+        wanted = {str(Query.STATUS), *(panel.query for panel in extend.panels())}
+        names = sorted(wanted & known.interface.queries)
         jobs += [_one(client, known, handle, name, name, target.queue) for name in names]
     await asyncio.gather(*jobs)
-    known.asked = time.monotonic()
+    known.queried_at = time.monotonic()
 
 
-async def ask(client: Client, target: QueryTarget, patience: float) -> RunAnswers:
-    """What a run answers, as far as it is known after `patience` seconds. Readers of one run share the
+def models(known: RunAnswers) -> dict[str, Any]:
+    """What a run answered, as the models of the panels, by query; without what cannot be read."""
+    found = {}
+    for panel in extend.panels():
+        answer = known.by_query.get(panel.query)
+        if panel.model and answer and answer.at and (model := read(panel.model, answer.value)[0]):
+            found[panel.query] = model
+    return found
+
+
+async def ask(client: Client, target: QueryTarget, max_wait: float) -> RunAnswers:
+    """What a run answers, as far as it is known after `max_wait` seconds. Readers of one run share the
     queries; an answer that comes later is there for the next read."""
     key = (client.namespace, target.workflow_id, target.run_id)
     known = _known.get(key, RunAnswers())
@@ -220,10 +235,10 @@ async def ask(client: Client, target: QueryTarget, patience: float) -> RunAnswer
     loop = asyncio.get_running_loop()
     under_way = known.asking if known.asking and not known.asking.done() else None
     if under_way is None or under_way.get_loop() is not loop:
-        if known.asked and time.monotonic() - known.asked < FRESH:
+        if known.queried_at and time.monotonic() - known.queried_at < FRESH:
             return known
         under_way = known.asking = asyncio.create_task(_ask(client, known, target))
-    done, _ = await asyncio.wait({under_way}, timeout=patience)
+    done, _ = await asyncio.wait({under_way}, timeout=max_wait)
     for task in done:
         task.result()  # anything that _ask did not foresee is a bug and must be seen
     return known

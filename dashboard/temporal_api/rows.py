@@ -109,7 +109,7 @@ def _json(value: Any) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One run. `status` is Temporal's number; `condition` is None where only that can be said; `tone` and
+    """One run. `status` is Temporal's number; `condition` is None where only the status is known; `tone` and
     `word` are what is shown. `attributes` and `memo` are decoded; times are UTC."""
 
     workflow_id: str

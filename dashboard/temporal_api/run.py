@@ -21,7 +21,7 @@ from dashboard.temporal_api.failures import decode_failure
 from dashboard.temporal_api.history import History, read_history
 from dashboard.temporal_api.rows import Row, moment, read_rows, subject_of
 
-PATIENCE = 0.3  # seconds that the first paint waits for answers
+MAX_WAIT = 0.3  # seconds that the first paint waits for answers
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ def _pending(info: PendingActivityInfo) -> Pending:
     )
 
 
-def _target(row: Row, described: DescribeWorkflowExecutionResponse, queue: str) -> QueryTarget:
+def query_target(row: Row, described: DescribeWorkflowExecutionResponse, queue: str) -> QueryTarget:
     """Runs of one type, queue and build declare the same; without a build only the run itself does."""
     build = described.workflow_execution_info.most_recent_worker_version_stamp.build_id
     kind = f"{row.workflow_type}\n{queue}\n{build}" if build else f"{row.workflow_id}\n{row.run_id}"
@@ -106,7 +106,7 @@ async def fetch_run(viewer: Viewer, workflow_id: str, run_id: str) -> RunPage:
     authorise(viewer, Verb.VIEW, subject_of(row))
     queue = described.execution_config.task_queue.name
     answers, history = await asyncio.gather(
-        ask(client, _target(row, described, queue), PATIENCE), read_history(client, workflow_id, run_id)
+        ask(client, query_target(row, described, queue), MAX_WAIT), read_history(client, workflow_id, run_id)
     )
     info = described.workflow_execution_info
     for item in described.pending_activities:

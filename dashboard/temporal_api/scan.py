@@ -23,6 +23,7 @@ from dashboard.conf import conf as console
 from dashboard.query.query import Filter, Term, list_url, with_scope
 from dashboard.temporal_api.lists import list_rows
 from dashboard.temporal_api.rows import Row
+from workers.client.errors import TemporalUnavailable
 from workers.client.visibility import any_of, both
 from workers.contracts import WaitingFor
 
@@ -31,6 +32,7 @@ FRESH = 1.0  # seconds
 # becomes the load.
 KEPT_FACTOR = 3
 MAX_SCOPES = 200  # scopes whose last scan is kept
+SHOWN_HELD = 50  # ids of held runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,11 @@ class Scan:
     def by_condition(self) -> dict[str, Total]:
         """Totals by condition."""
         return self._totals(self.rows, lambda row: row.condition or "", lambda name: Filter(condition=name))
+
+    def held_by(self, dependency: str) -> list[str]:
+        """Ids of the first runs that the breaker of a dependency holds."""
+        value = WaitingFor.at_breaker(dependency)
+        return [row.workflow_id for row in self.rows if value in row.waiting_for][:SHOWN_HELD]
 
     def held(self) -> dict[str, Total]:
         """Totals of held runs by dependency; a run held at two breakers counts for both."""
@@ -149,3 +156,12 @@ async def latest_scan(viewer: Viewer) -> Scan | None:
     Raises TemporalUnavailable."""
     key, _ = await _start(viewer)
     return _last[key][1] if key in _last else None
+
+
+async def held_ids(viewer: Viewer, dependency: str) -> list[str]:
+    """Ids of the first workflows that this viewer sees held by the breaker of a dependency; none while
+    Temporal is unreachable."""
+    try:
+        return (await open_runs(viewer)).held_by(dependency)
+    except TemporalUnavailable:
+        return []

@@ -31,7 +31,7 @@ def page(
     shape: str = "cut",
     links: Links | None = None,
 ) -> HttpResponse:
-    """An error page. For htmx nothing is swapped: the region that asked keeps what it shows."""
+    """An error page. For htmx nothing is swapped: the region that was to change keeps what it shows."""
     if links is None:
         here = [default_namespace()]
         links = (

@@ -69,7 +69,7 @@ class Supervisor:
         assert main
         signals = 0
 
-        def asked() -> None:
+        def stop_requested() -> None:
             nonlocal signals
             signals += 1
             if signals == 1:
@@ -80,7 +80,7 @@ class Supervisor:
                     child.kill()
 
         for sign in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            asyncio.get_running_loop().add_signal_handler(sign, asked)
+            asyncio.get_running_loop().add_signal_handler(sign, stop_requested)
         try:
             return await self._live()
         except asyncio.CancelledError:

@@ -30,7 +30,7 @@ async def start(state: Path, port: int, on_spawn: Callable[[int], None]) -> devs
 
 async def died(server: devserver.DevServer) -> Failure:
     """Returns when the server is gone. What was in flight there cannot be carried on, so all stop."""
-    while server.process.poll() is None:  # noqa: ASYNC110 (a process of subprocess wakes nobody)
+    while server.process.poll() is None:  # noqa: ASYNC110 (subprocess has no event to wait for)
         await asyncio.sleep(_WATCH_SECONDS)
     return Failure(f"The Temporal server ended with code {server.process.returncode}; everything is stopped.")
 

@@ -37,7 +37,7 @@ def ship(dependency: str, step: StepInput) -> EffectResult:
 
 
 def notify(step: StepInput, audience: str) -> EffectResult:
-    """Tell the customer or the warehouse. The key has the audience, as both are told in one step."""
+    """Tell the customer or the warehouse. The key has the audience, as both are notified in one step."""
     body = {"key": f"{step.idempotency_key}/{audience}", "order_id": step.order_id, "note": f"to {audience}"}
     return http.post("notifications", "effects", body)
 

@@ -64,7 +64,7 @@ async def _hang(request: Request, seconds: float) -> None:
         await asyncio.sleep(0.05)
 
 
-async def _strike(request: Request, fault: Fault, undoing: bool) -> None:
+async def _strike(request: Request, fault: Fault, is_undo: bool) -> None:
     """What the fault does before anything is written. Raises Refused where the call fails."""
     if fault.mode is Mode.OUTAGE:
         raise Refused(503, "outage", "The service is switched off.")
@@ -72,7 +72,7 @@ async def _strike(request: Request, fault: Fault, undoing: bool) -> None:
         raise Refused(500, "error", "The service failed, on purpose.")
     if fault.mode is Mode.LATENCY:
         await _hang(request, fault.latency_ms / 1000)
-    if fault.mode is Mode.REFUSE_UNDO and undoing:
+    if fault.mode is Mode.REFUSE_UNDO and is_undo:
         raise Refused(409, "undo_refused", "The service refuses to undo this.")
 
 
@@ -92,7 +92,7 @@ async def effect(request: Request) -> Response:
     """POST /<service>/effects: 201 done now, 200 the stored answer of this key."""
     service, body = _service(request), await _json(request, EffectBody)
     fault = await _fault(request, service, body.order_id)
-    await _strike(request, fault, undoing=False)
+    await _strike(request, fault, is_undo=False)
     rules.check(service, body)
     answer = await run_in_threadpool(request.app.state.ledger.effect, service, body)
     if fault.mode is Mode.ACCEPT_THEN_TIMEOUT:
@@ -103,7 +103,7 @@ async def effect(request: Request) -> Response:
 async def undo(request: Request) -> Response:
     """POST /<service>/undo: 201 undone now, 200 the stored answer of this undo key."""
     service, body = _service(request), await _json(request, UndoBody)
-    await _strike(request, await _fault(request, service, body.order_id), undoing=True)
+    await _strike(request, await _fault(request, service, body.order_id), is_undo=True)
     return _answer(await run_in_threadpool(request.app.state.ledger.undo, service, body))
 
 

@@ -65,7 +65,7 @@ class OrderWorkflow(OrderHandlers):
     async def run(self, order: OrderInput) -> OrderResult:
         ending = await self._forward()
         if ending is not None:
-            return await run_shielded(self._unwind(ending))
+            return await run_shielded(self._compensate(ending))
         self.saga.complete()
         return await run_shielded(self._close(Stage.DELIVERED, "The order was delivered."))
 
@@ -87,7 +87,7 @@ class OrderWorkflow(OrderHandlers):
         if self.approval.state is ApprovalState.REJECTED:
             return _Ending(Stage.REJECTED, self._rejection())
         if self.approval.state is ApprovalState.EXPIRED:
-            return _Ending(Stage.EXPIRED, "Nobody decided before the deadline.")
+            return _Ending(Stage.EXPIRED, "It was not decided before the deadline.")
         self._go(Stage.CHARGING)
         await self._effect(charge_payment, refund_payment, amount=self._money)
         self._go(Stage.SHIPPING)
@@ -142,10 +142,10 @@ class OrderWorkflow(OrderHandlers):
 
     def _rejection(self) -> str:
         vote = self.approval.status().votes[-1]
-        who = vote.actor or "somebody"
-        return f"Rejected by {who}{f': {vote.reason}' if vote.reason else '.'}"
+        actor = vote.actor or "an unnamed actor"
+        return f"Rejected by {actor}{f': {vote.reason}' if vote.reason else '.'}"
 
-    async def _unwind(self, ending: _Ending) -> OrderResult:
+    async def _compensate(self, ending: _Ending) -> OrderResult:
         self.approval.withdraw()
         await self.saga.compensate(ending.outcome)
         result = await self._close(ending.stage, ending.outcome)

@@ -13,12 +13,12 @@ _NEXT = {
     Stage.RESERVING: "Stock is being reserved.",
     Stage.CHARGING: "The payment is being taken.",
     Stage.SHIPPING: "The shipment is being booked.",
-    Stage.NOTIFYING: "Customer and warehouse are being told.",
+    Stage.NOTIFYING: "Notifying the customer and the warehouse.",
     Stage.DELIVERED: "Nothing: the order is on its way.",
     Stage.REJECTED: "Nothing: the order was rejected.",
     Stage.CANCELLED: "Nothing: the order was cancelled.",
     Stage.DECLINED: "Nothing: the order was declined.",
-    Stage.EXPIRED: "Nothing: nobody decided in time.",
+    Stage.EXPIRED: "Nothing: the approval's deadline has passed.",
 }
 
 

@@ -149,8 +149,8 @@ def test_an_outage_opens_the_breaker_holds_orders_and_heals(visit: Visitor, shop
             shop.order(order_id=f"{prefix}-{at}")
         card = page.locator("#breaker-payments")
         expect(card).to_contain_text("Open", timeout=30_000)
-        expect(card).to_contain_text("GuardedCalls", timeout=30_000)
-        held = card.get_by_role("link", name=re.compile("GuardedCalls")).get_attribute("href")
+        expect(card).to_contain_text("Holds", timeout=30_000)
+        held = card.get_by_role("link", name=re.compile("Holds")).get_attribute("href")
         assert held
         assert "breaker%3Apayments" in held
     finally:
@@ -163,7 +163,7 @@ def test_a_form_on_a_card_stays_while_the_card_follows(visit: Visitor):
     me = visit("operator")
     page = me.go("/breakers/")
     card = page.locator("#breaker-payments")
-    card.get_by_text("Act on this breaker").click()
+    card.get_by_text("Operate this breaker").click()
     reason = card.get_by_label("Reason")
     reason.fill("Their status page says so.")
     with page.expect_response(re.compile("/ns/default/breakers/")):
@@ -173,13 +173,13 @@ def test_a_form_on_a_card_stays_while_the_card_follows(visit: Visitor):
     expect(reason).to_have_value("Their status page says so.")
     card.get_by_role("button", name="Force open").click()
     expect(card.locator(".decision")).to_contain_text("Applied", timeout=PATIENCE)
-    expect(card).to_contain_text("operator holds it open", timeout=PATIENCE)
+    expect(card).to_contain_text("then it is released", timeout=PATIENCE)
     page.reload()
-    card.get_by_text("Act on this breaker").click()
+    card.get_by_text("Operate this breaker").click()
     reason.fill("They answer again.")
     card.get_by_role("button", name="Release").click()
     expect(card.locator(".decision")).to_contain_text("Applied", timeout=PATIENCE)
-    expect(card).not_to_contain_text("holds it open", timeout=PATIENCE)
+    expect(card).not_to_contain_text("then it is released", timeout=PATIENCE)
 
 
 def test_the_workers_page_knows_who_polls(visit: Visitor, it):

@@ -1,4 +1,5 @@
-"""Workflows that decisions are tried on: one with the contracts, by hand, and one of somebody else."""
+"""Workflows that decisions are tried on: one with the contracts, by hand, one of another team, and one whose
+effect failed."""
 
 from __future__ import annotations
 
@@ -89,6 +90,30 @@ class Foreign:
     @workflow.query
     def told(self) -> int:
         return self.count
+
+
+@workflow.defn(name="Resolvable")
+class Resolvable:
+    """Keeps the decisions that `resolve` brings, and says of each what it was."""
+
+    @workflow.init
+    def __init__(self, answers: dict[str, Any]) -> None:
+        self.decisions: dict[str, dict[str, Any]] = {}
+
+    @workflow.run
+    async def run(self, answers: dict[str, Any]) -> None:
+        await workflow.wait_condition(lambda: False)
+
+    @workflow.signal
+    def resolve(self, decision: dict[str, Any]) -> None:
+        self.decisions[decision["decision_id"]] = decision
+
+    @workflow.query
+    def get_decision(self, decision_id: str) -> dict[str, Any]:
+        if (found := self.decisions.get(decision_id)) is None:
+            return {"decision_id": decision_id, "outcome": "unknown"}
+        detail = f"{found['step']}: {found['choice']}, {found['evidence']}, says {found['actor']}."
+        return {"decision_id": decision_id, "outcome": "applied", "detail": detail}
 
 
 def foreign_worker(client: Client, queue: str) -> Worker:

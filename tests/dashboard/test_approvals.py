@@ -98,8 +98,8 @@ async def test_a_button_that_would_be_refused_says_why(client, queue, worker, pr
     async with worker(queue, workflows=[CannedAnswers]):
         await start_run(client, queue, prefix, answers=answers, waiting_for="approval")
         known = await eventually(lambda: chosen(prefix, viewer))
-    approve = approvals.acts(viewer, known)[0]
-    assert approve.act == "approve"
+    approve = approvals.form(viewer, known).buttons[0]
+    assert approve.action.name == "approve"
     assert approve.why.startswith(why) if why else approve.why == ""
 
 
@@ -118,13 +118,13 @@ async def test_the_page_has_the_question_and_the_form(client, queue, worker, pre
         facts = (
             await browser.get(URL, {"w": f"{prefix}/a b", "part": "chosen"}, headers=HTMX)
         ).content.decode()
-    assert "2 votes of <b>approver</b> are needed" in page
+    assert "Requires 2 votes with the role approver." in page
     assert 'name="decision_id"' in page
-    assert "/act/approve/" in page
+    assert "/action/approve/" in page
     assert "<b onmouseover" not in page
     assert 'aria-current="true"' in inbox
     assert "<form" not in inbox + facts
-    assert "2 votes of" in facts
+    assert "Requires 2 votes" in facts
 
 
 @pytest.mark.django_db(transaction=True)
@@ -148,4 +148,4 @@ async def test_no_worker_leaves_what_the_list_knows(client, queue, prefix):
     known = await eventually(silent)
     assert known.approval.value is None
     assert known.item.row.customer == "Aster"
-    assert [choice.why for choice in approvals.acts(ANNA, known)] == ["", ""]
+    assert [button.why for button in approvals.form(ANNA, known).buttons] == ["", ""]

@@ -37,6 +37,10 @@ async def card(dependency: str, viewer: Viewer = OTTO) -> breakers.Breaker | Non
     return next((item for item in seen.value.cards if item.dependency == dependency), None)
 
 
+def look(card: breakers.Breaker) -> tuple[str, str]:
+    return card.view.tone, card.view.word
+
+
 async def test_an_open_breaker_says_why_and_what_it_holds(client, queue, worker, dependency):
     probe = datetime.now(UTC) + timedelta(seconds=134)
     history = [
@@ -53,9 +57,9 @@ async def test_an_open_breaker_says_why_and_what_it_holds(client, queue, worker,
                 waiting_for=f"breaker:{dependency}", stage="charging", memo={"currency": "EUR"},
             )  # fmt: skip
         found = await eventually(lambda: _answered(dependency, held=2))
-    assert (found.look.tone, found.look.word) == ("stop", "Open")
-    assert found.probes_at == probe
-    assert [(word, change.why) for word, change in found.transitions] == [
+    assert look(found) == ("stop", "Open")
+    assert found.view.probes_at == probe
+    assert [(word, change.why) for word, change in found.view.transitions] == [
         ("Half open", "later"),
         ("Open", "first"),
     ]
@@ -70,7 +74,7 @@ async def _answered(dependency: str, held: int = 0) -> breakers.Breaker | None:
 
 
 @pytest.mark.parametrize(
-    ("answer", "look"),
+    ("answer", "expected"),
     [
         ({"state": "HALF_OPEN"}, ("wait", "Half open")),
         ({"state": "OPEN", "forced": {"state": "OPEN", "by": "jon"}}, ("rest", "Forced open")),
@@ -79,17 +83,17 @@ async def _answered(dependency: str, held: int = 0) -> breakers.Breaker | None:
         ("nonsense", ("rest", "No answer")),
     ],
 )
-async def test_half_an_answer_draws_half_a_card(client, queue, worker, dependency, answer, look):
+async def test_half_an_answer_draws_half_a_card(client, queue, worker, dependency, answer, expected):
     async with worker(queue, workflows=[CannedAnswers]):
         await start_run(client, queue, f"breaker-{dependency}", answers={"circuit": answer}, circuit_state="")
         found = await eventually(lambda: _answered(dependency))
-    assert (found.look.tone, found.look.word) == look
+    assert look(found) == expected
 
 
 async def test_without_a_worker_the_state_comes_from_the_list(client, queue, dependency):
     await start_run(client, queue, f"breaker-{dependency}", circuit_state="OPEN")
     found = await eventually(lambda: card(dependency))
-    assert found.look.word == "Open"
+    assert found.view.word == "Open"
     assert found.answer.notice
     assert found.status.threshold == 0
 

@@ -16,6 +16,8 @@ from temporalio.client import Client
 from temporalio.converter import DataConverter, DefaultFailureConverterWithEncodedAttributes
 from temporalio.worker import Worker
 
+from dashboard import extend
+from dashboard.extend import Panel
 from dashboard.live import cached_read
 from dashboard.temporal_api import answers
 from tests.dashboard.fake_workers import FULL, HALF, Foreign, Silent, refund
@@ -69,8 +71,8 @@ async def test_a_workflow_that_answers_every_contract_gets_every_panel(browser, 
     for title in ("Saga", "Approval", "Breaker", "Progress", "State"):
         assert f'aria-label="{title}"' in text
     assert "Charge, €310.40" in text
-    assert "cannot be undone" in text
-    assert "It takes 2 votes of finance." in text
+    assert "point of no return" in text
+    assert "Requires 2 votes with the role finance." in text
     assert "One vote is missing" in text
     assert "opens at 5" in text
     assert "4 of 10" in text
@@ -100,7 +102,7 @@ async def test_encoded_failures_are_told_in_their_words(client, queue, browser):
 
 
 async def test_half_a_contract_is_drawn_as_far_as_it_goes(browser, foreign):
-    text = unescape(await until(browser, await foreign(HALF), "levitating", "Not as the contract says"))
+    text = unescape(await until(browser, await foreign(HALF), "levitating", "Unexpected answer"))
 
     assert "The answer is a list, where an object was expected." in text
     assert "steps.0.name" in text
@@ -130,6 +132,36 @@ async def test_a_handler_that_raises_spoils_its_own_panel_only(browser, foreign)
     text = unescape(await until(browser, handle, "1 of 3", "The answer is empty"))
 
     assert "Facts" in text
+
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        Panel("get_progress", "Progress", "dashboard/panels/progress.html", draw=lambda run, answer: 1 / 0),
+        Panel("get_progress", "Progress", "no/such/template.html"),
+        Panel("get_progress", "Progress", "dashboard/panels/saga.html", draw=lambda run, answer: Explosive()),
+    ],
+    ids=["draw raises", "no template", "template raises"],
+)
+async def test_a_panel_that_cannot_be_drawn_says_so_and_the_others_stay(
+    browser, foreign, broken, monkeypatch, caplog
+):
+    monkeypatch.setitem(extend._panels, "get_progress", broken)
+    handle = await foreign({"get_progress": {"total": 3}, "get_state": {"cart": "full"}})
+
+    text = unescape(await until(browser, handle, "This panel could not be drawn", "full"))
+
+    assert 'aria-label="Progress"' in text
+    assert 'aria-label="State"' in text
+    assert "Panel Progress of foreign/" in caplog.text
+
+
+class Explosive:
+    """A view model that cannot be read."""
+
+    @property
+    def exposure(self) -> str:
+        raise RuntimeError("no exposure")
 
 
 async def test_the_list_shows_foreign_types_with_what_every_workflow_has(client, queue, browser, foreign):
@@ -191,7 +223,7 @@ async def test_an_answer_stays_with_its_age_when_nobody_answers_any_more(client,
         raise NoAnswer("No worker answers.")
 
     monkeypatch.setattr(answers, "query", nobody)
-    known.asked = 0.0
+    known.queried_at = 0.0
     again = await answers.ask(client, target, 5)
 
     assert again.no_answer == "No worker answers."
@@ -232,5 +264,5 @@ async def has_answer(client, handle, queue) -> bool:
     """The server may take a moment to know that a worker polls."""
     target = answers.QueryTarget(handle.id, handle.result_run_id, queue, f"on {handle.id}", (), 1)
     known = await answers.ask(client, target, 5)
-    known.asked = 0.0
+    known.queried_at = 0.0
     return "get_progress" in known.by_query and not known.by_query["get_progress"].problem

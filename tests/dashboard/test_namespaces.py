@@ -48,7 +48,7 @@ async def test_a_short_address_leads_to_the_configured_namespace(async_client, s
     assert (response.status_code, response["Location"]) == (302, whole)
 
 
-@pytest.mark.parametrize("address", ["/", "/workflows/order-1/run-1/act/approve/"])
+@pytest.mark.parametrize("address", ["/", "/workflows/order-1/run-1/action/approve/"])
 async def test_an_action_has_to_name_its_namespace(async_client, address):
     assert (await async_client.post(address, {})).status_code == 405
 
@@ -64,7 +64,7 @@ async def test_another_namespace_is_a_404_that_says_so(viewer_user, path):
     text = response.content.decode()
     assert "This console shows the namespace default, not elsewhere." in text
     assert "/ns/elsewhere/" not in text
-    assert (await browser.post("/ns/elsewhere/workflows/order-1/r/act/approve/", {})).status_code == 404
+    assert (await browser.post("/ns/elsewhere/workflows/order-1/r/action/approve/", {})).status_code == 404
 
 
 async def test_another_namespace_has_no_client(elsewhere):

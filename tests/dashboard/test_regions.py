@@ -57,7 +57,7 @@ async def test_who_has_waited_enough_gets_the_last_one_and_the_read_goes_on():
     read = Read()
     await cached_read.cached_read("x", VERA, read, fresh=0)
     read.gate.clear()
-    slow = await cached_read.cached_read("x", VERA, read, fresh=60, patience=0.01)
+    slow = await cached_read.cached_read("x", VERA, read, fresh=60, max_wait=0.01)
     assert (slow.value, slow.notice) == (1, cached_read.SLOW)
     read.gate.set()
     assert (await cached_read.cached_read("x", VERA, read, fresh=60)).value == 2

@@ -19,6 +19,7 @@ from temporalio.client import Client
 from dashboard.live import cached_read
 from dashboard.models import AuditEntry
 from tests.support import HTMX, eventually
+from workers.client.connection import has_pollers
 from workers.conf import conf
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -46,9 +47,10 @@ async def stranger(client):
 
 
 @pytest.fixture
-async def strange(stranger, strange_queue):
-    """A run of the strange workflow, with secrets in its input and its memo."""
+async def strange(client, stranger, strange_queue):
+    """A run of the strange workflow, with secrets in its input and its memo; its worker polls."""
     cached_read.forget()
+    await eventually(lambda: has_pollers(client, strange_queue))
     dependency = f"weather-{uuid.uuid4().hex[:8]}"
     return await stranger.start_workflow(
         "Strange",
@@ -90,13 +92,13 @@ async def act(browser, run, name: str, **fields: str) -> str:
     """Press a button of the page as htmx does; what the person is told."""
 
     async def sent():
-        url = reverse("act", args=["default", run.id, run.result_run_id, name])
+        url = reverse("action", args=["default", run.id, run.result_run_id, name])
         fields.setdefault("decision_id", uuid.uuid4().hex)
         response = await browser.post(url, fields, headers={"HX-Request": "true"})
         assert response.status_code == 200, response.content.decode()
         text = unescape(response.content.decode())
-        # The same decision again gets the same answer, so asking until a worker polls is safe.
-        return None if "Recorded and waiting" in text else text
+        # The same decision again gets the same answer, so asking until the worker has answered is safe.
+        return None if "Sent, not confirmed yet" in text else text
 
     return re.sub(r"<[^>]+>|\s+", " ", await eventually(sent))
 
@@ -118,20 +120,27 @@ async def test_it_gets_every_panel(people, strange):
     assert "<b>60%</b>" in text
     assert "opens at 50%" in text
     assert "12 of 20 calls failed within 5 min" in text
-    assert "3 times in a row" in text
+    assert "Opened 3 times in a row" in text
 
 
 async def test_what_it_declares_gets_a_form(people, strange):
-    text = await until(people["operator"], page_of(strange), "Act on this breaker", "Hand on your vote")
+    text = await until(people["operator"], page_of(strange), "Operate this breaker", "Delegate my vote")
 
-    for name in ("force_open", "force_close", "release", "probe", "pause", "withdraw", "delegate", "resolve"):
-        assert (
-            f'formaction="{reverse("act", args=["default", strange.id, strange.result_run_id, name])}"'
-            in text
-        )
-    assert "/act/unpause/" not in text
+    for name in (
+        "force_open",
+        "force_close",
+        "release",
+        "probe",
+        "pause",
+        "withdraw",
+        "delegate",
+        "resolve_compensation",
+    ):
+        url = reverse("action", args=["default", strange.id, strange.result_run_id, name])
+        assert f'formaction="{url}"' in text
+    assert "/action/unpause/" not in text
     assert "Only who asked" not in text
-    assert "Who asked (ada) may withdraw it, and who could vote." in text
+    assert "The requester (ada) may withdraw it, and those who could vote." in text
     assert "Your role may not delegate a vote." in text
 
 
@@ -139,7 +148,7 @@ async def test_votes_are_handed_on_counted_and_told_on_whose_behalf(people, stra
     told = await act(people["approver"], strange, "delegate", to="otto", reason="On holiday.")
     assert "Applied" in told
     assert "otto votes instead." in told
-    await until(people["operator"], page_of(strange), "lets <b>otto</b> vote in their place: On holiday.")
+    await until(people["operator"], page_of(strange), "delegated to <b>otto</b>: On holiday.")
     assert "Counted." in await act(people["admin"], strange, "approve")
     status = await strange.query("get_approval_status")
     assert [vote["actor"] for vote in status["votes"]] == ["ada"]
@@ -156,25 +165,25 @@ async def test_only_who_asked_may_withdraw(people, strange):
 
 async def test_a_batch_is_paused_and_goes_on(people, strange):
     assert "It pauses." in await act(people["operator"], strange, "pause", reason="Month end.")
-    text = await until(people["operator"], page_of(strange), "Paused", "Let it go on")
-    assert "/act/pause/" not in text
+    text = await until(people["operator"], page_of(strange), "Paused", "Pause and resume")
+    assert "/action/pause/" not in text
     assert "It goes on." in await act(people["operator"], strange, "unpause")
 
 
 async def test_a_breaker_is_forced_until_a_time_and_released(people, strange):
     before = datetime.now(UTC)
-    told = await act(people["operator"], strange, "force_close", reason="Their page is wrong.", lasts="60")
+    told = await act(people["operator"], strange, "force_close", reason="Their page is wrong.", duration="60")
     assert "Forced closed." in told
     forced = (await strange.query("get_circuit_status"))["forced"]
     until_then = datetime.fromisoformat(forced["until"])
     assert timedelta(hours=1) <= until_then - before < timedelta(hours=1, minutes=5)
     assert forced["by"] == "otto"
     text = await until(people["operator"], page_of(strange), "Forced closed", "Their page is wrong.")
-    assert "otto holds it closed" in text
+    assert "Forced closed by otto" in text
     assert "Back to its own rule." in await act(people["operator"], strange, "release", reason="Over.")
     assert "It is not forced." in await act(people["operator"], strange, "release", reason="Over.")
-    assert "Forced open." in await act(people["admin"], strange, "force_open", reason="Stop.", lasts="15")
-    told = await act(people["operator"], strange, "probe", probe="order-7", reason="Try.")
+    assert "Forced open." in await act(people["admin"], strange, "force_open", reason="Stop.", duration="15")
+    told = await act(people["operator"], strange, "probe", workflow_id="order-7", reason="Try.")
     assert "Probing with order-7." in told
     rows = [
         (row.action, row.phase, row.outcome, row.detail) async for row in AuditEntry.objects.order_by("id")
@@ -187,17 +196,23 @@ async def test_a_breaker_is_forced_until_a_time_and_released(people, strange):
 
 async def test_the_breakers_page_has_its_card_with_the_form_and_the_region_has_none(people, strange):
     card = f'id="{strange.id}"'
-    text = await until(people["operator"], "/ns/default/breakers/", card, "Act on this breaker")
-    assert f'id="acts-{strange.id}" hx-morph-skip><details' in text
+    text = await until(people["operator"], "/ns/default/breakers/", card, "Operate this breaker")
+    assert f'id="actions-{strange.id}" hx-morph-skip><details' in text
     region = unescape((await people["operator"].get("/ns/default/breakers/", headers=HTMX)).content.decode())
-    assert f'id="acts-{strange.id}" hx-morph-skip></div>' in region
-    looking = await until(people["viewer"], "/ns/default/breakers/", card, "Act on this breaker")
+    assert f'id="actions-{strange.id}" hx-morph-skip></div>' in region
+    looking = await until(people["viewer"], "/ns/default/breakers/", card, "Operate this breaker")
     assert "Your role may not operate breakers." in looking
 
 
 async def test_a_stuck_step_is_resolved_and_it_is_cancelled(people, strange):
     told = await act(
-        people["operator"], strange, "resolve", step="charge", choice="skip", reason="Paid by hand."
+        people["operator"],
+        strange,
+        "resolve_compensation",
+        step="charge",
+        choice="skip",
+        reason="Paid by hand.",
+        evidence="Transfer 12",
     )
     assert "charge: skip." in told
     assert "It stops." in await act(people["operator"], strange, "cancel", reason="Enough.")
@@ -206,25 +221,30 @@ async def test_a_stuck_step_is_resolved_and_it_is_cancelled(people, strange):
 @pytest.mark.parametrize(
     ("name", "fields", "said"),
     [
-        ("force_open", {"reason": " ", "lasts": "240"}, "A reason is needed"),
-        ("force_open", {"reason": "kept <b>", "lasts": "99999"}, "Choose how long"),
+        ("force_open", {"reason": " ", "duration": "240"}, "A reason is needed"),
+        ("force_open", {"reason": "kept <b>", "duration": "99999"}, "Choose how long"),
         ("force_close", {"reason": "kept <b>"}, "Choose how long"),
         ("delegate", {"reason": "kept <b>", "to": " "}, "Name the person"),
         ("delegate", {"reason": "kept <b>", "to": "Ada"}, "That is yourself"),
-        ("probe", {"reason": "kept <b>", "probe": "x" * 1001}, "cannot be the id"),
+        ("probe", {"reason": "kept <b>", "workflow_id": "x" * 1001}, "cannot be the id"),
         ("withdraw", {"reason": ""}, "A reason is needed"),
         ("pause", {"reason": ""}, "A reason is needed"),
+        (
+            "resolve_compensation",
+            {"reason": "kept <b>", "step": "charge", "choice": "skip"},
+            "Say what shows that it is right",
+        ),
     ],
 )
 async def test_a_mistake_is_told_and_nothing_is_lost_or_sent(people, strange, name, fields, said):
-    url = reverse("act", args=["default", strange.id, strange.result_run_id, name])
+    url = reverse("action", args=["default", strange.id, strange.result_run_id, name])
     response = await people["admin"].post(url, {"decision_id": uuid.uuid4().hex, **fields})
     text = response.content.decode()
     assert response.status_code == 422
     assert said in text
     if fields["reason"].strip():
         assert "kept &lt;b&gt;</textarea>" in text
-    if fields.get("lasts") == "240":
+    if fields.get("duration") == "240":
         assert '<option value="240" selected>' in text
     assert await AuditEntry.objects.acount() == 0
 
@@ -236,7 +256,7 @@ async def test_a_secret_is_on_no_page_and_not_in_the_audit(people, stranger, str
     await act(
         browser,
         strange,
-        "resolve",
+        "resolve_compensation",
         step="charge",
         choice="settled_outside",
         reason="r",

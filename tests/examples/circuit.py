@@ -10,12 +10,12 @@ from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workers.client.launch import launch
-    from workers.patterns.breaker.messages import CircuitOperation
     from workers.patterns.breaker.names import UNAVAILABLE, guarded
     from workers.patterns.breaker.plugin import breakers
-    from workers.patterns.breaker.single_operation import CircuitBreakerWorkflow
     from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.guarded_calls import GuardedCalls
+    from workers.patterns.single_operation.messages import CircuitOperation
+    from workers.patterns.single_operation.workflow import CircuitBreakerWorkflow
     from workers.registry.queues import PLATFORM
     from workers.registry.registry import registry
 

@@ -13,6 +13,7 @@ from django.urls import reverse
 from temporalio.client import Client
 
 from dashboard.models import AuditEntry
+from orders import admin
 from orders.messages import QUEUE, OrderRules
 from orders.models import Order
 from orders.services import place_order, rules_for
@@ -149,6 +150,7 @@ async def test_the_same_form_twice_has_one_answer(
         assert (len(status["votes"]), status["missing"]) == (1, 1)
         page = (await browser.get(reverse("admin:orders_order_change", args=[order.pk]))).content.decode()
         assert page.count("Counted; 1 more needed.") == 2
+        assert "Approve: You have voted already." in page
 
 
 async def test_rights_are_checked_in_the_act(
@@ -205,12 +207,32 @@ async def test_many_without_a_worker_are_all_sent_and_wait(
     began = time.monotonic()
     answers = await browser.post(LIST, bulk("approve", orders))
     assert time.monotonic() - began < 4
-    assert answers.content.decode().count("Recorded") >= len(orders)
+    assert answers.content.decode().count("not confirmed yet") >= len(orders)
     async with worker(QUEUE):
         for order in orders:
             await client.get_workflow_handle(order.workflow_id).result()
             saga = await client.get_workflow_handle(order.workflow_id).query(Query.SAGA)
             assert saga["state"] == SagaState.COMPLETED
+
+
+async def test_one_that_fails_takes_no_other_with_it(
+    approver_user: User, client: Client, settings: Any, sandbox: Sandbox, monkeypatch: Any
+):
+    settings.DASHBOARD = settings.DASHBOARD.model_copy(update={"verdict_seconds": 0.2})
+    orders, real = [await waiting(client) for _ in range(3)], admin.decide
+
+    async def decide(viewer: Any, action: Any, workflow_id: str, *more: Any, **options: Any) -> Any:
+        if workflow_id == orders[1].workflow_id:
+            raise ValueError("an odd order")
+        return await real(viewer, action, workflow_id, *more, **options)
+
+    monkeypatch.setattr(admin, "decide", decide)
+    page = await (await signed_in(approver_user)).post(LIST, bulk("approve", orders))
+    text = page.content.decode()
+    assert page.status_code == 200
+    assert text.count("An error in the console") == 1
+    assert text.count("not confirmed yet:") == 2
+    assert await AuditEntry.objects.filter(phase="outcome").acount() == 2
 
 
 async def test_too_many_at_once_change_nothing(approver_user: User, client: Client, monkeypatch: Any):

@@ -115,7 +115,7 @@ async def ensure(client: Client, keys: Iterable[Key]) -> None:
             [f"The server cannot register search attributes: {error.message}."]
         ) from error
     await _usable(client, absent)
-    # Somebody else may have registered the same name at the same moment, with another type.
+    # Another process may have registered the same name at the same moment, with another type.
     _refuse_mismatches(await registered(client), keys)
 
 

@@ -26,7 +26,7 @@ from workers.payloads.assembly import data_converter
 
 # A page would rather say that Temporal is away than wait; a worker would rather wait.
 _IMPATIENT = RetryConfig(max_retries=2, max_elapsed_time_millis=1000)
-_PATIENT_CONNECT = timedelta(seconds=10)
+_WORKER_CONNECT = timedelta(seconds=10)
 # The server forgets pollers only after five minutes; a living one comes back every minute.
 POLLER_ALIVE = timedelta(seconds=70)
 _POLLERS_CACHED = 2.0  # seconds
@@ -64,11 +64,11 @@ async def connect(
     interceptors: Sequence[Interceptor] = (),
     runtime: Runtime | None = None,
     identity: str | None = None,
-    patient: bool = False,
+    for_worker: bool = False,
 ) -> Client:
     """A new connection, made at once (a lazy client breaks under several event loops).
 
-    `patient` is for workers: calls retry for ten seconds. Otherwise they give up after one, as suits a page.
+    for_worker: calls retry for ten seconds. Otherwise they give up after one, as suits a page.
     Raises TemporalUnavailable, and ConfigurationError for certificates that cannot be read.
     """
     conf = conf or current_conf()
@@ -80,15 +80,15 @@ async def connect(
             tls=tls_config(conf),
             data_converter=data_converter(conf),
             interceptors=[TenancyClientInterceptor(), *interceptors],
-            retry_config=RetryConfig() if patient else _IMPATIENT,
-            connect_timeout=_PATIENT_CONNECT if patient else timedelta(seconds=conf.rpc_timeout),
+            retry_config=RetryConfig() if for_worker else _IMPATIENT,
+            connect_timeout=_WORKER_CONNECT if for_worker else timedelta(seconds=conf.rpc_timeout),
             identity=identity or process_name("web"),
             runtime=runtime,
         )
 
 
 async def get_client() -> Client:
-    """The client of this process, connected on first use by whoever comes first, in whichever event loop.
+    """The client of this process, connected on first use, in whichever event loop.
 
     The others wait for that one attempt. A failure (TemporalUnavailable) is not kept: the next call tries
     again.

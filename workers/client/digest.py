@@ -1,4 +1,4 @@
-"""One text for one value, whoever writes it: the same in every process, which `hash()` is not."""
+"""One text for one value, whichever process writes it: the same in every process, which `hash()` is not."""
 
 from __future__ import annotations
 

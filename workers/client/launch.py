@@ -35,7 +35,7 @@ INPUT_MEMO = "signalbox_input"
 AUDIT_MEMO = "signalbox_audit"
 """The memo entry of runs whose start and end belong in the audit."""
 
-# An attribute that was there stays: what each client has seen is not asked again.
+# An attribute that was there stays: what each client has seen is not looked up again.
 _seen: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
 
 
@@ -58,7 +58,7 @@ class LaunchConflict(TemporalError):
 
 
 class Options(TypedDict, total=False):
-    """What may be said at a launch; the first five win over what the workflow declares (see Launchable).
+    """The options of a launch; the first five win over what the workflow declares (see Launchable).
 
     `tenant`: default from the settings. `reuse`: after the run closed, the id stays taken by default.
     """

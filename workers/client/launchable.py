@@ -1,4 +1,4 @@
-"""How a workflow wants to be launched, said once where it is registered: `launch` takes its input alone."""
+"""How a workflow wants to be launched, declared where it is registered: `launch` takes its input alone."""
 
 from __future__ import annotations
 

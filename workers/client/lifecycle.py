@@ -21,7 +21,7 @@ _TRIES = 2
 
 
 def _called(fn: Callable[[Lifecycle], object], record: Lifecycle) -> None:
-    close_old_connections()  # whoever launches outside of requests and activities has nobody else to do it
+    close_old_connections()  # outside of requests and activities nothing else does it
     fn(record)
 
 

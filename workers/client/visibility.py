@@ -113,7 +113,7 @@ def moment(text: str) -> datetime:
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """One attribute compared with one value. `clause` may let more through than was asked; then `exact`
+    """One attribute compared with one value. `clause` may match more than the filter; then `exact`
     is true and `matches()` has the last word on each row."""
 
     name: str
@@ -123,7 +123,7 @@ class Comparison:
     exact: bool = False
 
     def matches(self, actual: Any) -> bool:
-        """Whether a row's own value is what was asked; an unset value never is."""
+        """Whether a row's own value is the one of the filter; an unset value never is."""
         if actual is None:
             return False
         values = actual if isinstance(actual, list) else [str(actual)]

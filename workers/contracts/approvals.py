@@ -1,4 +1,4 @@
-"""What is asked of people, and how they voted."""
+"""Approvals: the request, its policy, and the votes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from workers.contracts.words import ApprovalState
 
 
 class ApprovalPolicy(Contract):
-    """Who has to agree. `roles`: a vote counts only from somebody who has one of them (empty: anybody).
-    `self_approval`: may the requester vote. `delegation`: may somebody with a role hand on their vote."""
+    """Who has to agree. `roles`: a vote counts only from a person with one of them (empty: any person).
+    `self_approval`: may the requester vote. `delegation`: may a person with a role delegate their vote."""
 
     quorum: int = 1
     roles: list[str] = Field(default_factory=list)
@@ -21,7 +21,7 @@ class ApprovalPolicy(Contract):
 
 
 class ApprovalBand(Contract):
-    """From `minor` of `currency` on, `policy` applies; without one nobody needs to agree."""
+    """From `minor` of `currency` on, `policy` applies; without one no approval is needed."""
 
     minor: int = 0
     currency: str = ""
@@ -58,7 +58,8 @@ class Vote(Contract):
 class ApprovalStatus(Contract):
     """Answer of `get_approval_status`. `missing`: votes still needed. `on_timeout`: approve or reject.
 
-    `decided_by`, `decided_at` and `reason` say who ended it, when and why; nobody, when time did."""
+    `decided_by`, `decided_at` and `reason` say who ended it, when and why; `decided_by` is empty
+    when the deadline did."""
 
     state: str = ApprovalState.PENDING
     subject: str = ""

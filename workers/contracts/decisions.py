@@ -12,12 +12,13 @@ from workers.contracts.words import Outcome
 
 
 class Decision(Contract):
-    """The body of approve, reject, cancel, resolve_compensation and the breaker acts.
+    """The body of approve, reject, cancel, resolve_compensation, resolve and the breaker's signals.
 
     `decision_id` makes it exactly-once: the same id gets the same verdict. `at` is when the person decided,
-    and a deadline is judged by it, not by when a worker woke. `choice`: retry, skip or settled_outside, for
-    resolve_compensation of `step`; `evidence` says why that is right. `to`: who may vote instead, for
-    delegate. `until`: when a forced state ends. `workflow_id`: who shall probe, for a breaker's probe.
+    which is what counts before a deadline. `choice`: retry, skip or settled_outside, for
+    resolve_compensation of `step`, or for resolve of the event `step`; `evidence` says why that is right.
+    `to`: who may vote instead, for delegate. `until`: when a forced state ends. `workflow_id`: which workflow
+    makes a breaker's probe.
     `chain`: the first run id of what the person saw; a workflow of another chain refuses the decision.
     """
 

@@ -61,8 +61,9 @@ class Transition(Contract):
 class CircuitStatus(Contract):
     """Answer of `get_circuit_status`. `failure_count` counts failures in a row; it opens at `threshold`, or
     when of at least `minimum_calls` calls within `window_seconds` the share `failure_rate` (0 to 1) failed
-    (0: not judged by rate). `opened_times`: openings in a row, each longer than the last. `processes`: how
-    many reported within a minute. `probe_claimable`: HALF_OPEN, and the next call may be the probe."""
+    (0: the rate does not open it). `opened_times`: openings in a row, each longer than the last.
+    `processes`: how many reported within a minute. `probe_claimable`: HALF_OPEN, and the next call may be
+    the probe."""
 
     state: str = CircuitState.CLOSED
     failure_count: int = 0

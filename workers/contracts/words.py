@@ -39,6 +39,7 @@ class Signal(StrEnum):
     WITHDRAW = "withdraw"
     DELEGATE = "delegate"
     RESOLVE = "resolve_compensation"
+    RESOLVE_EFFECT = "resolve"
     PAUSE = "pause"
     UNPAUSE = "unpause"
     RESUME = "resume"

@@ -1,7 +1,7 @@
 """The binary of the Temporal dev server.
 
 In this order: TEMPORAL_CLI, `temporal` on PATH, the user's cache, the SDK's download, `go install`. The last
-two fill that cache. With TEMPORAL_ADDRESS set there is a server already, and nobody needs a binary.
+two fill that cache. With TEMPORAL_ADDRESS set there is a server already, and no binary is needed.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ def default_cache() -> Path:
 
 
 def _existing(cached: Path) -> Path | None:
-    """Raises Unavailable when TEMPORAL_CLI names none: whoever sets it wants no other."""
+    """Raises Unavailable when TEMPORAL_CLI names none: a command that is set is the only one tried."""
     named = os.environ.get("TEMPORAL_CLI")
     found = shutil.which(named or "temporal")
     if named and not found:

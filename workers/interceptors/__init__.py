@@ -1,4 +1,4 @@
-"""What every worker of ours does around workflows and activities, so that nobody has to copy it.
+"""What every worker of ours does around workflows and activities, so that no workflow has to copy it.
 
 Their order is in workers/process/plugins.py.
 """

@@ -22,7 +22,7 @@ from workers import counters
 from workers.client.tenancy import TENANT_HEADER, header_text
 
 RATE_LIMITED = "RateLimited"
-PATIENCE_SECONDS = 5.0
+LONGEST_WAIT_SECONDS = 5.0
 MOST_WAITING = 16  # they hold slots of the worker, which others need
 _SHARE = 0.5  # of a timeout may be spent waiting
 
@@ -37,7 +37,7 @@ class Bucket:
         self._at = float("-inf")
 
     def wait(self, now: float) -> float:
-        """Seconds until a token is there for whoever would ask now; 0: at once. Takes nothing."""
+        """Seconds until a token is there for a call that comes now; 0: at once. Takes nothing."""
         return max(0.0, (1.0 - self._filled(now)) / self.rate)
 
     def take(self, now: float) -> float:
@@ -47,7 +47,7 @@ class Bucket:
         return seconds
 
     def give_back(self) -> None:
-        """Nobody came for the token after all."""
+        """Return a token that was not used."""
         self._tokens = min(self.size, self._tokens + 1.0)
 
     def _filled(self, now: float) -> float:
@@ -88,13 +88,13 @@ class _Activity(ActivityInboundInterceptor):
         info = activity.info()
         buckets = self._shared.limits.of(header_text(input.headers, TENANT_HEADER), info.activity_type)
         if buckets:
-            await self._turn(buckets, info)
+            await self._take_tokens(buckets, info)
         return await super().execute_activity(input)
 
-    async def _turn(self, buckets: list[Bucket], info: activity.Info) -> None:
+    async def _take_tokens(self, buckets: list[Bucket], info: activity.Info) -> None:
         shared, now = self._shared, self._shared.clock()
         seconds = max(bucket.wait(now) for bucket in buckets)
-        if seconds > patience(info) or (seconds and not few(info) and shared.waiting >= MOST_WAITING):
+        if seconds > longest_wait(info) or (seconds and not few(info) and shared.waiting >= MOST_WAITING):
             counters.count("rate_limit_refusals")
             raise limited(info.activity_type, seconds)
         seconds = max(bucket.take(now) for bucket in buckets)
@@ -117,11 +117,11 @@ def few(info: activity.Info) -> bool:
     return bool(info.retry_policy and info.retry_policy.maximum_attempts)
 
 
-def patience(info: activity.Info) -> float:
+def longest_wait(info: activity.Info) -> float:
     """Seconds that a start may wait."""
     timeouts = [info.start_to_close_timeout, info.heartbeat_timeout, info.schedule_to_close_timeout]
     longest = min((limit.total_seconds() * _SHARE for limit in timeouts if limit), default=float("inf"))
-    return longest if few(info) else min(longest, PATIENCE_SECONDS)
+    return longest if few(info) else min(longest, LONGEST_WAIT_SECONDS)
 
 
 def limited(name: str, seconds: float) -> ApplicationError:

@@ -40,7 +40,7 @@ class _Inbound(WorkflowInboundInterceptor):
         super().init(_Outbound(outbound))
 
     async def handle_query(self, input: HandleQueryInput) -> Any:
-        """Whoever asks may have no use for our tags."""
+        """The caller may not know our tags."""
         answer = await super().handle_query(input)
         if answer is None or isinstance(answer, (RawValue, Message, bytes)):
             return answer
@@ -78,7 +78,7 @@ class _Outbound(WorkflowOutboundInterceptor):
             raise _about(error, f"child workflow {input.workflow}") from None
 
     def continue_as_new(self, input: ContinueAsNewInput) -> NoReturn:
-        # The SDK converts these after the run's code has ended, where a refusal is nobody's to catch.
+        # The SDK converts these after the run's code has ended, where no code can catch a refusal.
         try:
             workflow.payload_converter().to_payloads(input.args)
             workflow.payload_converter().to_payloads([*(input.memo or {}).values()])

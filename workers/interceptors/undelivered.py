@@ -30,7 +30,7 @@ GIVE_UP_AFTER = timedelta(days=1)
 
 
 def undelivered(error: BaseException | None) -> ApplicationError | None:
-    """What the worker said that could not take the activity; None when the activity itself failed."""
+    """The error of the worker that could not take the activity; None when the activity itself failed."""
     cause = error.cause if isinstance(error, ActivityError) else None
     if not isinstance(cause, ApplicationError) or not cause.non_retryable:
         return None

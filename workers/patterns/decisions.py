@@ -1,7 +1,7 @@
 """Decisions exactly once: what a workflow did with each decision, kept under its id.
 
 A signal may come without a body, with two, or with garbage. A typed handler loops on the first and loses the
-last before anybody can refuse it, so handlers take an optional raw value and `DecisionLog.take` parses it.
+last before it can be refused, so handlers have an optional raw value, which `DecisionLog.accept` parses.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ MOST_ROLES = 50
 
 
 def lenient_signal(handler: Callable[[W, Any], None]) -> Callable[..., None]:
-    """Make a signal handler that takes `raw: RawValue = NO_BODY` bear any number; it gets the first.
+    """Make a handler that takes `raw: RawValue = NO_BODY` accept any number of arguments; it gets the first.
 
     Called with more arguments than it has, a handler raises TypeError, which fails the workflow task for
     ever. The wrapped signature is what the SDK reads, so that one body arrives as the raw value.
@@ -64,15 +64,16 @@ def read(raw: object, model: type[T]) -> T | None:
 class DecisionLog(BaseModel):
     """Every decision's verdict by its id. Carry it through continue-as-new.
 
-    The oldest of more than 500 are forgotten; what they decided must not hang on the book alone. `chain`: the
-    first run id of the workflow; a decision that names another is refused, as it was made on something else.
+    The oldest of more than 500 are forgotten; what they decided must not depend on this log alone.
+    `chain`: the first run id of the workflow; a decision that names another is refused, as it was made
+    on something else.
     """
 
     verdicts: dict[str, Verdict] = Field(default_factory=dict)
     unnamed: int = 0
     chain: str = ""
 
-    def take(self, raw: object, now: datetime) -> Decision | None:
+    def accept(self, raw: object, now: datetime) -> Decision | None:
         """A new, readable decision, with an id and an `at` that is not in the future.
 
         None: nothing to do, as it was refused (and that is recorded) or its id has its verdict already.
@@ -87,24 +88,24 @@ class DecisionLog(BaseModel):
         decision.at = min(at if at.tzinfo else at.replace(tzinfo=UTC), now)
         decision.actor = decision.actor.strip()
         decision.to = decision.to.strip()
-        if problem := _oversized(decision) or self._astray(decision):
-            known = decision.decision_id if len(decision.decision_id) <= LONGEST_ID else ""
-            short = Decision(decision_id=known, actor=decision.actor[:LONGEST_ID])
-            self.record(short if known else self._name(short), Outcome.REFUSED, problem, now)
+        if problem := _oversized(decision) or self._wrong_chain(decision):
+            short_id = decision.decision_id if len(decision.decision_id) <= LONGEST_ID else ""
+            short = Decision(decision_id=short_id, actor=decision.actor[:LONGEST_ID])
+            self.record(short if short_id else self._name(short), Outcome.REFUSED, problem, now)
             return None
         return decision if decision.decision_id else self._name(decision)
 
-    def judge(self, raw: object, now: datetime, act: Callable[[Decision], DecisionResult]) -> None:
-        """Take a signal's body and, when there is something new to do, let `act` judge it and keep that."""
-        decision = self.take(raw, now)
+    def apply(self, raw: object, now: datetime, handler: Callable[[Decision], DecisionResult]) -> None:
+        """Accept a signal's body and, when it is a new decision, record what `handler` makes of it."""
+        decision = self.accept(raw, now)
         if decision is not None:
-            outcome, detail, by = act(decision)
+            outcome, detail, by = handler(decision)
             self.record(decision, outcome, detail, now, by)
 
     def record(
         self, decision: Decision, outcome: Outcome, detail: str, now: datetime, by: str = ""
     ) -> Verdict:
-        """Keep the verdict. `by`: who decided, when that was somebody else. `now`: workflow time."""
+        """Keep the verdict. `by`: who decided, when that was another person. `now`: workflow time."""
         verdict = Verdict(
             decision_id=decision.decision_id, outcome=outcome, detail=detail, by=by or decision.actor, at=now
         )
@@ -117,7 +118,7 @@ class DecisionLog(BaseModel):
         """The answer of the query `get_decision`; outcome unknown when it never arrived."""
         return self.verdicts.get(decision_id) or Verdict(decision_id=decision_id, outcome=Outcome.UNKNOWN)
 
-    def _astray(self, decision: Decision) -> str:
+    def _wrong_chain(self, decision: Decision) -> str:
         if decision.chain and self.chain and decision.chain != self.chain:
             return "The decision is about another run under this id."
         return ""

@@ -45,10 +45,10 @@ class DecisionHandlers:
         self.decisions = decisions or DecisionLog(chain=workflow.info().first_execution_run_id)
         self.updated_at: datetime = workflow.now()
 
-    def decide(self, raw: object, act: Callable[[Decision], DecisionResult]) -> None:
-        """Let `act` judge a signal's body once, and keep the verdict."""
+    def decide(self, raw: object, handler: Callable[[Decision], DecisionResult]) -> None:
+        """Let `handler` decide on a signal's body once, and keep the verdict."""
         self.updated_at = workflow.now()
-        self.decisions.judge(raw, workflow.now(), act)
+        self.decisions.apply(raw, workflow.now(), handler)
 
     @workflow.query(name="get_decision", description="The verdict on a decision, by its id.")
     def get_decision(self, decision_id: str) -> Verdict:
@@ -65,7 +65,7 @@ class HoldHandlers(DecisionHandlers):
         super().__init__(decisions)
         self.calls = GuardedCalls(held_retry.total_seconds(), self.show)
 
-    @workflow.signal(name="resume", description="A breaker closed or lends its probe. Body: a Resume.")
+    @workflow.signal(name="resume", description="A breaker closed, or grants its lease. Body: a Resume.")
     @lenient_signal
     def resume(self, raw: RawValue = NO_BODY) -> None:
         self.calls.resume(raw)

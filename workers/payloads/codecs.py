@@ -66,7 +66,7 @@ class Codec(PayloadCodec):
         try:
             return self.ring.decrypted(payload)
         except KeyMissing as error:
-            # The process goes on, and others take over what it cannot read; somebody has to be told here.
+            # The process goes on, and others take over what it cannot read; so the error is logged here.
             logger.error("%s Known here: %s.", error, ", ".join(self.ring.keys) or "none")
             raise
 

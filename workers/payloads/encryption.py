@@ -53,9 +53,9 @@ class KeyRing:
         if not self.current:
             return payload
         nonce = os.urandom(_NONCE)
-        sealed = self.keys[self.current].encrypt(nonce, payload.SerializeToString(), _bound(self.current))
+        ciphertext = self.keys[self.current].encrypt(nonce, payload.SerializeToString(), _bound(self.current))
         metadata = {"encoding": ENCODING, KEY_ID: self.current.encode(), **_NAMES}
-        return Payload(metadata=metadata, data=nonce + sealed)
+        return Payload(metadata=metadata, data=nonce + ciphertext)
 
     def decrypted(self, payload: Payload) -> Payload:
         """Raises KeyMissing, PayloadTampered."""
@@ -64,8 +64,8 @@ class KeyRing:
         if key is None:
             raise KeyMissing(key_id[:64])
         try:
-            nonce, sealed = payload.data[:_NONCE], payload.data[_NONCE:]
-            return Payload.FromString(key.decrypt(nonce, sealed, _bound(key_id)))
+            nonce, ciphertext = payload.data[:_NONCE], payload.data[_NONCE:]
+            return Payload.FromString(key.decrypt(nonce, ciphertext, _bound(key_id)))
         except (InvalidTag, ValueError, DecodeError) as error:
             raise PayloadTampered(
                 f"A payload encrypted with key {key_id!r} was changed or cut off."

@@ -30,7 +30,7 @@ class PayloadFailures(DefaultFailureConverter):
         """See base class."""
         if not isinstance(payload_converter, _Details):
             payload_converter = _Details(payload_converter)
-        super().to_failure(_told(exception), payload_converter, failure)
+        super().to_failure(_described(exception), payload_converter, failure)
 
 
 class EncryptedFailures(PayloadFailures):
@@ -40,7 +40,7 @@ class EncryptedFailures(PayloadFailures):
         DefaultFailureConverter.__init__(self, encode_common_attributes=True)
 
 
-def _told(exception: BaseException) -> BaseException:
+def _described(exception: BaseException) -> BaseException:
     """What to say instead of the SDK's untyped failure of decoding, which would use up an attempt."""
     cause = exception.__cause__
     if cause is None or not isinstance(exception, ApplicationError):

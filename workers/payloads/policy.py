@@ -1,6 +1,6 @@
 """What leaves this process: nothing named like a secret, and nothing that Temporal is too small for.
 
-Both are judged while a value becomes a payload, on its plain JSON. In workflow code that is inside the call
+Both are checked while a value becomes a payload, on its plain JSON. In workflow code that is inside the call
 that sends it, so that a refusal fails the workflow; anywhere later it would repeat the workflow task for
 ever.
 """
@@ -67,7 +67,7 @@ class Policy:
         hidden = normals((*SENSITIVE, *self.redacted_fields))
         tree = from_json(data)
         path = next(sensitive_path(tree, hidden), None)
-        if path is None:  # only text that looks like JSON: what somebody typed is not a field
+        if path is None:  # only text that looks like JSON: text that a person typed is not a field
             return data
         if self.secrets == "mask":
             return to_json(replaced(tree, hidden, lambda _: MASK))

@@ -1,4 +1,4 @@
-"""Values and text without what nobody but their owner should read.
+"""Values and text without secrets.
 
 A field is hidden by its name, wherever it lies: `password`, `credit_card`, `ssn`, `api_key`, and what
 REDACTED_FIELDS adds. Case and separators do not count: `apiKey`, `API-KEY` and `api key` are one name.
@@ -23,7 +23,7 @@ from pydantic import BaseModel
 SENSITIVE = ("password", "credit_card", "ssn", "api_key")
 MASK = "[redacted]"
 _DEEPEST = 60  # values inside of that many others are cut, as a cycle would never end
-_APART = re.compile(r"[^a-z0-9]+")
+_SEPARATORS = re.compile(r"[^a-z0-9]+")
 _WORDS = re.compile(r"[A-Z]?[a-z0-9]+|[A-Z]+(?![a-z])")
 
 
@@ -37,7 +37,7 @@ def names() -> tuple[str, ...]:
 @lru_cache(maxsize=4096)
 def normal(name: object) -> str:
     """A name without case and separators."""
-    return _APART.sub("", str(name).lower())
+    return _SEPARATORS.sub("", str(name).lower())
 
 
 @lru_cache(maxsize=64)

@@ -1,4 +1,4 @@
-"""Type tags: which values of an untyped payload are more than JSON, told beside the JSON.
+"""Type tags: which values of an untyped payload are more than JSON, recorded beside the JSON.
 
 The data of a payload is plain JSON that any language reads. Where a value would come back as something else
 and no declared type says better (a Decimal in a dict, a bare date, a tuple), its tag goes into the payload's

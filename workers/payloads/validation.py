@@ -1,4 +1,4 @@
-"""What is wrong with an input, told field by field; and inputs that never fit end, not tried for ever.
+"""What is wrong with an input, field by field; and inputs that never fit end, not tried for ever.
 
 The SDK decodes arguments before any interceptor sees them. Of a workflow it then retries the task for ever;
 of an activity it fails the attempt, and tries the same bytes again. Both become a non-retryable
@@ -31,9 +31,9 @@ def fields_of(errors: Sequence[Any]) -> dict[str, str]:
 
 def invalid_input(what: str, fields: dict[str, str]) -> ApplicationError:
     """`what` is the workflow or activity that does not get what it needs."""
-    told = "; ".join(f"{field or 'the input'}: {why}" for field, why in list(fields.items())[:5])
+    problems = "; ".join(f"{field or 'the input'}: {why}" for field, why in list(fields.items())[:5])
     return ApplicationError(
-        f"{what} was given an invalid input: {told}", fields, type=INVALID_INPUT, non_retryable=True
+        f"{what} was given an invalid input: {problems}", fields, type=INVALID_INPUT, non_retryable=True
     )
 
 

@@ -120,7 +120,7 @@ class Health:
             found = [] if self.draining else await self.queues()
         except TemporalError as error:
             return [error.message]
-        if self.draining:  # it may have begun while Temporal was asked
+        if self.draining:  # it may have begun while Temporal was called
             return ["The worker is draining."]
         if not found:
             return ["The worker has not started polling."]

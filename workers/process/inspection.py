@@ -67,7 +67,7 @@ def secret_problems(settings: WorkersConf, registry: Registry) -> Iterator[Probl
         definition = activity._Definition.must_from_callable(fn)
         for hint in filter(None, (*(definition.arg_types or ()), definition.ret_type)):
             for field in sorted(field for field in _fields(hint) if normal(field) in hidden):
-                what = f"Activity {name} has a field {field}, which PAYLOAD_SECRETS=refuse lets nobody send."
+                what = f"Activity {name} has a field {field}, which PAYLOAD_SECRETS=refuse forbids."
                 fix = "Send where the secret is kept instead, or set PAYLOAD_SECRETS to reference."
                 yield Problem(place(fn), what, fix)
 
@@ -89,12 +89,12 @@ def setting_problems(settings: WorkersConf, registry: Registry) -> Iterator[Prob
         name = key.rpartition(":")[2]
         if name not in activities:
             fix = f"Registered: {', '.join(sorted(activities))}."
-            yield Problem("WORKER_RATE_LIMITS", f"{key} limits an activity that nobody has registered.", fix)
+            yield Problem("WORKER_RATE_LIMITS", f"{key} limits an activity that is not registered.", fix)
         if rate <= 0:
             yield Problem("WORKER_RATE_LIMITS", f"{key} allows {rate:g} starts a second.", "Allow some.")
     for queue, most in settings.queue_limits.items():
         if queue not in registry.queues:
             fix = f"Registered: {', '.join(sorted(registry.queues))}."
-            yield Problem("WORKER_QUEUE_LIMITS", f"{queue} is a queue that nobody has registered.", fix)
+            yield Problem("WORKER_QUEUE_LIMITS", f"{queue} is a queue that is not registered.", fix)
         if most < 1:
             yield Problem("WORKER_QUEUE_LIMITS", f"{queue} allows {most} activities at once.", "Allow some.")

@@ -27,8 +27,8 @@ def listing(registry: Registry, settings: WorkersConf) -> Iterator[str]:
 
 
 def _described(fn: Callable[..., Any], registry: Registry) -> str:
-    said = (plugin.describe(fn) for plugin in registry.plugins.values())
-    return "".join(f", {words}" for words in said if words)
+    descriptions = (plugin.describe(fn) for plugin in registry.plugins.values())
+    return "".join(f", {words}" for words in descriptions if words)
 
 
 def _limits(queue: Queue, settings: WorkersConf) -> str:

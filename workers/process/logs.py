@@ -71,8 +71,8 @@ class CoreFields(logging.Filter):
         core = getattr(record, "temporal_log", None)
         if core is not None:
             fields = [f"{name}={value}" for name, value in core.fields.items() if name != "task_token"]
-            told = f"{core.message} ({', '.join(fields)})" if fields else core.message
-            record.msg = told if len(told) <= LONGEST_CORE else f"{told[:LONGEST_CORE]}…"
+            message = f"{core.message} ({', '.join(fields)})" if fields else core.message
+            record.msg = message if len(message) <= LONGEST_CORE else f"{message[:LONGEST_CORE]}…"
         return True
 
 
@@ -117,8 +117,8 @@ def about(record: logging.LogRecord) -> dict[str, Any]:
             environment=header_text(run.headers, ENVIRONMENT_HEADER),
             queue=run.task_queue,
         )
-    told = getattr(record, "temporal_activity", None) or getattr(record, "temporal_workflow", None) or {}
-    return _set(**{_SDK[name]: value for name, value in told.items() if name in _SDK})
+    details = getattr(record, "temporal_activity", None) or getattr(record, "temporal_workflow", None) or {}
+    return _set(**{_SDK[name]: value for name, value in details.items() if name in _SDK})
 
 
 def _set(**fields: Any) -> dict[str, Any]:

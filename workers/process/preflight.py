@@ -76,7 +76,7 @@ async def check(names: Sequence[str]) -> str:
 
 
 def _chosen(names: Sequence[str], found: Found) -> list[Queue]:
-    """A queue may be unknown because its module does not import: then that is to be told too."""
+    """A queue may be unknown because its module does not import: then that is reported too."""
     try:
         return choose(names)
     except Stop as stop:

@@ -75,24 +75,26 @@ class _Instance(WorkflowInstance):
         """See above: our storage names what it keeps by its content."""
         return _NO_STORE_CONTEXT
 
-    def activate(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
-        completion = self._activated(act)
+    def activate(self, activation: WorkflowActivation) -> WorkflowActivationCompletion:
+        completion = self._activated(activation)
         if self._behaviour and completion.HasField("successful"):
             # The sandbox imports the definition again, and knows only what is written there.
             completion.successful.versioning_behavior = self._behaviour.value
         return completion
 
-    def _activated(self, act: WorkflowActivation) -> WorkflowActivationCompletion:
+    def _activated(self, activation: WorkflowActivation) -> WorkflowActivationCompletion:
         details, self._details = self._details, None
-        if details is None or act.is_replaying:
-            return self._inner.activate(act)
-        start = next((j.initialize_workflow for j in act.jobs if j.HasField("initialize_workflow")), None)
+        if details is None or activation.is_replaying:
+            return self._inner.activate(activation)
+        start = next(
+            (j.initialize_workflow for j in activation.jobs if j.HasField("initialize_workflow")), None
+        )
         if start is None or not details.defn.name:  # a dynamic workflow takes whatever comes
-            return self._inner.activate(act)
+            return self._inner.activate(activation)
         wrong = miscounted(details.defn.run_fn, len(start.arguments), skip=1)
         if wrong:
             return _ended(details, invalid_input(details.defn.name, wrong))
-        completion = self._inner.activate(act)
+        completion = self._inner.activate(activation)
         error = _undecodable(details, start) if completion.HasField("failed") else None
         return _ended(details, error) if error else completion
 

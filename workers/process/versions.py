@@ -2,7 +2,7 @@
 
 Short workflows are pinned: they end on the build that they began on, so a deploy cannot break their replay.
 Entities, which live for months and continue as new, move on to the current build; their changes go behind
-`workflow.patched`. Which are entities is said on registration, not in the definition: the server refuses
+`workflow.patched`. Which are entities is declared at registration, not in the definition: the server refuses
 every task of an unversioned worker that tells a behaviour, and workers are unversioned unless
 WORKER_DEPLOYMENT is set.
 """
@@ -109,7 +109,7 @@ def _imports(name: str, path: Path) -> Iterator[str]:
 def deployment_config(settings: WorkersConf) -> WorkerDeploymentConfig:
     """How a worker calls its build. Versioned only when WORKER_DEPLOYMENT is set.
 
-    Without it the build is still told, as else the SDK would hash every loaded module when it starts.
+    Without it the build is still passed, as else the SDK would hash every loaded module when it starts.
     """
     versioned = bool(settings.deployment)
     return WorkerDeploymentConfig(
@@ -126,10 +126,10 @@ def upgrading(settings: WorkersConf, queue: Queue) -> list[str]:
     return [workflow_name(cls) for cls in queue.entities] if settings.deployment else []
 
 
-async def make_current(client: Client, settings: WorkersConf, patience: float = _CURRENT_SECONDS) -> str:
+async def make_current(client: Client, settings: WorkersConf, timeout: float = _CURRENT_SECONDS) -> str:
     """New runs, and those that upgrade, go to this build from now on. Returns its name.
 
-    A worker of the build must have polled before; for `patience` seconds that is waited for. Doing it twice
+    A worker of the build must have polled before; for `timeout` seconds that is waited for. Doing it twice
     changes nothing. Raises NotDeployed when no worker came, TemporalUnavailable.
     """
     version = WorkerDeploymentVersion(settings.deployment, build_id(settings))
@@ -141,7 +141,7 @@ async def make_current(client: Client, settings: WorkersConf, patience: float = 
         identity="signalbox/deploy",
         ignore_missing_task_queues=True,  # a queue that this build has no longer keeps its pinned runs
     )
-    deadline = time.monotonic() + patience
+    deadline = time.monotonic() + timeout
     while True:
         try:
             with rpc_errors():

@@ -69,7 +69,7 @@ class _Stopped(Exception):
 
 async def connected(settings: WorkersConf, identity: str, runtime: Runtime | None = None) -> Client:
     try:
-        return await connect(settings, patient=True, identity=identity, runtime=runtime)
+        return await connect(settings, for_worker=True, identity=identity, runtime=runtime)
     except TemporalError as error:
         raise Stop(Exit.UNAVAILABLE, f"Temporal at {settings.address}: {error.message}") from error
 

@@ -100,7 +100,7 @@ class Registrar:
         """The module, or None: then why not is reported."""
         try:
             return import_module(path)
-        except Exception as error:  # whatever somebody's module does
+        except Exception as error:  # whatever a module does when it is imported
             self.report(import_problem(path, error))
             return None
 

@@ -89,11 +89,11 @@ class Registry(Registrar):
         old = self.queues.setdefault(queue, Queue(queue))
         both = [*brought.workflows, *brought.entities]
         good = [cls for cls in both if self._fits(queue, cls, "workflow", workflow_name)]
-        acts = [fn for fn in brought.activities if self._fits(queue, fn, "activity", activity_name)]
+        fitting = [fn for fn in brought.activities if self._fits(queue, fn, "activity", activity_name)]
         self.queues[queue] = replace(
             old,
             workflows=_joined(old.workflows, good),
-            activities=_joined(old.activities, [*acts, *self.shared]),
+            activities=_joined(old.activities, [*fitting, *self.shared]),
             entities=_joined(old.entities, [cls for cls in brought.entities if cls in good]),
         )
         self.attributes = _joined(self.attributes, brought.attributes)

@@ -18,7 +18,7 @@ from workers.testing.outstanding import Happening
 
 Trace = list[list[str]]
 Enabled = Callable[[], list[Happening]]
-"""Asked for what can happen now, as it takes a while to find that out."""
+"""Returns what can happen now; a callable, as that takes a while to find out."""
 
 FAULT_KINDS = (
     "lost",

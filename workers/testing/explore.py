@@ -1,8 +1,7 @@
 """`explore`: simulate what can happen to a workflow, and check invariants after every workflow task.
 
-Small workflows to a stated depth, all of it; others at random from a seed. A violation is shrunk, told as a
-story, and repeated by the line that is printed with it. See docs/simulator.md.
-"""
+Small workflows to a stated depth, all of it; others at random from a seed. A violation is shrunk, printed
+as a story, and repeated by the line that is printed with it. See docs/simulator.md."""
 
 from __future__ import annotations
 
@@ -86,7 +85,7 @@ class Scenario:
     """A workflow with its world, messages and invariants.
 
     `input`: the argument of run, or a tuple of them; a function makes it anew. `closing`: messages that
-    somebody sends at the end, when nothing else would happen. `search_attributes`: those registered besides
+    are sent at the end, when nothing else would happen. `search_attributes`: those registered besides
     the platform's; None: any. `interceptors`: a worker's; None: those of the product. `task_failures`:
     workflow tasks may fail (and block the run until its code is repaired). `steps`: batches of a random
     trace, at most.
@@ -168,7 +167,7 @@ class Scenario:
         try:
             with quiet():
                 if replay is not None:
-                    report.story = self._told(parsed(replay), report.memory)
+                    report.story = self._story(parsed(replay), report.memory)
                 elif depth is not None:
                     self._exhaust(depth, report, begin, seconds)
                 else:
@@ -216,10 +215,10 @@ class Scenario:
             # what the script left out as impossible is no part of the trace
             while found.trace != trace and fails(found.trace):
                 trace = found.trace
-            story = self._told(trace, memory, silent=True)
+            story = self._story(trace, memory, silent=True)
         return Violation(found.name, found.problem, trace, story)
 
-    def _told(self, trace: Trace, memory: Memory, silent: bool = False) -> str:
+    def _story(self, trace: Trace, memory: Memory, silent: bool = False) -> str:
         played = Played(self, Scripted(trace), Report(memory=memory), story=True)
         try:
             played.run()

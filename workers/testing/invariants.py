@@ -45,7 +45,7 @@ def no_forgotten_effect(view: View) -> str | None:
     if not standing or _completed(view):
         return None
     steps = _steps(view)
-    pivot = max(
+    committed = max(
         (
             number
             for number, step in enumerate(steps)
@@ -53,13 +53,13 @@ def no_forgotten_effect(view: View) -> str | None:
         ),
         default=-1,
     )
-    kept = [step for number, step in enumerate(steps) if number <= pivot or _settled(step)]
+    kept = [step for number, step in enumerate(steps) if number <= committed or _settled(step)]
     known = {step[name] for step in kept for name in ("idempotency_key", "child_workflow_id") if step[name]}
     forgotten = [effect for effect in standing if not _known(effect, known)]
     if not forgotten:
         return None
     names = ", ".join(f"{effect.what} [{effect.key}]" for effect in forgotten)
-    return f"The run is {view.ended or 'open'}, and nobody knows of {names}."
+    return f"The run is {view.ended or 'open'}, and no status shows {names}."
 
 
 def _known(effect: Effect, keys: set[str]) -> bool:
@@ -73,9 +73,9 @@ def _completed(view: View) -> bool:
 
 
 def verdicts_hold(view: View) -> str | None:
-    """A `cancel` that was told "applied" is followed by no forward step, and by no completed saga."""
+    """A `cancel` with the verdict "applied" is followed by no forward step, and by no completed saga."""
     applied = view.memory.setdefault("verdicts_hold", {})
-    for task, _, arguments in view.said("cancel"):
+    for task, _, arguments in view.received("cancel"):
         decision_id = getattr(arguments[0], "decision_id", "") if arguments else ""
         if not decision_id or decision_id in applied or not view.answers("get_decision"):
             continue
@@ -87,9 +87,9 @@ def verdicts_hold(view: View) -> str | None:
     later = [name for task, name, role in view.started if role == "step" and task >= since]
     if later:
         names = ", ".join(later)
-        return f"The cancel was told that it applies, and in the same task or later {names} was started."
+        return f"The cancel has the verdict applied, and in the same task or later {names} was started."
     if view.ended == "completed" and view.answers("get_saga_status") and _completed(view):
-        return "The cancel was told that it applies, and all was completed."
+        return "The cancel has the verdict applied, and all was completed."
     return None
 
 
@@ -109,8 +109,7 @@ def nothing_twice(view: View) -> str | None:
 
 def always_waits_for_something(idle: Callable[[View], bool] = lambda view: False) -> Invariant:
     """An open run waits for an activity, a timer, a child, a signal to another workflow or, as WaitingFor
-    says,
-    for somebody. `idle`: when it may wait for messages alone, for example an account that is open."""
+    says, for a person. `idle`: when it may wait for messages alone, for example an account that is open."""
 
     def always_waits_for_something(view: View) -> str | None:
         if view.ended or view.task_failure or view.outstanding or view.waiting_for or idle(view):
@@ -127,8 +126,8 @@ def waits_are_visible(view: View) -> str | None:
     if not view.answers("get_status"):
         return None
     attribute, status = view.waiting_for, view.query("get_status")
-    told = status.get("waiting_for")
-    wanted = set(told) if isinstance(told, list) else {told} if told else set()
+    reported = status.get("waiting_for")
+    wanted = set(reported) if isinstance(reported, list) else {reported} if reported else set()
     if status.get("status") == SagaState.STUCK.value:
         wanted.add(WaitingFor.OPERATOR.value)
     if wanted - attribute:

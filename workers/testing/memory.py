@@ -155,13 +155,13 @@ class Run:
         """A hash of all that its queries without arguments answer, but for times."""
         known = self._path[-1]
         if not known.state:
-            told = []
+            answers = []
             for name in self._ready().queries:
                 try:
-                    told.append((name, self.answer(name, (), whole=False)))
+                    answers.append((name, self.answer(name, (), whole=False)))
                 except TaskFailed as error:
-                    told.append((name, str(error)))
-            known.state = hash(_TIME.sub(b"", to_json(told))) or 1
+                    answers.append((name, str(error)))
+            known.state = hash(_TIME.sub(b"", to_json(answers))) or 1
         return known.state
 
     def back(self, tasks: int) -> None:

@@ -18,7 +18,7 @@ class Say:
     """A signal, or an update, that may come at any time, up to `times` times.
 
     `body`: its argument, absent by default, or a function of the View that makes it. `when`: says with the
-    View whether somebody would say it now; always by default. `kind`: by which random traces switch it on.
+    View whether it may be sent now; always by default. `kind`: by which random traces switch it on.
     `update_id`: of an update; by default each has its own.
     """
 

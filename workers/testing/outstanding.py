@@ -152,17 +152,17 @@ class Running:
         return [server.resolved(self, completed=answer)]
 
     def land(self, server: Execution) -> Any:
-        """The call arrives. What it does is done, whoever hears of it."""
+        """The call arrives. Its effect happens even when the answer is lost."""
         self.landed = True
         self.call.attempt, self.call.again = self.attempt, self.again
         return self.model.do(server.world, self.call)
 
-    def lands_unheard(self, server: Execution) -> None:
-        with contextlib.suppress(ApplicationError):  # nobody hears it
+    def lands_unanswered(self, server: Execution) -> None:
+        with contextlib.suppress(ApplicationError):  # the answer is lost
             self.land(server)
 
     def _lost(self, server: Execution) -> Jobs:
-        self.lands_unheard(server)
+        self.lands_unanswered(server)
         return self._timed_out(server)
 
     def _dropped(self, server: Execution) -> Jobs:
@@ -177,7 +177,7 @@ class Running:
         return self._timed_out(server, heartbeat=True)
 
     def _stalled_after(self, server: Execution) -> Jobs:
-        self.lands_unheard(server)
+        self.lands_unanswered(server)
         return self._timed_out(server, heartbeat=True)
 
     def _pause(self, server: Execution) -> Jobs:
@@ -193,14 +193,14 @@ class Running:
         return self._failed(server, ApplicationError("Cancelled by a pause.", type="ActivityPause"))
 
     def _interrupted_after(self, server: Execution) -> Jobs:
-        self.lands_unheard(server)
+        self.lands_unanswered(server)
         return self._interrupted(server)
 
     def _error(self, server: Execution) -> Jobs:
         return self._failed(server, ApplicationError("It went wrong.", type="Unavailable"))
 
     def _error_after(self, server: Execution) -> Jobs:
-        self.lands_unheard(server)
+        self.lands_unanswered(server)
         return self._error(server)
 
     def refused(self, server: Execution) -> Jobs:
@@ -216,7 +216,7 @@ class Running:
         return self._failed(server, effect_refused("Declined.", type="Declined"))
 
     def _refused_after(self, server: Execution) -> Jobs:
-        self.lands_unheard(server)
+        self.lands_unanswered(server)
         return self._failed(
             server, ApplicationError("It must not be sent.", type="SensitiveField", non_retryable=True)
         )
@@ -270,7 +270,7 @@ class Running:
         return [server.resolved(self, failed=self._wrapped(cause, state))]
 
     def out_of_time(self, server: Execution) -> WorkflowActivationJob:
-        """Schedule-to-close: the attempt that runs is not heard any more, but may still land."""
+        """Schedule-to-close: the attempt that runs is given up, but may still land."""
         if not self.landed and not self.waiting:
             server.in_flight.append(self)
         cause = Failure(message="activity timeout")
@@ -281,7 +281,7 @@ class Running:
         return [server.resolved(self, cancelled=self.cancellation())]
 
     def _cancelled_after(self, server: Execution) -> Jobs:
-        self.lands_unheard(server)
+        self.lands_unanswered(server)
         return self.cancelled(server)
 
     def cancellation(self) -> Failure:

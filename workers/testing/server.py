@@ -67,7 +67,7 @@ class Server(Execution):
         self._suggest_after = suggest_after
         self._away = {f"away{seconds:g}": seconds for seconds in away}
         self._may_cancel, self._evictions = native_cancel, evictions
-        self.said: list[tuple[int, str, str, list[Any]]] = []
+        self.received: list[tuple[int, str, str, list[Any]]] = []
         self.task_failure: TaskFailed | Nondeterminism | None = None
         self.chain: list[Run] = []
         self.view = View(self)
@@ -169,7 +169,7 @@ class Server(Execution):
         """A message arrives. An update whose id the run has is answered by the server alone."""
         used = self._used[say.key] = self._used.get(say.key, 0) + 1
         arguments = say.arguments(self.view)
-        self.said.append((self.tasks_done + 1, say.name, say.key, arguments))
+        self.received.append((self.tasks_done + 1, say.name, say.key, arguments))
         job = WorkflowActivationJob()
         payloads = self.code.payloads.to_payloads(arguments) if arguments else []
         if not say.update:
@@ -189,9 +189,9 @@ class Server(Execution):
         return Happening(f"{item.label}=lands", "late", lambda: self.land(item))
 
     def land(self, item: Running) -> Jobs:
-        """A call that nobody waits for any more arrives."""
+        """A call that the server has given up arrives."""
         self.in_flight.remove(item)
-        item.lands_unheard(self)
+        item.lands_unanswered(self)
         return []
 
     def _cancel_run(self) -> Jobs:
@@ -215,7 +215,7 @@ class Server(Execution):
     def task(self, jobs: Jobs, meanwhile: Meanwhile = list) -> None:
         """One workflow task with these jobs, and with what is overdue.
 
-        `meanwhile`: asked when the workflow wants to close, for jobs that arrive before the server hears of
+        `meanwhile`: called when the workflow wants to close, for jobs that arrive before the server knows of
         it: the server then refuses the commands, and the task is done again with those jobs.
         """
         self.clock += STEP

@@ -1,4 +1,5 @@
-"""A trace told for people: what arrived in each workflow task, what was commanded, what happened outside."""
+"""A trace as a story for people: what arrived in each workflow task, what was commanded, what happened
+outside."""
 
 from __future__ import annotations
 
@@ -11,16 +12,16 @@ from workers.testing.driver import TaskFailed
 from workers.testing.server import Server
 
 MOST = 160
-ASKED = ("get_status", "get_saga_status", "get_approval_status", "status", "get_circuit_status")
+QUERIES = ("get_status", "get_saga_status", "get_approval_status", "status", "get_circuit_status")
 
 
 class Story:
-    """Collects the lines while a trace runs; `asked`: zero-argument queries whose answers it shows."""
+    """Collects the lines while a trace runs; `queries`: zero-argument queries whose answers it shows."""
 
-    def __init__(self, server: Server, asked: tuple[str, ...] = ASKED) -> None:
-        self._server, self._asked = server, asked
+    def __init__(self, server: Server, queries: tuple[str, ...] = QUERIES) -> None:
+        self._server, self._queries = server, queries
         self._lines: list[str] = []
-        self._seen = self._tasks = self._told = 0
+        self._seen = self._tasks = self._story = 0
 
     def tell(self, labels: list[str]) -> None:
         """After a batch."""
@@ -37,7 +38,7 @@ class Story:
         if server.task_failure:
             self._lines.append(f"       the workflow task FAILS: {str(server.task_failure)[:600]}")
             return
-        for name in self._asked:
+        for name in self._queries:
             if server.view.answers(name):
                 self._lines.append(f"       {name} -> {_answer(server, name)}")
         if server.attributes:
@@ -49,7 +50,7 @@ class Story:
     def _commands(self) -> list[str]:
         """Those since the last time, of all runs of the chain."""
         tasks = [task for run in self._server.chain for task in run.tasks]
-        new, self._told = tasks[self._told :], len(tasks)
+        new, self._story = tasks[self._story :], len(tasks)
         return [described(command) for task in new for command in task.commands]
 
     def __str__(self) -> str:
@@ -70,8 +71,8 @@ def _answer(server: Server, name: str) -> str:
 
 def _step(step: dict[str, Any]) -> str:
     undo = step.get("compensation")
-    told = f"{step['name']} {step['status']}"
-    return f"{told} (undo {undo['status']})" if undo and undo["status"] != "pending" else told
+    text = f"{step['name']} {step['status']}"
+    return f"{text} (undo {undo['status']})" if undo and undo["status"] != "pending" else text
 
 
 def described(command: WorkflowCommand) -> str:

@@ -22,7 +22,7 @@ def swapped(name: str | Callable[..., Any], fake: Callable[..., Any]) -> Iterato
     """Inside the block, workers with SwapInterceptor call `fake` instead, sync or async as it pleases.
 
     `name`: a registered activity's, or the activity itself, registered or not. Breakers, tenancy and the
-    other interceptors stay around it. Raises RegistryError for a name that nobody has.
+    other interceptors stay around it. Raises RegistryError for a name that is not registered.
     """
     if isinstance(name, str):
         registry.load()

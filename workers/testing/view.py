@@ -1,4 +1,4 @@
-"""What invariants and messages see of a simulated run: read-only, and asked only when they look."""
+"""What invariants and messages see of a simulated run: read-only, and queried only when they look."""
 
 from __future__ import annotations
 
@@ -73,11 +73,11 @@ class View:
         """Labels of all that will come without a message: activities, timers, children, signals sent."""
         return [item.label for item in self._server.outstanding()]
 
-    def said(self, *names: str) -> list[tuple[int, str, list[Any]]]:
+    def received(self, *names: str) -> list[tuple[int, str, list[Any]]]:
         """Messages of these names that arrived: number of the task, label, arguments."""
         return [
             (task, label, arguments)
-            for task, name, label, arguments in self._server.said
+            for task, name, label, arguments in self._server.received
             if not names or name in names
         ]
 
@@ -114,5 +114,5 @@ class View:
         return self._server.run.answers(name)
 
     def query(self, name: str, *arguments: Any) -> Any:
-        """The answer as plain JSON; asked once a task. Raises TaskFailed when the handler refuses."""
+        """The answer as plain JSON; queried once a task. Raises TaskFailed when the handler refuses."""
         return self._server.run.answer(name, arguments, self._server.whole_queries)

@@ -1,7 +1,7 @@
-"""The world outside of a simulated workflow: what really happened, whatever the workflow was told of it.
+"""The world outside of a simulated workflow: what really happened, whatever the workflow got as an answer.
 
 Modelled activities are plain functions `(world, call) -> result`; the explorer decides whether a call lands
-and whether its answer is heard. The ledger keeps effects by idempotency key, and a tombstone where one was
+and whether its answer arrives. The ledger keeps effects by idempotency key, and a tombstone where one was
 undone.
 """
 

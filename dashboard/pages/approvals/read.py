@@ -12,11 +12,14 @@ from pydantic import ValidationError
 
 from dashboard import extend
 from dashboard.access import Viewer, client_for
-from dashboard.actions.kinds import Choice, choices
-from dashboard.actions.objections import to_vote
-from dashboard.live.cached_read import PATIENCE, Snapshot, cached_read, set_badges
+from dashboard.actions import offers
+from dashboard.actions.offers import OfferedForm
+from dashboard.extend import Target
+from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read, set_badges
 from dashboard.pages.breakers import read as breakers
 from dashboard.pages.breakers.read import Breaker
+from dashboard.panels import approval
+from dashboard.panels.approval import ApprovalView
 from dashboard.query.query import with_scope
 from dashboard.temporal_api.answers import query
 from dashboard.temporal_api.lists import list_rows
@@ -89,12 +92,18 @@ class Ahead:
 
 @dataclass(frozen=True, slots=True)
 class Chosen:
-    """What the workflow says about the question, and what each answer leads to."""
+    """What the workflow says about the approval, and what each answer leads to: stages that follow, and steps
+    that are compensated (None: not known), the last one first."""
 
     item: Item
     approval: Snapshot[ApprovalStatus]
     ahead: list[Ahead]
     undone: list[StepStatus] | None
+
+    @property
+    def view(self) -> ApprovalView | None:
+        """The approval as its panel shows it."""
+        return approval.draw(self.approval.value) if self.approval.value else None
 
 
 async def _inbox(viewer: Viewer) -> Inbox:
@@ -117,7 +126,7 @@ async def inbox(viewer: Viewer) -> Snapshot[Inbox]:
     return await cached_read("approvals", viewer, lambda: _inbox(viewer))
 
 
-async def _ask(viewer: Viewer, row: Row, name: Query, model: type[C]) -> C:
+async def _query(viewer: Viewer, row: Row, name: Query, model: type[C]) -> C:
     client = await client_for(viewer)
     answer: Any = await query(client, client.get_workflow_handle(row.workflow_id, run_id=row.run_id), name)
     try:
@@ -129,7 +138,7 @@ async def _ask(viewer: Viewer, row: Row, name: Query, model: type[C]) -> C:
 async def _undone(viewer: Viewer, row: Row) -> list[StepStatus] | None:
     """What a reject undoes, the last step first; None where the workflow does not say."""
     try:
-        saga = await _ask(viewer, row, Query.SAGA, SagaStatus)
+        saga = await _query(viewer, row, Query.SAGA, SagaStatus)
     except (NoAnswer, QueryFailed, RunNotFound):
         return None
     return [step for step in reversed(saga.steps) if step.compensation and step.status in DID]
@@ -140,7 +149,7 @@ def _ahead(row: Row, known: Iterable[Breaker]) -> list[Ahead]:
     place = pipeline.places.get(row.stage) if pipeline else None
     if pipeline is None or place is None:
         return []
-    closed = {card.dependency: card for card in known if card.lamp != "done"}
+    closed = {card.dependency: card for card in known if card.view.lamp != "done"}
     return [
         Ahead(stage.label, closed.get(pipeline.breakers.get(stage.name, "")))
         for stage in pipeline.stages[place + 1 :]
@@ -148,26 +157,32 @@ def _ahead(row: Row, known: Iterable[Breaker]) -> list[Ahead]:
 
 
 async def chosen(viewer: Viewer, item: Item) -> Chosen:
-    """The chosen item, asked by query; its row comes from the viewer's own inbox."""
+    """The chosen item, by query; its row comes from the viewer's own inbox."""
     row, key = item.row, (item.row.workflow_id, item.row.run_id)
-    approval, undone, known = await asyncio.gather(
+    answer, undone, known = await asyncio.gather(
         cached_read(
             "approval",
             viewer,
-            lambda: _ask(viewer, row, Query.APPROVAL, ApprovalStatus),
+            lambda: _query(viewer, row, Query.APPROVAL, ApprovalStatus),
             detail=key,
-            patience=PATIENCE,
+            max_wait=MAX_WAIT,
         ),
-        cached_read("approval-saga", viewer, lambda: _undone(viewer, row), detail=key, patience=PATIENCE),
+        cached_read("approval-saga", viewer, lambda: _undone(viewer, row), detail=key, max_wait=MAX_WAIT),
         breakers.read(viewer),
     )
     cards = known.value.cards if known.value else []
-    return Chosen(item, approval, _ahead(row, cards), undone.value)
+    return Chosen(item, answer, _ahead(row, cards), undone.value)
 
 
-def acts(viewer: Viewer, chosen: Chosen) -> list[Choice]:
-    """Approve and reject, disabled with the reason where they would be refused."""
+def form(viewer: Viewer, chosen: Chosen) -> OfferedForm | None:
+    """The votes that are offered on the chosen item; None once it has been decided."""
     row, status = chosen.item.row, chosen.approval.value
-    subject = subject_of(row)
-    why = to_vote(viewer, status) if status else ""
-    return choices(viewer, subject, ("approve", "reject"), objections={"approve": why, "reject": why})
+    target = Target(
+        viewer,
+        subject_of(row),
+        row.workflow_type,
+        open=row.open,
+        attributes=row.attributes,
+        answers={Query.APPROVAL: status} if status else {},
+    )
+    return next(iter(offers.forms(target, "approvals")), None)

@@ -9,7 +9,6 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import ConsoleRequest, Verb, console
-from dashboard.actions.forms import Form
 from dashboard.pages.approvals import read as approvals
 
 
@@ -31,8 +30,8 @@ async def _context(request: ConsoleRequest) -> dict[str, Any]:
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
-    """What waits, the soonest deadline first. The form stands outside of the parts that change: nothing
-    replaces it while a person fills it in. htmx gets the inbox, or with `part=chosen` what is known of the
+    """What waits, the soonest deadline first. The form stands outside of the parts that change, so that
+    nothing replaces what a viewer types. htmx gets the inbox, or with `part=chosen` what is known of the
     chosen item."""
     context = {"nav": "approvals", "title": "Approvals", **await _context(request)}
     if request.htmx:
@@ -43,7 +42,7 @@ async def page(request: ConsoleRequest) -> HttpResponse:
         context |= {
             "workflow_id": row.workflow_id,
             "run_id": row.run_id,
-            "form": Form(approvals.acts(request.viewer, chosen)),
+            "form": approvals.form(request.viewer, chosen),
             "next": request.path,
         }
     return render(request, "dashboard/approvals/page.html", context)

@@ -10,8 +10,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import ConsoleRequest, Verb, Viewer, console
-from dashboard.actions.kinds import KINDS
 from dashboard.conf import conf
+from dashboard.extend import actions
 from dashboard.models import AuditEntry
 
 PAGE = 50
@@ -50,7 +50,7 @@ async def page(request: ConsoleRequest) -> HttpResponse:
         "nav": "audit",
         "entries": rows[:PAGE],
         "wanted": wanted,
-        "actions": [signal.value for signal in KINDS],
+        "actions": [*actions()],
         "filtered": bool(kept),
         "older": older,
         "newest": urlencode(kept) if before is not None else None,

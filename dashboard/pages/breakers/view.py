@@ -8,27 +8,21 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from dashboard.access import ConsoleRequest, Verb, Viewer, console
-from dashboard.actions.forms import Form
+from dashboard.access import ConsoleRequest, Verb, console
 from dashboard.pages.breakers import read as breakers
-from dashboard.panels import offered
-
-
-async def _form(viewer: Viewer, card: breakers.Breaker) -> Form | None:
-    return offered.breaker(viewer, card.subject, await breakers.signals(viewer, card), card.waiting)
 
 
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
-    """A card for each breaker, with what it holds, and the form to act on it. Refreshing passes the forms by:
-    nothing replaces one while a person fills it in."""
+    """A card for each breaker, with what it holds, and the form of its actions. Refreshing passes the forms
+    by, so that nothing replaces what a viewer types."""
     snapshot = await breakers.read(request.viewer)
     cards = snapshot.value.cards if snapshot.value else []
     context = {"nav": "breakers", "title": "Breakers", "snapshot": snapshot, "breakers": snapshot.value}
     if request.htmx:
         context["cards"] = [(card, None) for card in cards]
         return render(request, "dashboard/breakers/_region.html", context)
-    forms = await asyncio.gather(*(_form(request.viewer, card) for card in cards))
+    forms = await asyncio.gather(*(breakers.form(request.viewer, card) for card in cards))
     context |= {"cards": list(zip(cards, forms, strict=True)), "next": request.path}
     return render(request, "dashboard/breakers/page.html", context)

@@ -130,7 +130,7 @@ def _stage(
         replace(scan.by_stage(pipeline.workflow_type).get(stage.name, Total("")), url=url),
         tone,
         note,
-        breaker=card if card and card.lamp in ("stop", "wait") else None,
+        breaker=card if card and card.view.lamp in ("stop", "wait") else None,
         held=scan.held().get(dependency),
         guarded=bool(dependency),
     )

@@ -18,7 +18,7 @@ from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, Describe
 from temporalio.client import Client
 
 from dashboard.access import Viewer, client_for
-from dashboard.live.cached_read import PATIENCE, Snapshot, cached_read, set_badges
+from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read, set_badges
 from dashboard.states import Look, look
 from dashboard.temporal_api.rows import moment
 from workers.client.connection import POLLER_ALIVE
@@ -222,10 +222,10 @@ async def _read(viewer: Viewer) -> Queues:
     return Queues(sorted(found, key=lambda queue: (not queue.unpolled_sides, queue.name)))
 
 
-async def read(viewer: Viewer, *, patience: float | None = None) -> Snapshot[Queues]:
+async def read(viewer: Viewer, *, max_wait: float | None = None) -> Snapshot[Queues]:
     """All registered queues, a few seconds old at most, or their last snapshot."""
     everybody = Viewer("", superuser=True, namespace=viewer.namespace)
-    found = await cached_read("queues", everybody, lambda: _read(viewer), fresh=FRESH, patience=patience)
+    found = await cached_read("queues", everybody, lambda: _read(viewer), fresh=FRESH, max_wait=max_wait)
     if found.value:
         set_badges(viewer, unpolled=len(found.value.unpolled))
     return found
@@ -233,4 +233,4 @@ async def read(viewer: Viewer, *, patience: float | None = None) -> Snapshot[Que
 
 async def latest(viewer: Viewer) -> Snapshot[Queues]:
     """The same for a page that is about something else, and does not wait for it."""
-    return await read(viewer, patience=PATIENCE)
+    return await read(viewer, max_wait=MAX_WAIT)

@@ -105,7 +105,7 @@ def _located(message: str, text: str, raw: str) -> str:
 
 
 async def _scan(viewer: Viewer, narrowed: Filter) -> Scan | None:
-    """The scanned runs that the filter means, where that can be told from the type alone; None where it
+    """The scanned runs that the filter means, where the type alone decides that; None where it
     cannot. Then no scan is begun either: it would take the server's time from the page that is drawn."""
     if replace(narrowed, status="", condition="", workflow_type="") != Filter():
         return None
@@ -160,9 +160,9 @@ class Chip:
     on: bool = False
 
 
-def _removable(asked: ListRequest) -> list[Chip]:
+def _removable(list_request: ListRequest) -> list[Chip]:
     """What narrows the list now; following one takes it away."""
-    narrowed = asked.narrowed
+    narrowed = list_request.narrowed
     fields = [
         (name, f"{label} {getattr(narrowed, name)}")
         for name, label in LABELS.items()
@@ -173,18 +173,18 @@ def _removable(asked: ListRequest) -> list[Chip]:
     ]
     if narrowed.raw:
         fields.append(("raw", "Query as text"))
-    return [Chip(list_url(asked.namespace, narrowed.without(name)), text) for name, text in fields]
+    return [Chip(list_url(list_request.namespace, narrowed.without(name)), text) for name, text in fields]
 
 
 def _count(number: int | None, at_least: bool = False) -> str:
     return "" if number is None else f"{'≥ ' if at_least else ''}{number:,}"
 
 
-def _condition_chips(asked: ListRequest, listing: Listing | None) -> list[Chip]:
+def _condition_chips(list_request: ListRequest, listing: Listing | None) -> list[Chip]:
     """A chip for each condition of open runs, with how many there are where the scan can tell."""
     if not extend.pipelines or (listing and query.missing(listing.types)):
         return []
-    chosen, scan = asked.narrowed.condition, listing.scan if listing else None
+    chosen, scan = list_request.narrowed.condition, listing.scan if listing else None
     totals = scan.by_condition() if scan else {}
     chips = []
     for name in dict.fromkeys([*query.OPEN] + [chosen] * (chosen in query.CONDITIONS)):
@@ -192,41 +192,43 @@ def _condition_chips(asked: ListRequest, listing: Listing | None) -> list[Chip]:
         total = totals[name].count if name in totals else 0
         count = _count(total, not scan.complete) if scan and known else ""
         on = chosen == name
-        url = list_url(asked.namespace, replace(asked.narrowed, condition="" if on else name, status=""))
+        url = list_url(
+            list_request.namespace, replace(list_request.narrowed, condition="" if on else name, status="")
+        )
         chips.append(Chip(url, shown.word, shown.tone, count, on))
     return chips
 
 
-def _status_chips(asked: ListRequest, listing: Listing | None) -> list[Chip]:
+def _status_chips(list_request: ListRequest, listing: Listing | None) -> list[Chip]:
     """A chip for each of Temporal's statuses that occurs, and for the one that is chosen."""
-    counts, chosen = (listing.counts or {} if listing else {}), asked.narrowed.status
+    counts, chosen = (listing.counts or {} if listing else {}), list_request.narrowed.status
     known = {name: STATES["status"][number] for number, name in STATUS_NAMES.items()}
     names = [name for name in known if name in counts or name == chosen]
     chips = []
     for name in [*names, *(name for name in counts if name not in known)]:
         shown, on = known.get(name) or Look("rest", name), chosen == name
-        url = list_url(asked.namespace, replace(asked.narrowed, status="" if on else name))
+        url = list_url(list_request.namespace, replace(list_request.narrowed, status="" if on else name))
         word = "Open" if name == "Running" else shown.word
         chips.append(Chip(url, word, shown.tone, _count(counts.get(name)), on))
     return chips
 
 
-def _list(asked: ListRequest, listing: Listing) -> dict[str, Any]:
+def _list(list_request: ListRequest, listing: Listing) -> dict[str, Any]:
     """The table and the links to its other pages."""
-    shown = table.columns(listing.rows, asked.narrowed.workflow_type, {**SYSTEM, **listing.types})
-    last = asked.before + len(listing.rows)
+    shown = table.columns(listing.rows, list_request.narrowed.workflow_type, {**SYSTEM, **listing.types})
+    last = list_request.before + len(listing.rows)
     following = base64.urlsafe_b64encode(listing.next_token).decode()
-    total = listing.total(asked.narrowed.status)
+    total = listing.total(list_request.narrowed.status)
     exact = listing.compiled.exact
     more = bool(following) and bool(listing.rows or exact) and (total is None or last < total)
     return {
         "columns": shown,
         "rows": table.body(listing.rows, shown),
-        "first": asked.before + 1,
+        "first": list_request.before + 1,
         "last": last,
         "total": total,
-        "next_url": asked.url(page=following, row=str(last)) if more else "",
-        "first_url": asked.url() if asked.token else "",
+        "next_url": list_request.url(page=following, row=str(last)) if more else "",
+        "first_url": list_request.url() if list_request.token else "",
         "absent": query.missing(listing.types) if extend.pipelines else [],
         "query": listing.compiled.typed,
     }
@@ -253,10 +255,12 @@ def _form(narrowed: Filter, listing: Listing | None, errors: dict[str, str]) -> 
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
     """The list. 400 for a filter that cannot be used."""
-    asked, errors = _list_request(request), dict[str, str]()
+    list_request, errors = _list_request(request), dict[str, str]()
     snapshot: Snapshot[Listing] = Snapshot(None, None)
     try:
-        snapshot = await read_list(request.viewer, asked.narrowed, size=asked.size, token=asked.token)
+        snapshot = await read_list(
+            request.viewer, list_request.narrowed, size=list_request.size, token=list_request.token
+        )
     except Refused as refused:
         errors = refused.errors
     listing = snapshot.value
@@ -265,12 +269,12 @@ async def page(request: ConsoleRequest) -> HttpResponse:
         "title": "Workflows",
         "snapshot": snapshot,
         "errors": errors,
-        "size": asked.size,
-        "condition_chips": _condition_chips(asked, listing),
-        "status_chips": _status_chips(asked, listing),
-        **(_list(asked, listing) if listing else {}),
+        "size": list_request.size,
+        "condition_chips": _condition_chips(list_request, listing),
+        "status_chips": _status_chips(list_request, listing),
+        **(_list(list_request, listing) if listing else {}),
     }
     if not request.htmx:
-        context |= {"chips": _removable(asked), **_form(asked.narrowed, listing, errors)}
+        context |= {"chips": _removable(list_request), **_form(list_request.narrowed, listing, errors)}
     name = "_region" if request.htmx else "page"
     return render(request, f"dashboard/workflows/{name}.html", context, status=400 if errors else 200)

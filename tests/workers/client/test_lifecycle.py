@@ -107,7 +107,8 @@ async def test_an_audit_that_is_away_stops_nobody_and_is_reconciled(
     async with worker(registered, workflows=[lives.LivingWorkflow]):
         handle = await launch("Living", "done", id=name)
         assert await handle.result() == "done"
-    assert tries == ["started"] * 2 + ["completed"] * 3
+    # a run may have ended before its start is recorded
+    assert sorted(tries) == ["completed"] * 3 + ["started"] * 2
     assert await events(name) == []
 
     async def complete() -> bool:

@@ -22,7 +22,7 @@ def the_verdict_is_the_result(view: View) -> str | None:
     if not view.final or view.ended != "completed":
         return None
     state = view.result["state"]
-    for _, label, arguments in view.said("approve", "reject", "withdraw", "cancel"):
+    for _, label, arguments in view.received("approve", "reject", "withdraw", "cancel"):
         if not arguments or not hasattr(arguments[0], "decision_id"):
             continue
         verdict = view.query("get_decision", arguments[0].decision_id)

@@ -38,7 +38,7 @@ class Unheld(World):
 def closes_in_the_end(view: View) -> str | None:
     """Callers have come again and again, and the dependency would work: the breaker must let one of them
     try."""
-    if not view.final or len(view.said("report")) < 4:
+    if not view.final or len(view.received("report")) < 4:
         return None
     status = view.query("get_circuit_status")
     leased = status["probe_lease"] or status["probe_claimable"]

@@ -38,7 +38,7 @@ def every_event_has_its_effect(view: View) -> str | None:
     state = view.query("get_state")
     pending = set() if view.ended else set(state["pending"])
     skipped = {failed["event_id"] for failed in state["failed_effects"] if failed["choice"] == "skip"}
-    for _, label, arguments in view.said("place_order"):
+    for _, label, arguments in view.received("place_order"):
         event_id = getattr(arguments[0], "event_id", "") if arguments else ""
         if not event_id or view.query("get_decision", event_id)["outcome"] != "applied":
             continue

@@ -36,7 +36,7 @@ def every_event_is_followed(view: View) -> str | None:
         return None
     done = {key.split("/")[-1] for key in view.world.ledger.effects}
     given_up = {failed["event_id"] for failed in view.query("get_state")["failed_effects"]}
-    for _, label, arguments in view.said("workflow_event"):
+    for _, label, arguments in view.received("workflow_event"):
         event = arguments[0] if arguments else None
         if not isinstance(event, WorkflowEvent) or event.type == "completed":
             continue

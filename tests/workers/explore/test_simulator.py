@@ -160,7 +160,7 @@ class LosesAWakeUp:
 
 
 def somebody_wakes_it(view: View) -> str | None:
-    asleep = view.final and not view.ended and view.said("wake")
+    asleep = view.final and not view.ended and view.received("wake")
     return "It was woken, and sleeps on." if asleep else None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import ClassVar
 
 from tests.workers.explore.models import PLATFORM, cancels, decision
-from workers.patterns.breaker.single_operation import CircuitBreakerWorkflow, CircuitOperation
+from workers.patterns.single_operation.workflow import CircuitBreakerWorkflow, CircuitOperation
 from workers.testing.explore import Scenario, variant
 from workers.testing.invariants import always_waits_for_something, nothing_twice, verdicts_hold
 from workers.testing.messages import Say, spoken

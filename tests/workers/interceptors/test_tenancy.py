@@ -137,7 +137,7 @@ async def test_two_fleets_on_one_queue_fail_nothing_and_cost_no_attempt(
             of_tenants(settings, tenant)
             await stack.enter_async_context(
                 Worker(
-                    await connect(patient=True),  # one client has one worker on a queue
+                    await connect(for_worker=True),  # one client has one worker on a queue
                     task_queue=queue,
                     workflows=[sample_workflows.OnceWorkflow],
                     activities=[sample_workflows.tell_sync],

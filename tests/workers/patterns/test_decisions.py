@@ -16,11 +16,11 @@ NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
 def test_a_known_id_is_not_taken_again() -> None:
     book = DecisionLog()
-    decision = book.take({"decision_id": "d1", "actor": " ann "}, NOW)
+    decision = book.accept({"decision_id": "d1", "actor": " ann "}, NOW)
     assert decision is not None
     assert (decision.actor, decision.at) == ("ann", NOW)
     book.record(decision, Outcome.APPLIED, "Approved.", NOW)
-    assert book.take({"decision_id": "d1", "actor": "bob"}, NOW) is None
+    assert book.accept({"decision_id": "d1", "actor": "bob"}, NOW) is None
     assert book.get("d1").by == "ann"
 
 
@@ -29,14 +29,14 @@ def test_a_known_id_is_not_taken_again() -> None:
 )
 def test_what_is_no_decision_is_recorded_as_refused(body: object) -> None:
     book = DecisionLog()
-    assert book.take(body, NOW) is None
+    assert book.accept(body, NOW) is None
     assert book.get("unnamed-1").outcome == Outcome.REFUSED
 
 
 @pytest.mark.parametrize("field", ["decision_id", "actor", "reason", "evidence"])
 def test_oversized_text_is_refused_and_not_kept(field: str) -> None:
     book = DecisionLog()
-    assert book.take({"decision_id": "d1", field: "x" * 5_000}, NOW) is None
+    assert book.accept({"decision_id": "d1", field: "x" * 5_000}, NOW) is None
     known = "unnamed-1" if field == "decision_id" else "d1"
     assert book.get(known).outcome == Outcome.REFUSED
     assert len(book.model_dump_json()) < 1_000
@@ -44,7 +44,7 @@ def test_oversized_text_is_refused_and_not_kept(field: str) -> None:
 
 def test_a_body_that_is_missing_gets_a_name() -> None:
     book = DecisionLog()
-    first, second = book.take(NO_BODY, NOW), book.take(None, NOW)
+    first, second = book.accept(NO_BODY, NOW), book.accept(None, NOW)
     assert first is not None
     assert second is not None
     assert (first.decision_id, second.decision_id) == ("unnamed-1", "unnamed-2")
@@ -52,8 +52,8 @@ def test_a_body_that_is_missing_gets_a_name() -> None:
 
 def test_the_future_is_clamped_and_a_naive_time_is_utc() -> None:
     book = DecisionLog()
-    later = book.take({"decision_id": "a", "at": (NOW + timedelta(hours=1)).isoformat()}, NOW)
-    naive = book.take({"decision_id": "b", "at": "2026-01-02T03:00:00"}, NOW)
+    later = book.accept({"decision_id": "a", "at": (NOW + timedelta(hours=1)).isoformat()}, NOW)
+    naive = book.accept({"decision_id": "b", "at": "2026-01-02T03:00:00"}, NOW)
     assert later is not None
     assert naive is not None
     assert (later.at, naive.at) == (NOW, datetime(2026, 1, 2, 3, tzinfo=UTC))
@@ -84,15 +84,15 @@ def test_a_tolerant_handler_keeps_the_signature_that_the_sdk_reads() -> None:
 
 def test_too_many_or_too_long_roles_are_refused() -> None:
     book = DecisionLog()
-    assert book.take({"decision_id": "many", "roles": ["r"] * 51}, NOW) is None
-    assert book.take({"decision_id": "long", "roles": ["r" * 201]}, NOW) is None
-    assert book.take({"decision_id": "to", "to": "t" * 201}, NOW) is None
+    assert book.accept({"decision_id": "many", "roles": ["r"] * 51}, NOW) is None
+    assert book.accept({"decision_id": "long", "roles": ["r" * 201]}, NOW) is None
+    assert book.accept({"decision_id": "to", "to": "t" * 201}, NOW) is None
     assert {book.get(name).outcome for name in ("many", "long", "to")} == {Outcome.REFUSED}
 
 
 def test_a_decision_for_another_chain_is_refused() -> None:
     book = DecisionLog(chain="first-run")
-    assert book.take({"decision_id": "theirs", "chain": "other-run"}, NOW) is None
+    assert book.accept({"decision_id": "theirs", "chain": "other-run"}, NOW) is None
     assert "another run" in book.get("theirs").detail
-    assert book.take({"decision_id": "ours", "chain": "first-run"}, NOW) is not None
-    assert book.take({"decision_id": "bare"}, NOW) is not None
+    assert book.accept({"decision_id": "ours", "chain": "first-run"}, NOW) is not None
+    assert book.accept({"decision_id": "bare"}, NOW) is not None

@@ -71,7 +71,7 @@ def name() -> str:
 async def client_with(server: str, keys: str = "", **changes: Any) -> Client:
     """A client of a process with settings of its own."""
     changes["payload_keys"] = SecretStr(keys) if keys else None
-    return await connect(conf().model_copy(update=changes), patient=True)
+    return await connect(conf().model_copy(update=changes), for_worker=True)
 
 
 @asynccontextmanager
@@ -330,7 +330,7 @@ async def test_secrets_are_masked_referred_to_or_let_pass(
     store = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": tmp_path}}
     chosen = conf().model_copy(update={"payload_secrets": secrets, "payload_keys": SecretStr(BOTH)})
     with override_settings(STORAGES={**storages.backends, "payloads": store}, WORKERS=chosen):
-        client = await connect(chosen, patient=True)
+        client = await connect(chosen, for_worker=True)
         async with worker_of(client, queue, django_db_blocker):
             result = await client.execute_workflow(
                 TakingWorkflow.run, {"customer": {"password": HIDDEN, "id": 1}}, id=name, task_queue=queue
@@ -348,7 +348,7 @@ async def test_the_example_opens_an_account_whose_password_only_the_activity_see
     store = {"BACKEND": "django.core.files.storage.FileSystemStorage", "OPTIONS": {"location": tmp_path}}
     chosen = conf().model_copy(update={"payload_secrets": "reference"})
     with override_settings(STORAGES={**storages.backends, "payloads": store}, WORKERS=chosen):
-        client = await connect(chosen, patient=True)
+        client = await connect(chosen, for_worker=True)
         async with worker(queue, workflows=[OpenAccountWorkflow], activities=[open_account]):
             handle = await client.start_workflow(
                 OpenAccountWorkflow.run,

@@ -31,7 +31,7 @@ async def main(queue: str, told: Path) -> None:
         await asyncio.sleep(3600 if row == ROW else 0.3)
         tell(f"done {key}")
 
-    await Worker(await connect(patient=True), task_queue=queue, activities=[import_rows]).run()
+    await Worker(await connect(for_worker=True), task_queue=queue, activities=[import_rows]).run()
 
 
 if __name__ == "__main__":

@@ -39,7 +39,7 @@ async def counted(port: int, name: str, **labels: str) -> int:
 
 async def test_every_way_to_end_is_counted_once(client: Client, queue: str, django_db_blocker: Any):
     port = free_port()
-    watched = await connect(patient=True, runtime=metrics.runtime("127.0.0.1", port))
+    watched = await connect(for_worker=True, runtime=metrics.runtime("127.0.0.1", port))
     with django_db_blocker.unblock(), ThreadPoolExecutor(4) as threads:
         async with Worker(
             watched,

@@ -144,7 +144,7 @@ async def test_a_deploy_that_does_not_replay_leaves_open_runs_open_and_raises_an
     client, queue, worker, name, caplog
 ):
     port = free_port()
-    watched = await connect(patient=True, runtime=metrics.runtime("127.0.0.1", port))
+    watched = await connect(for_worker=True, runtime=metrics.runtime("127.0.0.1", port))
     async with worker(queue, workflows=[builds.FirstBuild], activities=[sample_workflows.tell_sync]):
         handle = await client.start_workflow("Built", id=name, task_queue=queue)
         await eventually(lambda: asked(handle))

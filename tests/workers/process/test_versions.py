@@ -104,7 +104,7 @@ async def test_an_entity_runs_on_an_unversioned_worker(client: Client, both: Que
 
 async def test_a_build_that_no_worker_runs_cannot_become_current(client: Client):
     with pytest.raises(NotDeployed, match="start one first"):
-        await make_current(client, build("ghost", f"deploy-{uuid.uuid4().hex[:8]}"), patience=0)
+        await make_current(client, build("ghost", f"deploy-{uuid.uuid4().hex[:8]}"), timeout=0)
 
 
 def test_breakers_are_entities():

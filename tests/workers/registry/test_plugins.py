@@ -177,8 +177,8 @@ async def test_a_plugin_serves_workers_and_replayers_with_interceptors_of_their_
     def marker(made: Worker | Replayer) -> list[int]:
         found: Any = made.config(active_config=True)["interceptors"]
         names = [type(item).__name__ for item in found]
-        assert names[0] == "MetricsInterceptor"
-        assert names[-2:] == ["Marker", "PayloadInterceptor"]
+        assert names[0] == "AttemptsInterceptor"
+        assert names[-3:] == ["Marker", "VersioningInterceptor", "PayloadInterceptor"]
         return [id(item) for item in found if isinstance(item, Marker)]
 
     one = marker(Worker(client, task_queue=queue, workflows=[mailer.Mailing], plugins=worker_plugins()))

@@ -29,12 +29,12 @@ async def raise_alert(alert: Alert) -> None:
     """
     key = hashlib.sha256(alert.alert_id.encode()).hexdigest()  # an id may hold what no header may
     known = f"signalbox/alert/{key}"
-    told = await cache.aget(known)
-    if told is None:
+    sent = await cache.aget(known)
+    if sent is None:
         logger.error("ALERT %s (workflow %s): %s", alert.title, alert.workflow_id, alert.detail)
         await cache.aset(known, "logged", _REMEMBERED)
     url = conf().alert_url
-    if url and told != "posted":
+    if url and sent != "posted":
         await _post(url, key, alert)
         await cache.aset(known, "posted", _REMEMBERED)
 

@@ -43,16 +43,16 @@ class Approval:
         amount: Money | None = None,
         on_timeout: Literal["approve", "reject"] = "reject",
     ) -> None:
-        asked = policy or ApprovalPolicy()
-        asked = asked.model_copy(update={"quorum": max(1, asked.quorum)})
+        required = policy or ApprovalPolicy()
+        required = required.model_copy(update={"quorum": max(1, required.quorum)})
         self._status = ApprovalStatus(
             state=ApprovalState.PENDING if policy else ApprovalState.NOT_NEEDED,
             subject=subject,
             requester=requester,
             amount=amount,
-            policy=asked,
+            policy=required,
             on_timeout=on_timeout,
-            missing=asked.quorum if policy else 0,
+            missing=required.quorum if policy else 0,
         )
 
     @classmethod
@@ -117,7 +117,7 @@ class Approval:
         return Outcome.APPLIED, f"{decision.to} may vote instead of {decision.actor}.", ""
 
     def withdraw_by(self, decision: Decision) -> DecisionResult:
-        """The question is taken back by the requester, or by somebody who could vote; with a reason."""
+        """Withdrawn by the requester, or by a person who could vote; with a reason."""
         if self.decided:
             return self._already()
         if not decision.actor:
@@ -133,7 +133,7 @@ class Approval:
         return Outcome.APPLIED, "Withdrawn.", ""
 
     def escalate(self, now: datetime) -> list[Escalation]:
-        """The escalations that have become due since this was last asked: somebody is to be told of them."""
+        """The escalations that have become due since the last call: each is to be sent as an alert."""
         due = [step for step in self._status.escalations if step.at and step.at <= now and not step.reached]
         for step in due:
             step.reached = True
@@ -147,7 +147,7 @@ class Approval:
             self._end(state, [], self.deadline, "It was not decided before the deadline.")
 
     def withdraw(self, *, by: str = "", reason: str = "", at: datetime | None = None) -> None:
-        """The question is off the table, for example because the order was cancelled."""
+        """The approval is no longer needed, for example because the order was cancelled."""
         if not self.decided:
             self._end(ApprovalState.WITHDRAWN, [by] if by else [], at, reason)
 
@@ -156,8 +156,8 @@ class Approval:
         if self.decided:
             return self._already()
         if any(same(vote.actor, decision.actor) for vote in self._status.votes):
-            who = decision.actor or "Somebody"
-            return Outcome.ALREADY_DECIDED, f"{who} has voted already.", decision.actor
+            voter = decision.actor or "This actor"
+            return Outcome.ALREADY_DECIDED, f"{voter} has voted already.", decision.actor
         problem = objection(self._status, decision)
         return (Outcome.REFUSED, problem, "") if problem else None
 
@@ -184,8 +184,8 @@ class Approval:
         if self.state is ApprovalState.NOT_NEEDED:
             return Outcome.REFUSED, "Nothing here needs an approval.", ""
         by = self._status.decided_by[-1] if self._status.decided_by else ""
-        who = f" by {by}" if by else ""
+        decider = f" by {by}" if by else ""
         when = (
             f" at {self._status.decided_at:%Y-%m-%d %H:%M:%S} UTC" if by and self._status.decided_at else ""
         )
-        return Outcome.ALREADY_DECIDED, f"Already {self.state}{who}{when}.", by
+        return Outcome.ALREADY_DECIDED, f"Already {self.state}{decider}{when}.", by

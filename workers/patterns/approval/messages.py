@@ -23,7 +23,7 @@ class EscalationRule(BaseModel):
 
 
 class ApprovalRequest(BaseModel):
-    """The question. With `bands` the amount decides which policy applies, or that nobody needs to agree.
+    """The request. With `bands` the amount decides which policy applies, or that no approval is needed.
 
     `seconds`: until the deadline; then `on_timeout`, approve or reject. `status` and `decisions`
     are what continue-as-new carries on.

@@ -1,6 +1,6 @@
 """Who may decide: roles, escalation and delegation, and which policy an amount falls under. Pure functions.
 
-Everything is judged by the decision's own `at`, never by when a worker woke.
+Deadlines compare with the decision's own `at`, never with the time at which a worker got it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ def same(one: str, other: str) -> bool:
 
 
 def policy_for(amount: Money, bands: Iterable[ApprovalBand]) -> ApprovalPolicy | None:
-    """The policy of the highest band that the amount reaches in its currency; None: nobody needs to agree.
+    """The policy of the highest band that the amount reaches in its currency; None: no approval is needed.
 
     A currency that no band names falls under the strictest of all policies. A refund is as large as a charge.
     """
@@ -91,19 +91,19 @@ def delegation_problem(status: ApprovalStatus, decision: Decision) -> str:
     if not policy.delegation:
         return "This policy does not allow delegation."
     if not policy.roles:
-        return "Anybody may vote here, so there is nothing to hand on."
+        return "Anybody may vote here, so there is nothing to delegate."
     if not to or same(to, decision.actor):
         return "Name a delegate."
     if not policy.self_approval and same(to, status.requester):
         return "The requester may not decide, not as a delegate either."
     if held_for(status, decision.actor):
-        return "A vote that was handed on to somebody stays with them."
+        return "A vote that was delegated to you cannot be delegated again."
     if handed_on(status, to):
-        return f"{to} let somebody else vote."
+        return f"{to} has delegated their own vote."
     if held_for(status, to):
-        return f"{to} votes instead of somebody already, and nobody votes twice."
+        return f"{to} is a delegate already, and each person has one vote."
     if any(same(vote.actor, to) for vote in status.votes):
-        return f"{to} has voted already, and nobody votes twice."
+        return f"{to} has voted already, and each person has one vote."
     return ""
 
 

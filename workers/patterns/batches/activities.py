@@ -44,7 +44,7 @@ class _Attempt:
         for raw in self._batch.items[len(self.results) :]:
             if self._bytes >= MAX_RESULTS:
                 return
-            self.stop_if_told()
+            self.stop_if_requested()
             index = self._batch.first + len(self.results)
             try:
                 item = self._adapter.validate_python(raw)
@@ -112,7 +112,7 @@ class _Attempt:
         self._last_heartbeat = time.monotonic()
         activity.heartbeat(self._results())
 
-    def stop_if_told(self) -> None:
+    def stop_if_requested(self) -> None:
         """Raise when the worker shuts down, so that another goes on, and when the batch is cancelled. Called
         between items, as an item must not be interrupted halfway."""
         if activity.is_worker_shutdown():
@@ -191,7 +191,7 @@ def _for_async(fn: Callable[..., Awaitable[Any]], item_type: Any) -> Callable[..
                 try:
                     value = await fn(item, key)
                 except asyncio.CancelledError:
-                    attempt.stop_if_told()
+                    attempt.stop_if_requested()
                     raise
                 except Exception as error:
                     attempt.failed(error)

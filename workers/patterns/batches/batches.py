@@ -208,7 +208,7 @@ async def in_batches(
 
 
 def reason(error: Exception | None) -> str:
-    """Why a batch failed: what its activity said, not that an activity failed."""
+    """Why a batch failed: its activity's own error, not that an activity failed."""
     if error is None:
         return "No result."
     return str(getattr(error, "cause", None) or error)[:500]

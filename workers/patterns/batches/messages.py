@@ -84,7 +84,7 @@ class PageQuery(BaseModel):
 
 
 class Page(BaseModel):
-    """Its result. Fewer items than asked for: there are no more."""
+    """Its result. Fewer items than requested: there are no more."""
 
     items: list[Any] = Field(default_factory=list)
 

@@ -139,7 +139,7 @@ class PauseControl:
 
     def decide(self, verb: Signal, raw: object, now: datetime) -> None:
         """The body of a signal: pause, unpause or cancel."""
-        self.decisions.judge(raw, now, lambda decision: self._apply(verb, decision))
+        self.decisions.apply(raw, now, lambda decision: self._apply(verb, decision))
 
     def _apply(self, verb: Signal, decision: Decision) -> DecisionResult:
         if self.over:

@@ -8,9 +8,9 @@ from pydantic import BaseModel, Field
 class BreakerConfig(BaseModel):
     """When the breaker of `dependency` opens, and for how long. All times are seconds.
 
-    `threshold` failures in a row open it, or a share of `failure_rate` (0 to 1; 0: not judged by rate) of at
-    least `minimum_calls` calls within `window_seconds`. It asks for a probe after `open_seconds`; every
-    opening in a row multiplies that by `open_growth`, up to `open_seconds_max`.
+    `threshold` failures in a row open it, or a share of `failure_rate` (0 to 1; 0: the rate does not open
+    it) of at least `minimum_calls` calls within `window_seconds`. It requests a probe after `open_seconds`;
+    every opening in a row multiplies that by `open_growth`, up to `open_seconds_max`.
     """
 
     dependency: str = Field(pattern=r"^[a-z0-9_-]{1,60}$")
@@ -29,8 +29,8 @@ class BreakerConfig(BaseModel):
 
     def failing(self, calls: int, failures: int) -> bool:
         """Whether `failures` of `calls` within the window open the breaker."""
-        judged = bool(self.failure_rate and failures) and calls >= self.minimum_calls
-        return judged and failures >= self.failure_rate * calls
+        applies = bool(self.failure_rate and failures) and calls >= self.minimum_calls
+        return applies and failures >= self.failure_rate * calls
 
 
 class Report(BaseModel):

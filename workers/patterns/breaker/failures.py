@@ -12,7 +12,7 @@ from workers.patterns.breaker.names import CIRCUIT_OPEN, UNAVAILABLE
 
 FAILURES: tuple[type[BaseException], ...] = (OSError, httpx.TransportError)
 """Connections, name resolution, TLS and time-outs of the standard library, and of httpx. Those of requests
-are OSErrors as well; a status (`raise_for_status`) is judged by its number."""
+are OSErrors as well; a status (`raise_for_status`) counts by its number."""
 
 _OURS: tuple[type[BaseException], ...] = (
     FileNotFoundError,

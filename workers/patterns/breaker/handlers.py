@@ -29,8 +29,8 @@ SENTENCES = {
 def refuses_anonymous(decision: Decision) -> str:
     """Why a decision without actor or reason is refused, or ""."""
     if not decision.actor:
-        return "Acts on a breaker need an actor."
-    return "" if decision.reason.strip() else "Acts on a breaker need a reason."
+        return "Actions on a breaker need an actor."
+    return "" if decision.reason.strip() else "Actions on a breaker need a reason."
 
 
 def force(machine: Machine, decision: Decision, state: CircuitState, now: datetime) -> DecisionResult:
@@ -145,7 +145,7 @@ class BreakerHandlers:
     @lenient_signal
     def release(self, raw: RawValue = NO_BODY) -> None:
         now, before, forced = workflow.now(), self._machine.state, self._machine.forced
-        decision = self._decisions.take(raw, now)
+        decision = self._decisions.accept(raw, now)
         if decision is None:
             return
         outcome, detail, by = release(self._machine, decision, now)
@@ -156,7 +156,7 @@ class BreakerHandlers:
 
     def _force(self, raw: RawValue, state: CircuitState) -> None:
         now, before = workflow.now(), self._machine.state
-        self._decisions.judge(raw, now, lambda decision: force(self._machine, decision, state, now))
+        self._decisions.apply(raw, now, lambda decision: force(self._machine, decision, state, now))
         self._moved(before)
 
     @workflow.query(name="get_circuit_status", description="The breaker as it is.")

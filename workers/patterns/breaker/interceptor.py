@@ -75,10 +75,8 @@ class _Activity(ActivityInboundInterceptor):
             return await super().execute_activity(input)
         gate, info = self._breakers.gate(dependency), activity.info()
         given = _header(input, LEASE_HEADER)
-        # The number of the attempt proves nothing, as an operator can reset it; when it was scheduled does.
-        never_sent = info.scheduled_time == info.current_attempt_scheduled_time
         epoch, lease = await gate.admit(
-            given, never_sent, caller=info.workflow_id or "", held=bool(key or given)
+            given, never_sent(info), caller=info.workflow_id or "", held=bool(key or given)
         )
         call = _Call(gate, epoch, lease)
         if info.start_to_close_timeout:
@@ -91,6 +89,12 @@ class _Activity(ActivityInboundInterceptor):
             raise
         call.ended(failed=False)
         return result
+
+
+def never_sent(info: activity.Info) -> bool:
+    """Is this the very first attempt? Its number proves nothing, as an operator can reset it to 1; the time
+    at which it was scheduled does."""
+    return info.scheduled_time == info.current_attempt_scheduled_time
 
 
 class _Call:

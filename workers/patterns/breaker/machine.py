@@ -19,7 +19,7 @@ from workers.contracts import CircuitState, CircuitStatus, Forced, Transition
 from workers.patterns.breaker.config import BreakerConfig, Report
 
 PICKUP_SECONDS = 10.0
-"""How long a lease waits for its call to begin; then another workflow is asked."""
+"""How long a lease waits for its call to begin; then another workflow gets one."""
 LEASE_SECONDS = 30.0
 """How long a probe that began may take."""
 MAX_UNANSWERED = 3
@@ -118,7 +118,7 @@ class Machine(BaseModel):
         if report.lease:
             self._probe_answered(report, now)
         elif self.state is CircuitState.CLOSED and report.epoch in (0, self.epoch):
-            self._judge_calls(report, now)
+            self._count_calls(report, now)
 
     def tick(self, now: datetime) -> None:
         """Do what time asks for: a forced state or OPEN is over, or the probe did not answer."""
@@ -192,7 +192,7 @@ class Machine(BaseModel):
             sooner = self.opened_at + timedelta(seconds=config.open_for(self.opened_times))
             self.next_probe_at = min(self.next_probe_at, sooner)
         elif self.state is CircuitState.CLOSED:
-            self._judge(now)
+            self._open_if_failing(now)
 
     def status(self) -> CircuitStatus:
         """The answer of `get_circuit_status`; the window is of those parts of it that had calls."""
@@ -240,7 +240,7 @@ class Machine(BaseModel):
             self.last_failure_time = now
             self.last_error = report.last_error[:MAX_ERROR_LENGTH] or self.last_error
 
-    def _judge_calls(self, report: Report, now: datetime) -> None:
+    def _count_calls(self, report: Report, now: datetime) -> None:
         """A success anywhere ends the row, as the dependency answered; then only later failures count."""
         if self.closed_at and now - self.closed_at >= timedelta(seconds=self.config.window_seconds):
             self.opened_times = 0
@@ -248,9 +248,9 @@ class Machine(BaseModel):
         in_a_row = self.failure_count + failures
         self.failure_count = min(report.tail, failures) if calls > failures else in_a_row
         self.rate_window = add_calls(self.rate_window, now, self.config.window_seconds, calls, failures)
-        self._judge(now)
+        self._open_if_failing(now)
 
-    def _judge(self, now: datetime) -> None:
+    def _open_if_failing(self, now: datetime) -> None:
         config = self.config
         calls, failures = sum_calls(self.rate_window)
         if self.failure_count >= config.threshold:
@@ -273,7 +273,7 @@ class Machine(BaseModel):
             self._lease_expired(now)
 
     def _lease_expired(self, now: datetime) -> None:
-        """The lease came to nothing, which says nothing of the dependency: a few times, another is asked."""
+        """The lease brought no answer of the dependency: another workflow gets one, a few times."""
         self.unanswered += 1
         if self.holder:
             self.skipped = [*self.skipped, self.holder][-MAX_NAMES:]

@@ -1,7 +1,7 @@
 """The shared breaker: names, the mark on an activity, and the refusal. See docs/patterns/breaker.md.
 
 One state machine for all processes that call a dependency (machine.py), kept by the breaker workflow
-(workflow.py) and asked by the activity interceptor (interceptor.py).
+(workflow.py) and queried by the activity interceptor (interceptor.py).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar
 
-from temporalio.exceptions import ApplicationError
+from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from workers.contracts import CIRCUIT_OPEN
 from workers.patterns.breaker.config import BreakerConfig, Report
@@ -89,6 +89,7 @@ def circuit_open(dependency: str, never_sent: bool, retry_after: timedelta | Non
         type=CIRCUIT_OPEN,
         non_retryable=retry_after is None,
         next_retry_delay=retry_after,
+        category=ApplicationErrorCategory.BENIGN,  # the breaker at work: nothing for the worker's log
     )
 
 

@@ -16,12 +16,10 @@ from workers.patterns.breaker.activities import find_held, offer_probe, release_
 from workers.patterns.breaker.config import BreakerConfig
 from workers.patterns.breaker.interceptor import BreakerInterceptor
 from workers.patterns.breaker.names import QUEUE, declared_dependency
-from workers.patterns.breaker.single_operation import CircuitBreakerWorkflow
 from workers.patterns.breaker.start import start_breaker
 from workers.patterns.breaker.workflow import BreakerWorkflow
 from workers.registry.definitions import Problem, place
 from workers.registry.plugins import Plugin
-from workers.registry.queues import PLATFORM
 from workers.registry.registry import Registry
 
 
@@ -32,7 +30,6 @@ class BreakerPlugin(Plugin):
         self.configs: dict[str, BreakerConfig] = {}
         super().__init__("breaker", interceptors=lambda: [BreakerInterceptor(self.configs.get)])
         self.add(QUEUE, entities=[BreakerWorkflow], activities=[find_held, offer_probe, release_held])
-        self.add(PLATFORM, entities=[CircuitBreakerWorkflow])  # it continues as new
 
     def register(self, dependency: str, *, threshold: int, open_seconds: float, **more: Any) -> None:
         """Guard `dependency` by a shared breaker, which every `runworker` keeps running.

@@ -136,7 +136,7 @@ class Reporter:
         self.flush()
 
     def _pending_of(self, epoch: int) -> Report:
-        """What is pending of that epoch: calls that were admitted in different ones are told apart."""
+        """What is pending of that epoch: calls that were admitted in different epochs are kept apart."""
         if epoch != self._pending.epoch:
             if self._pending.calls:
                 self.flush()
@@ -157,14 +157,14 @@ class Reporter:
             self._due_at, self._due = at, loop.call_at(at, self._fire)
 
     def _fire(self) -> None:
-        """Report, unless these are failures among successes, which can wait for this process's turn."""
+        """Report, unless these are failures among successes, which can wait until this process reports."""
         loop, pending = asyncio.get_running_loop(), self._pending
-        turn = self._reported_at + self._pace()
+        report_at = self._reported_at + self._pace()
         alone = pending.tail and loop.time() - self._succeeded_at >= REPORT_SECONDS
-        if alone or pending.refused or not pending.failures or loop.time() >= turn:
+        if alone or pending.refused or not pending.failures or loop.time() >= report_at:
             self.flush()
         else:
-            self._due_at, self._due = turn, loop.call_at(turn, self._fire)
+            self._due_at, self._due = report_at, loop.call_at(report_at, self._fire)
 
     def _dispatch(self, report: Report) -> None:
         task = asyncio.create_task(self._send(report))

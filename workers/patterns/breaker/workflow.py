@@ -125,7 +125,7 @@ class BreakerWorkflow(BreakerHandlers):
     async def _probe(self, decision: Decision) -> None:
         """A person wants a probe now, of a certain workflow or of any that is held."""
         machine, holder = self._machine, ""
-        why = f"{decision.actor} asked for a probe: {decision.reason}"[:500]
+        why = f"{decision.actor} requested a probe: {decision.reason}"[:500]
         problem = refuses_probe(machine, decision)
         if not problem:
             with contextlib.suppress(ActivityError):
@@ -226,7 +226,7 @@ class BreakerWorkflow(BreakerHandlers):
     @lenient_signal
     def probe(self, raw: RawValue = NO_BODY) -> None:
         now = workflow.now()
-        decision = self._decisions.take(raw, now)
+        decision = self._decisions.accept(raw, now)
         if decision is None:
             return
         pending = "Another probe is being prepared." if self._pending_probe else ""

@@ -1,6 +1,6 @@
 """Cached activities: an answer is fetched once and kept for a while, by all workers together.
 
-On Django's cache `workers`, which the processes share. Only one of them fetches an answer that nobody has;
+On Django's cache `workers`, which the processes share. Only one of them fetches an answer that is not cached;
 the others wait for it. What says that there is no answer is kept too, for a shorter time.
 """
 

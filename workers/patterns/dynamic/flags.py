@@ -33,6 +33,6 @@ def flag(name: str, tenant: str | None = None) -> bool:
 
 
 def implementations(names: Iterable[str], tenant: str | None = None) -> dict[str, str]:
-    """Asked activity to the one that the tenant gets instead; without those that nobody switched."""
+    """Requested activity -> the one that the tenant gets instead; without those that are not switched."""
     wanted = TenantActivity.objects.filter(name__in=list(names), tenant__in=_tenants(tenant))
     return {row.name: row.implementation for row in wanted.order_by("tenant")}

@@ -35,7 +35,7 @@ class Resolved(BaseModel):
 
 @activity.defn(no_thread_cancel_exception=True)
 def resolve_activities(wanted: Names) -> dict[str, Resolved]:
-    """Asked name -> what to call for the run's tenant.
+    """Requested name -> what to call for the run's tenant.
 
     Raises the non-retryable UnknownActivity, with the names that are known: an activity that no worker has
     registered would otherwise be retried for ever.
@@ -46,13 +46,13 @@ def resolve_activities(wanted: Names) -> dict[str, Resolved]:
     queues, functions = registry.activity_queues(), registry.activities()
     unknown = [name for name in dict.fromkeys(wanted.names) if switched.get(name, name) not in queues]
     if unknown:
-        told = [
+        described = [
             f"{switched[name]} (set for {name} in the table of tenant activities)"
             if name in switched
             else name
             for name in unknown
         ]
-        message = f"No such activity: {', '.join(told)}. Registered: {', '.join(sorted(queues))}."
+        message = f"No such activity: {', '.join(described)}. Registered: {', '.join(sorted(queues))}."
         raise ApplicationError(message, type=UNKNOWN_ACTIVITY, non_retryable=True)
     return {name: _resolved(switched.get(name, name), queues, functions) for name in wanted.names}
 
@@ -60,7 +60,7 @@ def resolve_activities(wanted: Names) -> dict[str, Resolved]:
 @activity.defn(no_thread_cancel_exception=True)
 def resolve_workflows(wanted: Names) -> dict[str, str]:
     """Workflow type -> its queue. Raises the non-retryable UnknownWorkflow, with the types that are known: a
-    child of a type that nobody has would wait for ever."""
+    child of a type that no worker has would wait for ever."""
     types = {workflow_name(cls): queue.name for queue in registry.queues.values() for cls in queue.workflows}
     types.pop(ANY, None)
     unknown = [name for name in dict.fromkeys(wanted.names) if name not in types]

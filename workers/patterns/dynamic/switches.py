@@ -1,4 +1,4 @@
-"""What is switched at run time, asked by a run: once, by an activity, so that a replay sees what the run saw.
+"""What is switched at run time, read by a run: once, by an activity, so that a replay sees what the run saw.
 
 Keep what comes back in the workflow's state and hand it on through continue-as-new: asking again would mean
 that half of a run goes one way and half the other.
@@ -18,7 +18,7 @@ from workers.patterns.dynamic.resolve import (
     resolve_workflows,
 )
 
-_LIMIT = timedelta(seconds=10)  # an attempt; a database that is away is asked again until it is back
+_LIMIT = timedelta(seconds=10)  # an attempt; retried while the database is away
 
 
 async def flags_of_run(*names: str) -> dict[str, bool]:
@@ -29,9 +29,9 @@ async def flags_of_run(*names: str) -> dict[str, bool]:
 
 
 async def activities_of_run(*names: str) -> dict[str, Resolved]:
-    """Asked name -> which activity to call, and on which queue, for the tenant of this run; "" is left out.
+    """Requested name -> the activity to call, and its queue, for the tenant of this run; "" is left out.
 
-    Raises ActivityError, caused by the non-retryable UnknownActivity, when nobody has registered one of them.
+    Raises ActivityError, caused by the non-retryable UnknownActivity, when one of them is not registered.
     """
     names = tuple(dict.fromkeys(name for name in names if name))
     if not names:

@@ -1,6 +1,6 @@
 """Workflows that run one registered activity, known by its name only: retried, visible, exactly once an id.
 
-Both live on a queue of their own, DYNAMIC. There a workflow type that nobody has is read as the name of an
+Both live on a queue of their own, DYNAMIC. There an unregistered workflow type is read as the name of an
 activity; everywhere else an unknown type stays what it is, a task that no worker can run.
 """
 

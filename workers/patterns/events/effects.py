@@ -41,12 +41,12 @@ class EffectRunner:
         self._store, self._options, self._guarded = store, options, guarded
         self._effect_type, self._finished = effect_type, finished
         self._tasks: dict[str, asyncio.Task[None]] = {}  # by the name of their activity
-        self._turn = asyncio.Lock()
+        self._one_call = asyncio.Lock()
 
     @property
     def calling(self) -> bool:
         """An effect's activity is under way, rather than held at a breaker."""
-        return self._turn.locked()
+        return self._one_call.locked()
 
     def next(self) -> Recorded | None:
         """The event whose effect can be started now. Raises what an effect's task did not expect: a bug."""
@@ -71,7 +71,7 @@ class EffectRunner:
         """Call until it is done, then "", or failed for good, then why; held while a breaker refuses it."""
         effect, lease = self._effect(event), ""
         while True:
-            async with self._turn:
+            async with self._one_call:
                 try:
                     await self._guarded.start(
                         target.name,

@@ -125,12 +125,12 @@ class Entity:
             self._close(reason, decision.actor)
             return Outcome.APPLIED, f"It is {reason}. {self._outlook()}", ""
 
-        self._carried.decisions.judge(raw, workflow.now(), decide)
+        self._carried.decisions.apply(raw, workflow.now(), decide)
 
     @workflow.signal(name="resolve", description="Settle a failed effect. Body: a Decision; step: event id.")
     @lenient_signal
     def resolve(self, raw: RawValue = NO_BODY) -> None:
-        self._carried.decisions.judge(raw, workflow.now(), self._store.resolve)
+        self._carried.decisions.apply(raw, workflow.now(), self._store.resolve)
         self._updated_at = workflow.now()
         self._publish()
 

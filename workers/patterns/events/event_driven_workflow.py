@@ -1,4 +1,4 @@
-"""EventDrivenWorkflow: acts on each event; ends by one of them, by a decision, or when none comes."""
+"""EventDrivenWorkflow: runs an effect for each event; ends by an event, a decision, or when none comes."""
 
 from __future__ import annotations
 

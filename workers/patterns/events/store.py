@@ -43,7 +43,7 @@ class FailedEffect(BaseModel):
     """An effect whose tries are used up.
 
     choice: "" while it waits for an operator, then retry, skip or settled_outside; best_effort: its type may
-        fail, so no operator was asked.
+        fail, so it does not wait for an operator.
     by, evidence: who chose, and what shows that it is right.
     times: how often its tries were used up.
     """
@@ -206,7 +206,7 @@ class EventStore(Generic[S]):
             return Outcome.REFUSED, "No effect of that event waits for an operator.", ""
         what = f"The effect of {known.event_id}"
         if known.choice:
-            return Outcome.ALREADY_DECIDED, f"{what}: {_said(known.choice)} already.", known.by
+            return Outcome.ALREADY_DECIDED, f"{what}: {_choice_text(known.choice)} already.", known.by
         if decision.choice not in CHOICES:
             return Outcome.REFUSED, f"The choice must be one of {', '.join(CHOICES)}.", ""
         if decision.input is not None:
@@ -217,7 +217,7 @@ class EventStore(Generic[S]):
         if decision.choice != "retry":
             self.effect_done(known.event_id)
         self._keep(self._log.failed_effects)
-        return Outcome.APPLIED, f"{what}: {_said(decision.choice)}.", ""
+        return Outcome.APPLIED, f"{what}: {_choice_text(decision.choice)}.", ""
 
     def snapshot(self) -> None:
         """Fold the events so far into the snapshot."""
@@ -274,7 +274,7 @@ class EventStore(Generic[S]):
         if size > MAX_BODY:
             return f"The body has more than {MAX_BODY:,} bytes."
         if event.at - now > CLOCK_TOLERANCE:
-            return "It is said to happen in the future."
+            return "Its time is in the future."
         if follows and self.full:
             return "Too many events await their effects; send it again later."
         if self._log.memory.may_have_forgotten(event.at):
@@ -318,11 +318,11 @@ class EventStore(Generic[S]):
             return "; its effect is under way"
         if failed is not None and failed.choice != "retry":
             by = f" by {failed.by}" if failed.by else ""
-            return f"; its effect failed, {_said(failed.choice)}{by}: {failed.error}"
+            return f"; its effect failed, {_choice_text(failed.choice)}{by}: {failed.error}"
         return ""
 
 
-def _said(choice: str) -> str:
+def _choice_text(choice: str) -> str:
     return {"retry": "tried again", "skip": "skipped", "settled_outside": "settled outside"}.get(
         choice, "not tried again"
     )

@@ -33,7 +33,7 @@ from workers.patterns.http.messages import (
 )
 from workers.payloads.redaction import redact_text
 
-LONGEST_TOLD = 500
+LONGEST_EXCERPT = 500
 LONGEST_WAIT = timedelta(hours=1)
 HEARTBEAT_SECONDS = 10.0  # at least so often: by its answer the server tells of a cancellation
 _LARGE = 64 * 1024  # bytes of JSON that are read in a thread
@@ -74,11 +74,11 @@ async def call_http(call: HttpCall) -> HttpAnswer:
 
 def _refusal(call: HttpCall, response: httpx.Response, content: bytes) -> ApplicationError:
     status = response.status_code
-    told = redact_text(content.decode(errors="replace"))[:LONGEST_TOLD]
+    excerpt = redact_text(content.decode(errors="replace"))[:LONGEST_EXCERPT]
     if status not in call.no_effect and (status >= 500 or status in PASSING):
-        return _unavailable(call, f"answered {status}: {told}", _retry_after(response.headers))
+        return _unavailable(call, f"answered {status}: {excerpt}", _retry_after(response.headers))
     return ApplicationError(
-        f"{call.method} {_place(call)} answered {status}: {told}",
+        f"{call.method} {_place(call)} answered {status}: {excerpt}",
         *((NO_EFFECT, status) if status in call.no_effect else (status,)),
         type=REFUSED,
         non_retryable=True,
@@ -148,7 +148,7 @@ async def _body(content: bytes, headers: httpx.Headers) -> Any:
         try:
             return await asyncio.to_thread(parse) if len(content) > _LARGE else parse()
         except ValueError:
-            pass  # it said JSON and sent something else, which is text to us
+            pass  # its type is JSON and its content is not, which is text to us
     return content.decode(errors="replace") or None
 
 
@@ -168,7 +168,7 @@ def _until(given: str) -> float:
 
 
 def _place(call: HttpCall) -> str:
-    """The address without its query, which may hold what is nobody's business."""
+    """The address without its query, which may hold secrets."""
     return call.url.partition("?")[0][:200]
 
 

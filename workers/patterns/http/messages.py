@@ -1,4 +1,4 @@
-"""What `call_http` is asked and answers, and which addresses it may be asked for."""
+"""The request and the answer of `call_http`, and which addresses it may call."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Cancelling the steps of a saga: accepted or refused once, and then a state that every step looks at.
 
 Cancelling the task that runs the steps only wakes it. A cancellation and the completion of an activity may
-share one workflow task, and then the task ends with that completion and nobody hears of the cancellation.
+share one workflow task, and then the task ends with that completion and the cancellation is lost.
 """
 
 from __future__ import annotations

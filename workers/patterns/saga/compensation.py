@@ -80,7 +80,7 @@ class Compensator:
 
     async def _settle(self, entry: Entry, later: list[Entry], reason: str) -> None:
         """Undo one step once its turn has come, as often as an operator says."""
-        await wait_until(lambda: _has_its_turn(entry, later))
+        await wait_until(lambda: _is_next(entry, later))
         while not await self._undo(entry, reason):
             title = "A compensation failed for good"
             choice = await self._operator.choice(entry, title, entry.undo.error or "")
@@ -140,7 +140,7 @@ class Compensator:
         )
 
 
-def _has_its_turn(entry: Entry, later: list[Entry]) -> bool:
+def _is_next(entry: Entry, later: list[Entry]) -> bool:
     """Is each of the `later` ones undone or settled? Those that wait for an operator or a breaker, or for
     one that does, let pass what does not need them undone first."""
     waiting: list[Entry] = []

@@ -141,7 +141,7 @@ class Entry:
         self.status.status, self.result = StepState.DONE, result
 
     def did_not_happen(self, why: str) -> None:
-        """A gateway said so and has closed the key, or a nested saga undid itself."""
+        """A gateway reported it and has closed the key, or a nested saga undid itself."""
         self.started, self._key_closed = False, True
         self.status.status, self.status.error = StepState.FAILED, why
 
@@ -152,7 +152,7 @@ class Entry:
         self.status.error = why
 
     def failed(self, why: str) -> None:
-        """Whether it happened is not known; of a step that declares no effect nobody needs to know."""
+        """Whether it happened is not known; for a step that declares no effect it does not matter."""
         if self.has_effect:
             self.status.status = StepState.UNKNOWN
         else:

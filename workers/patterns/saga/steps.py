@@ -229,9 +229,9 @@ class Nested:
             entry.done(result.results)
             self._forward.ledger.take_over(entry, result)
             return "", "", result
-        return *self._judge(error), None
+        return *self._outcome(error), None
 
-    def _judge(self, error: BaseException | None) -> tuple[str, str]:
+    def _outcome(self, error: BaseException | None) -> tuple[str, str]:
         """A child that failed or was cancelled has undone its own steps; of any other end nothing is
         known."""
         entry = self._entry

@@ -34,25 +34,25 @@ CONFLICTS = {"40001", "40P01"}  # SQLSTATE: serialization_failure, deadlock_dete
 
 
 class _Applied(Exception):
-    """Somebody has applied it, so what was begun here must be rolled back."""
+    """Another attempt has applied it, so what was begun here must be rolled back."""
 
 
 @activity.defn(name=RUN_TRANSACTION, no_thread_cancel_exception=True)
-def run_transaction(asked: Transaction) -> list[Any]:
+def run_transaction(transaction_input: Transaction) -> list[Any]:
     """What each operation answered, as JSON; the same answers when it was applied before.
 
     Non-retryable refusals, after which nothing has changed: UnknownOperation, InvalidInput,
     TransactionReused (the id stands for another input), ConstraintViolated, and any ApplicationError that an
     operation raises so. Conflicts with other transactions are tried again, and so is a database that is away.
     """
-    steps, fingerprint = _checked(asked), _digest(asked)
+    steps, fingerprint = _checked(transaction_input), _digest(transaction_input)
     for left in reversed(range(TRIES)):
         try:
-            return _apply(asked, steps, fingerprint)
+            return _apply(transaction_input, steps, fingerprint)
         except _Applied:
-            return _stored(asked.transaction_id, fingerprint)
+            return _stored(transaction_input.transaction_id, fingerprint)
         except (IntegrityError, DataError) as error:
-            raise _violated(asked, error) from None
+            raise _violated(transaction_input, error) from None
         except OperationalError as error:
             if not left or not _is_conflict(error):
                 raise
@@ -60,12 +60,14 @@ def run_transaction(asked: Transaction) -> list[Any]:
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _apply(asked: Transaction, steps: list[tuple[Operation, BaseModel]], fingerprint: str) -> list[Any]:
+def _apply(
+    transaction_input: Transaction, steps: list[tuple[Operation, BaseModel]], fingerprint: str
+) -> list[Any]:
     from workers.models import AppliedTransaction  # models exist only once Django is set up
 
     with transaction.atomic(durable=True):
         record = AppliedTransaction(
-            transaction_id=asked.transaction_id,
+            transaction_id=transaction_input.transaction_id,
             operation=", ".join(step.name for step, _ in steps)[:LONGEST_NAME],
             digest=fingerprint,
         )
@@ -105,13 +107,13 @@ def _answer(step: Operation, given: BaseModel) -> Any:
         raise ApplicationError(message, type=UNPRINTABLE_ANSWER, non_retryable=True) from error
 
 
-def _checked(asked: Transaction) -> list[tuple[Operation, BaseModel]]:
+def _checked(transaction_input: Transaction) -> list[tuple[Operation, BaseModel]]:
     """Every operation with its input, checked before anything begins."""
-    if not 0 < len(asked.transaction_id) <= LONGEST_NAME:
+    if not 0 < len(transaction_input.transaction_id) <= LONGEST_NAME:
         raise invalid_input("A transaction", {"transaction_id": f"1 to {LONGEST_NAME} characters"})
-    if not asked.calls:
+    if not transaction_input.calls:
         raise invalid_input("A transaction", {"calls": "none are given"})
-    return [_found(call) for call in asked.calls]
+    return [_found(call) for call in transaction_input.calls]
 
 
 def _found(call: Call) -> tuple[Operation, BaseModel]:
@@ -125,9 +127,9 @@ def _found(call: Call) -> tuple[Operation, BaseModel]:
         raise explained(error, step.name) from None
 
 
-def _digest(asked: Transaction) -> str:
+def _digest(transaction_input: Transaction) -> str:
     """Of what was sent, not of what a model made of it: a later build may fill in other defaults."""
-    return digest([[call.operation, call.input] for call in asked.calls])
+    return digest([[call.operation, call.input] for call in transaction_input.calls])
 
 
 def _is_conflict(error: DatabaseError) -> bool:
@@ -136,14 +138,14 @@ def _is_conflict(error: DatabaseError) -> bool:
     return state in CONFLICTS or "locked" in str(error)
 
 
-def _violated(asked: Transaction, error: DatabaseError) -> ApplicationError:
+def _violated(transaction_input: Transaction, error: DatabaseError) -> ApplicationError:
     """The database's own words may repeat a customer's data, so they stay in the log."""
-    logger.warning("Transaction %s violates a constraint: %s", asked.transaction_id, error)
-    told = ", ".join(call.operation for call in asked.calls)
-    message = f"{told}: a constraint of the database forbids it. Nothing was changed."
+    logger.warning("Transaction %s violates a constraint: %s", transaction_input.transaction_id, error)
+    operations = ", ".join(call.operation for call in transaction_input.calls)
+    message = f"{operations}: a constraint of the database forbids it. Nothing was changed."
     return ApplicationError(message, type=CONSTRAINT_VIOLATED, non_retryable=True)
 
 
 def _sentences(error: FieldErrors) -> dict[str, str]:
     fields = error.message_dict if hasattr(error, "error_dict") else {"": error.messages}
-    return {"" if name == "__all__" else name: " ".join(told) for name, told in fields.items()}
+    return {"" if name == "__all__" else name: " ".join(messages) for name, messages in fields.items()}

@@ -183,8 +183,8 @@ def test_a_vote_from_before_the_delegation_is_worth_as_much_as_the_delegates(ord
         ("ann", "riley", "The requester"),
         ("riley", "bob", "The requester"),
         ("dan", "eve", "role approver"),
-        ("bob", "dan", "somebody already"),
-        ("bob", "cid", "let somebody else"),
+        ("bob", "dan", "a delegate already"),
+        ("bob", "cid", "has delegated"),
         ("cid", "dan", "let dan vote"),
         ("", "dan", "names no actor"),
     ],
@@ -200,7 +200,7 @@ def test_what_cannot_be_delegated(who: str, to: str, word: str) -> None:
 def test_a_vote_that_was_handed_on_is_not_handed_on_again() -> None:
     approval = asked()
     approval.delegate(says("ann", to="bob"))
-    assert "stays with them" in approval.delegate(says("bob", to="cid"))[1]
+    assert "cannot be delegated again" in approval.delegate(says("bob", to="cid"))[1]
 
 
 def test_nobody_delegates_to_somebody_who_has_voted() -> None:

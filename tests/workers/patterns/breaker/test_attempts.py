@@ -1,4 +1,4 @@
-"""The interceptor of a breaker knows whether an attempt came before this one, also after a reset."""
+"""A breaker's refusal says whether an attempt came before it, also after an operator's reset."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import uuid
 from datetime import timedelta
 from typing import Any
 
-import pytest
 from temporalio import activity, workflow
 from temporalio.api.common.v1 import WorkflowExecution
 from temporalio.api.workflowservice.v1 import ResetActivityRequest
@@ -17,25 +16,17 @@ from temporalio.exceptions import ApplicationError
 from tests.support import eventually
 
 with workflow.unsafe.imports_passed_through():
-    from workers.patterns.breaker.gate import Gate
-    from workers.patterns.breaker.names import guarded
+    from workers.patterns.breaker.interceptor import never_sent
+
+SEEN: list[tuple[int, bool]] = []
 
 
-class Service:
-    """It fails once."""
-
-    def __init__(self) -> None:
-        self.attempts: list[int] = []
-
-    def activity(self) -> Any:
-        @activity.defn(name="fail_once")
-        @guarded("resets")
-        async def fail_once() -> None:
-            self.attempts.append(activity.info().attempt)
-            if len(self.attempts) < 2:
-                raise ApplicationError("Away.")
-
-        return fail_once
+@activity.defn(name="fail_twice")
+async def fail_twice() -> None:
+    info = activity.info()
+    SEEN.append((info.attempt, never_sent(info)))
+    if len(SEEN) < 2:
+        raise ApplicationError("Away.")
 
 
 @workflow.defn(name="Reset")
@@ -45,7 +36,7 @@ class Reset:
     @workflow.run
     async def run(self) -> None:
         await workflow.execute_activity(
-            "fail_once",
+            "fail_twice",
             activity_id="a",
             start_to_close_timeout=timedelta(seconds=20),
             retry_policy=RetryPolicy(initial_interval=timedelta(hours=1)),
@@ -53,18 +44,9 @@ class Reset:
 
 
 async def test_after_a_reset_the_first_attempt_is_not_the_first(
-    client: Client, queue: str, worker: Any, monkeypatch: pytest.MonkeyPatch
+    client: Client, queue: str, worker: Any
 ) -> None:
-    never_sent: list[bool] = []
-
-    async def admit(self: Gate, lease: str, never: bool, **_: Any) -> tuple[int, str]:
-        never_sent.append(never)
-        return 0, ""
-
-    monkeypatch.setattr(Gate, "admit", admit)
-    monkeypatch.setattr(Gate, "record", lambda self, *args, **more: None)
-    service = Service()
-    async with worker(queue, workflows=[Reset], activities=[service.activity()]):
+    async with worker(queue, workflows=[Reset], activities=[fail_twice]):
         handle = await client.start_workflow("Reset", id=uuid.uuid4().hex, task_queue=queue)
 
         async def waits_an_hour() -> bool:
@@ -77,5 +59,4 @@ async def test_after_a_reset_the_first_attempt_is_not_the_first(
             ResetActivityRequest(namespace=client.namespace, execution=execution, id="a")
         )
         await handle.result()
-    assert service.attempts == [1, 1]
-    assert never_sent == [True, False]
+    assert SEEN == [(1, True), (1, False)]

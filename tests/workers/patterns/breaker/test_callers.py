@@ -31,13 +31,14 @@ from tests.workers.patterns.breaker.guarded_services import (
 from workers.client.attributes import WAITING_FOR
 from workers.client.launch import launch
 from workers.patterns.breaker import gate as gates
-from workers.patterns.breaker.messages import CircuitOperation
+from workers.patterns.breaker import reporter
 from workers.patterns.breaker.names import QUEUE as BREAKERS
 from workers.patterns.breaker.names import BreakerConfig, breaker_id, guarded
 from workers.patterns.breaker.plugin import breakers
-from workers.patterns.breaker.single_operation import CANCELLED, CircuitBreakerWorkflow
 from workers.patterns.breaker.workflow import BreakerWorkflow
 from workers.patterns.dynamic.workflow import DynamicInput, DynamicWorkflow
+from workers.patterns.single_operation.messages import CircuitOperation
+from workers.patterns.single_operation.workflow import CANCELLED, CircuitBreakerWorkflow
 from workers.registry.queues import DYNAMIC, PLATFORM
 from workers.registry.registry import registry
 
@@ -244,6 +245,7 @@ async def test_a_registered_breaker_that_was_ended_is_started_by_a_report(
 ) -> None:
     config = BreakerConfig(dependency=service.dependency, threshold=2)
     monkeypatch.setitem(breakers.configs, service.dependency, config)
+    monkeypatch.setattr(reporter, "QUIET_SECONDS", 1.0)
     shared: WorkflowHandle[Any, Any] = client.get_workflow_handle(breaker_id(service.dependency))
     async with service.running(), worker(BREAKERS, workflows=[BreakerWorkflow], activities=REACHES):
         first = await service.breaker(threshold=2)

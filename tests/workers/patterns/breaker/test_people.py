@@ -95,7 +95,10 @@ async def test_an_act_without_a_name_or_a_reason_is_refused_with_a_sentence(serv
         for signal in ("force_open", "force_close", "release", "probe"):
             for lacking in ("actor", "reason"):
                 told = await act(shared, signal, **{lacking: ""})
-                assert (told.outcome, told.detail) == ("refused", f"Acts on a breaker need {_an(lacking)}.")
+                assert (told.outcome, told.detail) == (
+                    "refused",
+                    f"Actions on a breaker need {_an(lacking)}.",
+                )
             await shared.signal(signal, "garbage")
             await shared.signal(signal)
         assert (await circuit(shared)).epoch == 1
@@ -141,7 +144,7 @@ async def test_a_probe_by_a_chosen_workflow_now(service: Service) -> None:
         assert await asyncio.gather(*(caller.result() for caller in callers)) == ["done"] * 3
         moves = (await circuit(shared)).transitions
         assert [move.state for move in moves] == ["OPEN", "HALF_OPEN", "CLOSED"]
-        assert moves[1].why == "ann asked for a probe: They said so."
+        assert moves[1].why == "ann requested a probe: They said so."
         await replays(service.client, shared, "breaker-probe", [BreakerWorkflow])
 
 

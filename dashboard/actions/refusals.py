@@ -1,5 +1,5 @@
-"""Why a workflow would refuse somebody's part in an approval, by the policy that it told and the rules of our
-own approval. The workflow is the judge; these sentences stand beside buttons that would lead to a refusal."""
+"""Why a workflow would refuse a viewer's part in an approval, by the policy that it answers and the rules of
+our own approval. The workflow decides; these sentences stand beside buttons that would lead to a refusal."""
 
 from __future__ import annotations
 
@@ -24,32 +24,32 @@ def _decision(viewer: Viewer) -> Decision:
     return Decision(actor=viewer.name, roles=sorted(viewer.roles), at=datetime.now(UTC))
 
 
-def _barred(status: ApprovalStatus, decision: Decision) -> str:
-    """Why this person can do nothing here, whatever their roles are."""
+def _personal(status: ApprovalStatus, decision: Decision) -> str:
+    """Why this viewer can do nothing here, whatever their roles are."""
     if any(same(vote.actor, decision.actor) for vote in status.votes):
         return "You have voted already."
     return objection(status, decision)
 
 
-def to_vote(viewer: Viewer, status: ApprovalStatus) -> str:
-    """Empty where a vote of this viewer would count, in their own right or in another's place."""
+def vote_refusal(viewer: Viewer, status: ApprovalStatus) -> str:
+    """Empty where a vote of this viewer would count, in their own right or in the place of a delegator."""
     status, decision = _comparable(status), _decision(viewer)
     lacking = "" if held_for(status, viewer.name) else role_missing(status, decision)
-    return lacking or _barred(status, decision)
+    return lacking or _personal(status, decision)
 
 
-def to_delegate(viewer: Viewer, status: ApprovalStatus) -> str:
-    """Empty where this viewer has a vote of their own to hand on."""
+def delegation_refusal(viewer: Viewer, status: ApprovalStatus) -> str:
+    """Empty where this viewer has a vote of their own to delegate."""
     status, decision = _comparable(status), _decision(viewer)
     if not status.policy.roles:
-        return "Anybody may vote here, so there is nothing to hand on."
-    return role_missing(status, decision) or _barred(status, decision)
+        return "Every viewer may vote here, so there is nothing to delegate."
+    return role_missing(status, decision) or _personal(status, decision)
 
 
-def to_withdraw(viewer: Viewer, status: ApprovalStatus) -> str:
-    """Empty for whoever asked and for those who could vote."""
+def withdrawal_refusal(viewer: Viewer, status: ApprovalStatus) -> str:
+    """Empty for the requester and for those who could vote."""
     status, decision = _comparable(status), _decision(viewer)
     if same(viewer.name, status.requester) or not (problem := role_missing(status, decision)):
         return ""
-    who = f" ({status.requester})" if status.requester else ""
-    return f"Who asked{who} may withdraw it, and who could vote. {problem}"
+    requester = f"The requester ({status.requester})" if status.requester else "The requester"
+    return f"{requester} may withdraw it, and those who could vote. {problem}"

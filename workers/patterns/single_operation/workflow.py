@@ -21,12 +21,12 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.breaker.config import BreakerConfig, Report
     from workers.patterns.breaker.handlers import BreakerHandlers, refuses_probe
     from workers.patterns.breaker.machine import Machine
-    from workers.patterns.breaker.messages import CircuitOperation
     from workers.patterns.decisions import NO_BODY, DecisionResult, lenient_signal
     from workers.patterns.dynamic.resolve import Resolved
     from workers.patterns.dynamic.switches import activities_of_run
     from workers.patterns.guarded_calls import GuardedCalls
     from workers.patterns.search_attributes import upsert_changed
+    from workers.patterns.single_operation.messages import CircuitOperation
 
 OPENED_TOO_OFTEN = "OperationUnavailable"
 CANCELLED = "OperationCancelled"
@@ -180,13 +180,13 @@ class CircuitBreakerWorkflow(BreakerHandlers):
     @workflow.signal(name="cancel", description="Try no more. Body: a Decision.")
     @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
-        self._decisions.judge(raw, workflow.now(), self._cancel)
+        self._decisions.apply(raw, workflow.now(), self._cancel)
 
     @workflow.signal(name="probe", description="Try now instead of waiting. Body: a Decision.")
     @lenient_signal
     def probe(self, raw: RawValue = NO_BODY) -> None:
         before = self._machine.state
-        self._decisions.judge(raw, workflow.now(), self._probe)
+        self._decisions.apply(raw, workflow.now(), self._probe)
         self._moved(before)
 
     @workflow.signal(name="resume", description="A breaker lets the try go on. Body: a Resume.")
@@ -207,6 +207,6 @@ class CircuitBreakerWorkflow(BreakerHandlers):
         if problem := refuses_probe(self._machine, decision):
             return Outcome.REFUSED, problem, ""
         if self._machine.state is CircuitState.OPEN:
-            why = f"{decision.actor} asked for a probe: {decision.reason}"[:500]
+            why = f"{decision.actor} requested a probe: {decision.reason}"[:500]
             self._machine.half_open(workflow.now(), why)
         return Outcome.APPLIED, "It is tried now.", ""

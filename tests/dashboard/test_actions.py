@@ -5,16 +5,20 @@ from __future__ import annotations
 import uuid
 
 import pytest
+from asgiref.sync import sync_to_async
 from django.conf import settings as django_settings
 from django.contrib.messages import get_messages
 from django.test import AsyncClient
 from django.urls import reverse
 
 from dashboard.models import AuditEntry
+from dashboard.temporal_api import decisions
+from devtools.management.commands.demo_users import person
 from tests.dashboard.flows import Decidable, foreign_worker
 from workers.client import connection
 from workers.client.connection import set_client
 from workers.conf import conf as workers_conf
+from workers.contracts import Verdict
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -31,8 +35,8 @@ async def anna(async_client, approver_user):
     return async_client
 
 
-def address(run, act="approve"):
-    return reverse("act", args=["default", run.id, run.first_execution_run_id, act])
+def address(run, action="approve"):
+    return reverse("action", args=["default", run.id, run.first_execution_run_id, action])
 
 
 def fields(**more):
@@ -77,9 +81,44 @@ async def test_a_reason_that_is_too_long_is_kept_to_be_shortened(anna, run):
     response = await anna.post(address(run), fields(reason="<b>" + "x" * 2100))
     text = response.content.decode()
     assert response.status_code == 422
-    assert "At most 2,000 characters" in text
+    assert "At most 2000 characters" in text
     assert "&lt;b&gt;" + "x" * 2100 in text
     assert await AuditEntry.objects.acount() == 0
+
+
+async def test_a_form_comes_back_whole(anna, run):
+    """All its buttons, and what is offered on the run now; here only cancel, as its approval has expired."""
+    sent = fields(actions="cancel pause", reason="")
+    ada = AsyncClient()
+    await ada.aforce_login((await sync_to_async(person)("ada", ("admin",)))[0])
+    response = await ada.post(address(run, "cancel"), sent, headers={"HX-Request": "true"})
+    text = response.content.decode()
+    assert response.status_code == 422
+    assert address(run, "cancel") in text
+    assert address(run, "pause") not in text
+    assert "<html" not in text
+
+
+async def test_after_the_end_every_button_of_the_form_is_off(anna, run):
+    await run.signal("go", "end")
+    await run.result()
+    response = await anna.post(address(run, "reject"), fields(actions="approve reject", reason="late"))
+    text = response.content.decode()
+    assert response.status_code == 409
+    assert "Approve: The workflow is closed." in text
+    assert "Reject: The workflow is closed." in text
+    assert "late</textarea>" in text
+
+
+async def test_an_outcome_that_the_contract_does_not_have_is_told_as_not_confirmed(anna, run, monkeypatch):
+    async def odd(*_):
+        return Verdict(outcome="accepted", detail="We took it.")
+
+    monkeypatch.setattr(decisions, "_verdict", odd)
+    response = await anna.post(address(run), fields(), headers={"HX-Request": "true"})
+    assert response.status_code == 200
+    assert "Sent, not confirmed yet" in response.content.decode()
+    assert "We took it." in response.content.decode()
 
 
 async def test_two_people(anna, run, admin_user):
@@ -99,7 +138,7 @@ async def test_a_closed_workflow_is_a_conflict(anna, run):
     assert response.status_code == 409
     assert "closed already: Completed" in text
     assert "decided already by anna" in text
-    assert ">late</textarea>" in text
+    assert "late</textarea>" in text
 
 
 async def test_a_role_that_may_not(anna, run):
@@ -117,9 +156,9 @@ async def test_by_post_only_and_with_the_token(anna, run, approver_user):
     assert (await run.query(Decidable.get_approval_status))["votes"] == []
 
 
-async def test_no_such_act_and_no_such_workflow(anna, run):
+async def test_no_such_action_and_no_such_workflow(anna, run):
     assert (await anna.post(address(run, "explode"), fields())).status_code == 404
-    gone = reverse("act", args=["default", "gone-order", str(uuid.uuid4()), "approve"])
+    gone = reverse("action", args=["default", "gone-order", str(uuid.uuid4()), "approve"])
     response = await anna.post(gone, fields())
     assert response.status_code == 404
     assert "There is no workflow gone-order" in response.content.decode()
@@ -136,13 +175,13 @@ async def test_temporal_away_keeps_the_text(anna):
     set_client(None)
     django_settings.WORKERS = conf.model_copy(update={"address": "127.0.0.1:1", "rpc_timeout": 0.5})
     try:
-        url = reverse("act", args=["default", "order-1", str(uuid.uuid4()), "approve"])
+        url = reverse("action", args=["default", "order-1", str(uuid.uuid4()), "approve"])
         response = await anna.post(url, fields(reason="looks good"))
     finally:
         django_settings.WORKERS = conf
         set_client(before)
     assert response.status_code == 503
-    assert ">looks good</textarea>" in response.content.decode()
+    assert "looks good</textarea>" in response.content.decode()
 
 
 async def test_the_audit_page_lists_filters_and_pages(anna, run, admin_user):
@@ -152,7 +191,7 @@ async def test_the_audit_page_lists_filters_and_pages(anna, run, admin_user):
     text = (await ada.get("/audit/", {"actor": "anna", "workflow": run.id})).content.decode()
     assert "fine &lt;b&gt;" in text
     assert reverse("workflow", args=["default", run.id]) in text
-    assert "No act matches" in (await ada.get("/audit/", {"actor": "bob"})).content.decode()
+    assert "No action matches" in (await ada.get("/audit/", {"actor": "bob"})).content.decode()
     first = await AuditEntry.objects.aearliest("id")
     older = (await ada.get("/audit/", {"before": str(first.pk)})).content.decode()
     assert run.id not in older

@@ -1,0 +1,40 @@
+"""A verdict as a viewer reads it: tone, word and sentences."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from django.contrib import messages
+
+from dashboard.extend import Action
+from dashboard.states import look
+from workers.contracts import Outcome, Verdict
+
+# Levels of Django's messages by the tone of the outcome.
+LEVELS = {"done": messages.SUCCESS, "stop": messages.ERROR, "rest": messages.INFO, "wait": messages.WARNING}
+
+
+@dataclass(frozen=True, slots=True)
+class Message:
+    """`level` is that of Django's messages."""
+
+    tone: str
+    word: str
+    text: str
+    level: int
+
+
+def tell(action: Action, workflow_id: str, verdict: Verdict) -> Message:
+    """The workflow's own words, or ours. An outcome that the contract does not have counts as pending."""
+    known = verdict.outcome in set(Outcome)
+    shown = look(verdict.outcome if known else Outcome.PENDING, "outcome")
+    match verdict.outcome:
+        case Outcome.APPLIED:
+            sentence = f"{action.done} {workflow_id}."
+        case Outcome.REFUSED:
+            sentence = f"{workflow_id} refused it."
+        case Outcome.ALREADY_DECIDED:
+            sentence = f"{workflow_id} was decided already{f' by {verdict.by}' if verdict.by else ''}."
+        case _:
+            sentence = f"{workflow_id}:"
+    return Message(shown.tone, shown.word, f"{sentence} {verdict.detail}".strip(), LEVELS[shown.tone])
