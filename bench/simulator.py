@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 
-from bench.results import Row, at_least, told
+from bench.results import Row, at_least, measured
 
 LEAST = 1_500
 SECONDS = 10
@@ -32,7 +32,7 @@ def measure(seconds: float = SECONDS) -> list[Row]:
         tasks, activations = report.tasks - tasks, report.activations - activations
         return [
             at_least(f"simulated workflow tasks, {name}", tasks / used, "1/s of CPU", LEAST),
-            told(f"activations run for each of them, {name}", activations / tasks, ""),
+            measured(f"activations run for each of them, {name}", activations / tasks, ""),
         ]
 
     return [*speed("SagaWorkflow", SAGAS), *speed("a workflow of a few lines", SOUND)]

@@ -13,6 +13,8 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError
 
+from tests.workers.explore import catalogue
+from tests.workers.explore.__main__ import main
 from workers.testing.choices import parsed, written
 from workers.testing.explore import Scenario, Violation, variant
 from workers.testing.invariants import always_waits_for_something, no_forgotten_effect, nothing_twice
@@ -333,3 +335,21 @@ def test_what_arrives_while_the_closing_task_is_under_way_is_heard() -> None:
 def test_a_late_call_meets_the_tombstone() -> None:
     story = SOUND.explore(replay="; charge.1=late; refund.2=ok; charge.1=lands").story
     assert "charge is refused" in story or "is barred" in story
+
+
+def test_a_long_exploration_tells_each_violation_once_and_goes_on(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    planted = [scenario(ChargesTwice, nothing_twice), scenario(Endless)]
+    monkeypatch.setattr(catalogue, "SCENARIOS", planted)
+    assert main(minutes=1 / 60, seed="1", only="") == 1
+    told = capsys.readouterr().out
+    assert told.count("replay=") == 2
+    assert "VIOLATED ChargesTwice: nothing_twice" in told
+    assert "VIOLATED Endless: ends" in told
+
+
+def test_a_long_exploration_of_sound_workflows_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(catalogue, "SCENARIOS", [SOUND])
+    assert main(minutes=0.2 / 60, seed="1", only="patient") == 0
+    assert main(minutes=0.2 / 60, seed="1", only="nobody") == 2
