@@ -70,7 +70,10 @@ MISTAKES = {
         "is kept",
     ),
     "a rate limit of nothing": ("WORKER_RATE_LIMITS: acme:charge limits", "Registered: "),
-    "a limit of no queue": ("WORKER_QUEUE_LIMITS: slow-queue is a queue that nobody", "planted-queue"),
+    "a limit of no queue": (
+        "WORKER_QUEUE_LIMITS: slow-queue is a queue that is not registered",
+        "planted-queue",
+    ),
     "an attribute of another type": ("Stage is of type keyword", "must be int"),
     "an attribute that is missing": ("Search attributes are missing: NeverRegistered", "A worker registers"),
 }
