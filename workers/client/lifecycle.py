@@ -26,7 +26,10 @@ def _called(fn: Callable[[Lifecycle], object], record: Lifecycle) -> None:
 
 
 async def record_start(workflow_id: str, run_id: str, workflow_type: str, tenant: str) -> None:
-    """Never raises: the run goes on whether or not the audit can be written; `auditreconcile` comes later."""
+    """Never raises: the run goes on whether or not the audit can be written; `auditreconcile` comes later.
+
+    The run id is known only once the run exists, so a run of milliseconds can have its end recorded first.
+    """
     record = Lifecycle(
         event=Event.STARTED,
         workflow_id=workflow_id,
