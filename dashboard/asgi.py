@@ -6,6 +6,7 @@ have them, read anew each time.
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import os
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from django.urls import re_path  # noqa: E402
 from servestatic import ServeStaticASGI  # noqa: E402
 from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
 
+from dashboard.audit.outcomes import keep_settling  # noqa: E402
 from dashboard.conf import conf  # noqa: E402
 from workers.client.connection import get_client  # noqa: E402
 from workers.client.errors import TemporalError  # noqa: E402
@@ -79,7 +81,9 @@ async def no_such_socket(scope: Any, receive: Any, send: Any) -> None:
 
 
 async def lifespan(scope: Any, receive: Any, send: Any) -> None:
-    """Connect to Temporal before the first page asks. It may be away: pages try again by themselves."""
+    """Connect to Temporal before the first page asks; it may be away, and pages try again by themselves.
+    Until the end, write the outcomes of decisions that their requests could not wait for."""
+    settling: asyncio.Task[None] | None = None
     while True:
         message = await receive()
         if message["type"] == "lifespan.startup":
@@ -87,8 +91,11 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
                 await get_client()
             except TemporalError as error:
                 logger.warning("%s Pages say so, and try again.", error.message)
+            settling = asyncio.create_task(keep_settling())
             await send({"type": "lifespan.startup.complete"})
         else:
+            if settling:
+                settling.cancel()
             await send({"type": "lifespan.shutdown.complete"})
             return
 

@@ -103,10 +103,10 @@ async def intend(
     )
 
 
-async def conclude(intent: AuditEntry, outcome: str, detail: str) -> AuditEntry:
-    """Record what came of it."""
+def add_outcome(intent: AuditEntry, outcome: str, detail: str) -> AuditEntry:
+    """Record what came of an intent. Raises DatabaseError."""
     copied = ("actor", "roles", "action", "workflow_id", "run_id", "namespace", "tenant", "decision_id")
-    return await sync_to_async(append)(
+    return append(
         **{name: getattr(intent, name) for name in copied},
         phase=AuditEntry.Phase.OUTCOME,
         intent_id=intent.pk,
@@ -114,6 +114,9 @@ async def conclude(intent: AuditEntry, outcome: str, detail: str) -> AuditEntry:
         detail=detail,
         request_id=request_id.get(),
     )
+
+
+conclude = sync_to_async(add_outcome)
 
 
 def verify() -> tuple[int, str, Broken | None]:

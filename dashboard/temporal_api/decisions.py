@@ -146,9 +146,10 @@ async def _send(client: Client, run: ChainRun, signal: str, decision: Decision) 
         await service.signal_workflow_execution(message, retry=True, timeout=timeout)
 
 
-async def _query(
+async def query_run(
     client: Client, run: ChainRun, name: str, *arguments: str, seconds: float | None = None
 ) -> Any:
+    """Ask one run a query, see `answers.query`."""
     handle = client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
     return await query(client, handle, name, args=arguments, queue=run.queue, seconds=seconds)
 
@@ -156,7 +157,7 @@ async def _query(
 async def _settled(client: Client, run: ChainRun, decision_id: str) -> bool:
     """Does a closed workflow have the verdict of this decision, got before it closed?"""
     with suppress(ValidationError, NoAnswer, QueryFailed, TemporalUnavailable):
-        verdict = Verdict.model_validate(await _query(client, run, Query.DECISION, decision_id))
+        verdict = Verdict.model_validate(await query_run(client, run, Query.DECISION, decision_id))
         return verdict.outcome not in UNSETTLED
     return False
 
@@ -166,7 +167,7 @@ async def _earlier(client: Client, run: ChainRun, signal: str) -> Verdict | None
     if signal not in (Signal.APPROVE, Signal.REJECT):
         return None
     with suppress(ValidationError, NoAnswer, QueryFailed, TemporalUnavailable):
-        status = ApprovalStatus.model_validate(await _query(client, run, Query.APPROVAL))
+        status = ApprovalStatus.model_validate(await query_run(client, run, Query.APPROVAL))
         vote = status.votes[-1] if status.votes else Vote()
         detail = f"It was {status.state} before."
         return Verdict(outcome=Outcome.ALREADY_DECIDED, detail=detail, by=vote.actor, at=vote.at)
@@ -180,7 +181,7 @@ async def _verdict(client: Client, run: ChainRun, decision_id: str, deadline: fl
     pause = FIRST_PAUSE
     try:
         while (left := deadline - time.monotonic()) > 0:
-            answer = await _query(client, run, Query.DECISION, decision_id, seconds=left)
+            answer = await query_run(client, run, Query.DECISION, decision_id, seconds=left)
             verdict = Verdict.model_validate(answer)
             if verdict.outcome not in UNSETTLED:
                 return verdict

@@ -1,4 +1,5 @@
-"""`manage.py auditreconcile`: write what the audit lacks of runs that were launched with LIFECYCLE_AUDIT."""
+"""`manage.py auditreconcile`: write the outcomes of decisions that the audit lacks, and the starts and ends of
+runs that were launched with LIFECYCLE_AUDIT."""
 
 from __future__ import annotations
 
@@ -11,6 +12,7 @@ from asgiref.sync import sync_to_async
 from django.core.management.base import CommandError
 
 from dashboard import temporal
+from dashboard.audit.outcomes import settle
 from dashboard.audit.reconcile import audited
 from workers.client.connection import get_client
 from workers.client.errors import TemporalError
@@ -27,10 +29,14 @@ async def reconcile(since: datetime) -> int:
     return written
 
 
+async def _both(since: datetime) -> tuple[int, int]:
+    return await reconcile(since), await settle(await get_client())
+
+
 class Command(TemporalCommand):
     help = (
-        "Compare the runs that Temporal knows with the audit log, and write the starts and ends that are "
-        "missing there. Safe to run at any time, and again."
+        "Compare the runs that Temporal knows with the audit log, and write the outcomes of decisions and "
+        "the starts and ends of runs that are missing there. Safe to run at any time, and again."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
@@ -39,7 +45,7 @@ class Command(TemporalCommand):
     def handle(self, *args: Any, **options: Any) -> None:
         since = datetime.now(UTC) - timedelta(hours=options["hours"])
         try:
-            written = asyncio.run(reconcile(since))
+            written, outcomes = asyncio.run(_both(since))
         except TemporalError as error:
             raise CommandError(error.message, returncode=3) from error
-        self.stdout.write(f"{written} events were missing and are written.")
+        self.stdout.write(f"{written} events of runs and {outcomes} outcomes were missing and are written.")

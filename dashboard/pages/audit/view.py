@@ -10,18 +10,20 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import ConsoleRequest, Verb, Viewer, console
+from dashboard.audit.outcomes import unsettled
 from dashboard.conf import conf
 from dashboard.extend import actions
 from dashboard.models import AuditEntry
 
 PAGE = 50
-FILTERS = ("actor", "action", "workflow")
+FILTERS = ("actor", "action", "workflow", "outcome")
+NO_OUTCOME = "none"
 LARGEST_ID = 2**63 - 1
 
 
 def _entries(viewer: Viewer, wanted: dict[str, str], before: int | None) -> list[AuditEntry]:
     """One row more than a page, so that the view knows whether there are older ones."""
-    found = AuditEntry.objects.all()
+    found = unsettled() if wanted["outcome"] == NO_OUTCOME else AuditEntry.objects.all()
     if conf().tenancy == "attribute" and not viewer.superuser:
         found = found.filter(tenant=viewer.tenant or "")
     for field, value in (("actor", "actor"), ("action", "action"), ("workflow_id", "workflow")):
@@ -39,7 +41,8 @@ def _cursor(text: str) -> int | None:
 @require_safe
 @console(Verb.AUDIT)
 async def page(request: ConsoleRequest) -> HttpResponse:
-    """Filters by exact actor, action and workflow id; pages by the id of the last row."""
+    """Filters by exact actor, action and workflow id, and by decisions without an outcome; pages by the id of
+    the last row."""
     wanted = {name: request.GET.get(name, "").strip().replace("\0", "") for name in FILTERS}
     before = _cursor(request.GET.get("before", ""))
     rows = await sync_to_async(_entries)(request.viewer, wanted, before)
