@@ -1,5 +1,5 @@
-"""`manage.py auditreconcile`: write the outcomes of decisions that the audit lacks, and the starts and ends of
-runs that were launched with LIFECYCLE_AUDIT."""
+"""`manage.py auditreconcile`: write the outcomes of decisions that the audit lacks, and the starts and
+ends of runs that were launched with LIFECYCLE_AUDIT."""
 
 from __future__ import annotations
 
