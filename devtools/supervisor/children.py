@@ -19,6 +19,7 @@ from devtools.supervisor.state_dir import Failure
 _COLOURS = {"up": 36, "web": 34, "worker": 32, "sandbox": 35, "seed": 33, "temporal": 31}
 _LONGEST_LINE = 64 * 1024
 RESTARTS, RESTART_WINDOW = 5, 60.0  # seconds
+WRONG_SETTINGS = 2  # the exit code of our commands for what another start cannot mend
 
 
 class Output:
@@ -93,6 +94,7 @@ class Child:
         self._output, self._watchdog, self._died = output, watchdog, died
         self._process: asyncio.subprocess.Process | None = None
         self._deaths: deque[float] = deque(maxlen=RESTARTS + 1)
+        self._last_line = ""
         self._keeper: asyncio.Task[None] | None = None
         self._stopping = asyncio.Event()
 
@@ -119,10 +121,14 @@ class Child:
             *lines, rest = (rest + chunk).split(b"\n")
             if len(rest) > _LONGEST_LINE:
                 lines, rest = [*lines, rest], b""
-            for line in lines:
-                self._output.say(self.program.name, line.decode(errors="replace").rstrip("\r"))
+            self._print(*lines)
         if rest:
-            self._output.say(self.program.name, rest.decode(errors="replace"))
+            self._print(rest)
+
+    def _print(self, *lines: bytes) -> None:
+        for line in lines:
+            self._last_line = line.decode(errors="replace").rstrip("\r")
+            self._output.say(self.program.name, self._last_line)
 
     async def _keep(self) -> None:
         """Follow the process; start it again when it dies, with growing pauses."""
@@ -141,6 +147,9 @@ class Child:
         if not self.program.restart:
             if code:
                 self._output.say("up", f"{name} ended with {word(code)}.")
+            return False
+        if code == WRONG_SETTINGS:
+            self._died(Failure(f"{name} cannot start: {self._last_line}"))
             return False
         self._deaths.append(time.monotonic())
         if len(self._deaths) > RESTARTS and self._deaths[-1] - self._deaths[0] < RESTART_WINDOW:

@@ -8,6 +8,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
@@ -30,13 +31,15 @@ def free(port: int) -> bool:
     return True
 
 
-def require(port: int) -> None:
-    """Raises Failure when the page's own port is taken."""
+def page_port(text: str) -> int:
+    """The port of the page. Raises Failure when it is none, or in use."""
+    port = int(text) if text.isascii() and text.isdigit() and len(text) < 6 else 0
     if not 0 < port < 65_536:
-        raise Failure(f"PORT must be between 1 and 65535, not {port}.")
+        raise Failure(f"PORT must be between 1 and 65535, not {text!r}.")
     if not free(port):
         other = port + 1 if port < 65_535 else port - 1
         raise Failure(f"Port {port} is in use; end what uses it, or choose another: make up PORT={other}.")
+    return port
 
 
 def _owner(lock: Path) -> int | None:
@@ -49,15 +52,18 @@ def _owner(lock: Path) -> int | None:
     return pid
 
 
-def lock(state: Path) -> IO[str]:
+def lock(state: Path, say: Callable[[str], None] = print) -> IO[str]:
     """Hold the state folder until the file is closed everywhere: two servers must not write one database.
 
-    When the one before was killed, its processes are still being ended: wait for that. Raises Failure.
+    When the one before was killed, its processes are still being ended: `say` so, and wait. Raises Failure.
     """
-    state.mkdir(parents=True, exist_ok=True)
     path = state / "lock"
-    handle = path.open("a+")
-    deadline = time.monotonic() + _ENDING_SECONDS
+    try:
+        state.mkdir(parents=True, exist_ok=True)
+        handle = path.open("a+")
+    except OSError as error:
+        raise Failure(f"The state folder {state} cannot be used: {error.strerror}.") from error
+    deadline, waiting = time.monotonic() + _ENDING_SECONDS, False
     while True:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -67,6 +73,9 @@ def lock(state: Path) -> IO[str]:
                 handle.close()
                 who = f"process {owner}" if owner else "a process that is still ending"
                 raise Failure(f"Signalbox already runs in {state}: {who}. Stop it first.") from None
+            if not waiting:
+                say(f"Waiting until the processes of the last run in {state} have ended.")
+            waiting = True
             time.sleep(0.1)
         else:
             handle.truncate(0)
@@ -102,8 +111,10 @@ def ports(state: Path, names: list[str]) -> dict[str, int]:
 def secret(state: Path, name: str, size: int = 48) -> Path:
     """The file of that name with a random text, made on first use and readable by its owner alone."""
     path = state / name
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
+    if not path.exists() or not path.stat().st_size:  # a full disk leaves an empty one
+        fresh = path.with_suffix(".new")
+        fresh.unlink(missing_ok=True)
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
             file.write(secrets.token_urlsafe(size))
+        fresh.replace(path)
     return path

@@ -92,23 +92,25 @@ class Supervisor:
     async def _live(self) -> int:
         """Everything between the lock and its release."""
         try:
-            state_dir.require(self.plan.port)
-            held = state_dir.lock(self.plan.state)
+            held = await asyncio.to_thread(state_dir.lock, self.plan.state, self._say)
         except Failure as failure:
             self._say(str(failure))
             return 1
-        watchdog = Watchdog(held)
+        watchdog, reason = Watchdog(held), ""
         try:
             await watchdog.start()
             await self._start(watchdog)
             await self._failed
         except Failure as failure:
-            self._say(str(failure))
+            reason = str(failure)
+            self._say(reason)
             return 1
         finally:
             await asyncio.shield(self._stop(watchdog))
             await watchdog.close()
             held.close()
+            if reason and self._children:  # what the children wrote meanwhile stands below the first one
+                self._say(reason)
         return 0
 
     async def _start(self, watchdog: Watchdog) -> None:

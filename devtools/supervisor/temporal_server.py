@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from pathlib import Path
 
+from devtools.supervisor.children import word
 from devtools.supervisor.state_dir import Failure
 from workers.client.connection import connect
 from workers.client.errors import TemporalError, rpc_errors
@@ -16,6 +18,7 @@ from workers.registry.registry import registry, workflow_name
 
 NAMESPACE = "signalbox"
 _WATCH_SECONDS = 0.5
+_CONNECT_SECONDS = 3.0
 
 
 async def start(state: Path, port: int, on_spawn: Callable[[int], None]) -> devserver.DevServer:
@@ -25,14 +28,19 @@ async def start(state: Path, port: int, on_spawn: Callable[[int], None]) -> devs
             port=port, database=state / "temporal.db", namespace=NAMESPACE, on_spawn=on_spawn
         )
     except devbinary.Unavailable as error:
-        raise Failure(str(error)) from error
+        hint = ""
+        if "not a database" in str(error):
+            hint = f" {state / 'temporal.db'} is damaged: put a copy back, or start anew by `make clean`."
+        raise Failure(f"{error}{hint}") from error
 
 
 async def died(server: devserver.DevServer) -> Failure:
     """Returns when the server is gone. What was in flight there cannot be carried on, so all stop."""
     while server.process.poll() is None:  # noqa: ASYNC110 (subprocess has no event to wait for)
         await asyncio.sleep(_WATCH_SECONDS)
-    return Failure(f"The Temporal server ended with code {server.process.returncode}; everything is stopped.")
+    return Failure(
+        f"The Temporal server ended with {word(server.process.returncode)}; everything is stopped."
+    )
 
 
 def _foreign() -> str:
@@ -40,6 +48,26 @@ def _foreign() -> str:
     registry.load()
     known = {workflow_name(cls) for queue in registry.queues.values() for cls in queue.workflows}
     return " AND ".join(f'WorkflowType != "{name}"' for name in sorted(known))
+
+
+async def _network_problem(address: str) -> str:
+    """A sentence on what the network says about host:port; empty where something accepts connections."""
+    host, _, port = address.rpartition(":")
+    try:
+        async with asyncio.timeout(_CONNECT_SECONDS):
+            _, writer = await asyncio.open_connection(host.strip("[]"), int(port))
+        writer.close()
+    except socket.gaierror:
+        return f" The name {host} is not known."
+    except ConnectionRefusedError:
+        return " Nothing listens there."
+    except TimeoutError:
+        return " There is no answer at all: a wrong address, or a firewall."
+    except OSError as error:
+        return f" {error.strerror}."
+    return (
+        " Something listens there: is it a Temporal server's gRPC port, and does it take TLS (TEMPORAL_TLS)?"
+    )
 
 
 async def check(conf: WorkersConf, *, demo: bool) -> None:
@@ -50,8 +78,10 @@ async def check(conf: WorkersConf, *, demo: bool) -> None:
         with rpc_errors():
             await client.count_workflows("")
             others = (await client.count_workflows(_foreign())).count if demo else 0
-    except (TemporalError, ConfigurationError) as error:
+    except ConfigurationError as error:
         raise Failure(f"The {where} cannot be used: {error}") from error
+    except TemporalError as error:
+        raise Failure(f"The {where} cannot be used: {error}{await _network_problem(conf.address)}") from error
     if others:
         raise Failure(
             f"DEMO=1 is refused: the {where} holds {others} workflows of types that are not ours; "

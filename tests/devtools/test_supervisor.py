@@ -198,7 +198,7 @@ async def test_demo_is_refused_where_others_run_workflows(client: Client) -> Non
         await handle.terminate()
 
 
-def up(state: Path, port: int, **settings: str) -> subprocess.Popen[str]:
+def up(state: Path, port: int | str, **settings: str) -> subprocess.Popen[str]:
     """`manage.py up` as `make up` runs it, with a state folder of its own."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith(("TEMPORAL_", "DEMO"))}
     environment = {**kept, "SIGNALBOX_MODE": "development", "SIGNALBOX_STATE_DIR": str(state)}
@@ -217,12 +217,12 @@ def any_port() -> int:
         return int(listener.getsockname()[1])
 
 
-def refusal(state: Path, port: int, **settings: str) -> str:
+def refusal(state: Path, port: int | str, **settings: str) -> str:
     """What `up` says when it does not start; it must be one sentence and a failure."""
     process = up(state, port, **settings)
     said, _ = process.communicate(timeout=60)
     assert process.returncode == 1, said
-    lines = [line.removeprefix("up      | ") for line in said.splitlines()]
+    lines = [line.removeprefix("up      | ").removeprefix("CommandError: ") for line in said.splitlines()]
     assert "Traceback" not in said
     return lines[-1]
 
@@ -241,7 +241,8 @@ def test_a_wrong_address_is_one_sentence_and_a_failure(tmp_path: Path) -> None:
 def test_a_failed_migration_is_one_sentence_and_a_failure(tmp_path: Path, server: str) -> None:
     (tmp_path / "signalbox.sqlite3").write_text("this is no database, however long one looks at it. " * 100)
     said = refusal(tmp_path, any_port(), TEMPORAL_ADDRESS=server)
-    assert said.startswith("The migration of the database failed: ")
+    database = tmp_path / "signalbox.sqlite3"
+    assert said.startswith(f"The migration of the database {database} failed: file is not a database")
 
 
 def test_no_server_to_be_had_is_one_sentence_and_a_failure(tmp_path: Path) -> None:

@@ -133,9 +133,8 @@ async def _ready(server: DevServer, namespace: str) -> None:
     while True:
         if server.process.poll() is not None:
             server.log.seek(0)
-            raise Unavailable(
-                f"The Temporal server ended at once: {last_line(server.log.read()) or 'no output'}"
-            )
+            last = last_line(server.log.read()) or "no output"
+            raise Unavailable(f"The Temporal server {server.process.args[0]} ended at once: {last}")
         try:
             client = await Client.connect(server.address, namespace=namespace)
         except RuntimeError:  # what the SDK raises while nothing answers

@@ -12,12 +12,12 @@ from typing import Any
 
 from django.apps import apps
 from django.core.management import call_command
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connections
 
 from dashboard.conf import conf as dashboard_conf
 from devtools.management.commands.demo_users import PEOPLE
-from devtools.supervisor.state_dir import Failure, secret
+from devtools.supervisor.state_dir import Failure, page_port, secret
 from devtools.supervisor.supervisor import Demo, Plan, Supervisor
 from workers.conf import conf as workers_conf
 
@@ -43,7 +43,8 @@ def prepare(state: Path) -> str:
         call_command("migrate", verbosity=0, interactive=False)
         call_command("demo_users", stdout=io.StringIO())
     except Error as error:
-        raise Failure(f"The migration of the database failed: {error}".splitlines()[0]) from error
+        where = connections["default"].settings_dict["NAME"]
+        raise Failure(f"The migration of the database {where} failed: {error}".splitlines()[0]) from error
     finally:
         connections.close_all()
     return f"Sign in as {', '.join(PEOPLE)}; the password is {'DEMO_PASSWORD' if given else password}"
@@ -54,16 +55,23 @@ class Command(BaseCommand):
     requires_system_checks: list[str] = []  # noqa: RUF012 (migrate checks, and so does each child)
 
     def add_arguments(self, parser: CommandParser) -> None:
-        parser.add_argument("--port", type=int, default=8000, help="of the page, on the loopback address")
+        parser.add_argument("--port", default="8000", help="of the page, on the loopback address")
 
-    def handle(self, *, port: int, **_: Any) -> None:
+    def handle(self, *, port: str, **_: Any) -> None:
         state = Path(dashboard_conf().state_dir).resolve()
+        demo = os.environ.get("DEMO", "")
+        if demo not in ("", "0", "1"):
+            raise CommandError(f"DEMO must be 1 or 0, not {demo!r}.")
+        try:
+            page = page_port(port)
+        except Failure as failure:
+            raise CommandError(str(failure)) from failure
         plan = Plan(
-            port=port,
+            port=page,
             state=state,
             conf=workers_conf(),
             foreign=bool(os.environ.get("TEMPORAL_ADDRESS") or os.environ.get("TEMPORAL_ADDRESS_FILE")),
-            demo=os.environ.get("DEMO") == "1",
+            demo=demo == "1",
             apps=demo_of_apps(),
             prepare=partial(prepare, state),
         )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,11 @@ class Command(BaseCommand):
         from orders.sandbox.ledger import Ledger
 
         state: Path = settings.DASHBOARD.state_dir  # type: ignore[misc] # composed in the settings module
-        app = create(Ledger(ledger or state / "sandbox.sqlite3"))
+        path = ledger or state / "sandbox.sqlite3"
+        try:
+            app = create(Ledger(path))
+        except (sqlite3.Error, OSError) as error:
+            raise CommandError(f"The ledger {path} cannot be used: {error}.", returncode=2) from error
         with socket.socket() as listener:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
