@@ -109,7 +109,7 @@ async def start(
     try:
         on_spawn(server.pid)
         async with asyncio.timeout(_START_SECONDS):
-            await _ready(server, namespace)
+            await _ready(server, binary, namespace)
     except BaseException as error:
         await server.stop()
         if isinstance(error, TimeoutError):
@@ -129,12 +129,12 @@ def _launch(command: list[str], port: int) -> DevServer:
     return DevServer(f"{HOST}:{port}", process, log)
 
 
-async def _ready(server: DevServer, namespace: str) -> None:
+async def _ready(server: DevServer, binary: Path, namespace: str) -> None:
     while True:
         if server.process.poll() is not None:
             server.log.seek(0)
             last = last_line(server.log.read()) or "no output"
-            raise Unavailable(f"The Temporal server {server.process.args[0]} ended at once: {last}")
+            raise Unavailable(f"The Temporal server {binary} ended at once: {last}")
         try:
             client = await Client.connect(server.address, namespace=namespace)
         except RuntimeError:  # what the SDK raises while nothing answers
