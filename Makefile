@@ -9,11 +9,11 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
-.PHONY: help up test test-slow lint bench clean lock
+.PHONY: help up test test-slow test-services lint bench clean lock
 .DEFAULT_GOAL := help
 
 help: ## this list
-	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-10s %s\n' "$$name" "$$text"; done
+	@sed -n 's/^\([a-z-]*\):.*## /\1|/p' $(MAKEFILE_LIST) | while IFS='|' read -r name text; do printf '  make %-14s %s\n' "$$name" "$$text"; done
 
 up: $(VENV)/.runtime ## start everything on 127.0.0.1:$PORT (8000), until Ctrl-C
 	@SIGNALBOX_MODE=development exec $(BIN)/python manage.py up --port "$(PORT)"
@@ -23,6 +23,9 @@ test: $(VENV)/.development ## units, workflows on a real server, web and browser
 
 test-slow: $(VENV)/.development ## kills, scale and soak
 	@exec $(BIN)/python -m tests.run --slow
+
+test-services: $(VENV)/.development ## what touches the database or the cache, on PostgreSQL and Redis
+	@exec $(BIN)/python -m tests.run --services
 
 lint: $(VENV)/.development ## style, types, templates, migrations
 	$(BIN)/ruff check .

@@ -1,4 +1,5 @@
 """`make test`: pytest in two lanes side by side, each with a Temporal server of its own, and a last word.
+`make test-services`: what touches the database or the cache, on PostgreSQL and Redis.
 
 The settings of the shell are kept out, so that no test can ever reach a server of somebody. Skipped tests
 are listed with their reasons; with FORBID_SKIPS=1 they are failures.
@@ -21,6 +22,7 @@ from xml.etree import ElementTree as ET
 
 from dashboard.conf import DashboardConf
 from orders.conf import OrdersConf
+from tests import services
 from workers.conf import WorkersConf
 from workers.devserver import binary as devbinary
 from workers.devserver import server as devserver
@@ -33,6 +35,17 @@ LANES = (
     # Browser tests are by themselves: Playwright's event loop and pytest-asyncio's do not share a process.
     {"other tests": ["tests", f"--ignore={BROWSER}", f"--ignore={WORKERS}"], "browser tests": [BROWSER]},
 )
+ON_SERVICES = {
+    "tests on PostgreSQL and Redis": [
+        "tests/dashboard",
+        "tests/orders",
+        f"{WORKERS}/client",
+        f"{WORKERS}/interceptors",
+        f"{WORKERS}/patterns/cache",
+        f"{WORKERS}/patterns/transactions",
+    ],
+    "browser tests on PostgreSQL and Redis": [BROWSER],
+}
 PATIENCE = 10  # seconds for pytest to end its own children when it is told to stop
 LIMIT = 1800  # seconds for one invocation: a run that hangs must end by itself
 
@@ -57,13 +70,13 @@ class Tally:
                 self.skipped[reason] += 1
 
 
-def environment(address: str) -> dict[str, str]:
-    """Ours without any setting of Signalbox, with the run's own server and state folder."""
+def environment() -> dict[str, str]:
+    """The environment without any setting of Signalbox."""
     confs = (WorkersConf, DashboardConf, OrdersConf)
     names = {str(f.alias) for conf in confs for f in conf.model_fields.values()}
     names |= {f"{name}_FILE" for name in names}
     kept = {name: value for name, value in os.environ.items() if name not in names}
-    return {**kept, "TEMPORAL_ADDRESS": address, "SIGNALBOX_MODE": "development"}
+    return {**kept, "SIGNALBOX_MODE": "development"}
 
 
 async def ended(process: asyncio.subprocess.Process) -> int:
@@ -80,13 +93,15 @@ async def ended(process: asyncio.subprocess.Process) -> int:
                 await process.wait()
 
 
-async def pytest(name: str, arguments: list[str], address: str, tally: Tally, *, now: bool) -> None:
-    """One invocation of pytest; its report goes into the tally. `now`: its words come as it says them, else
-    when it has ended, so that two do not talk at once."""
+async def pytest(
+    name: str, arguments: list[str], settings: dict[str, str], tally: Tally, *, now: bool
+) -> None:
+    """One invocation of pytest; its report goes into the tally. `now`: its output comes as it is written,
+    else when it has ended, so that that of two does not mix."""
     with tempfile.TemporaryDirectory(prefix="signalbox-test-") as folder:
         report, words = Path(folder) / "report.xml", Path(folder) / "words.txt"
         command = [sys.executable, "-m", "pytest", "-q", "--durations=10", f"--junitxml={report}", *arguments]
-        told = {**environment(address), "SIGNALBOX_STATE_DIR": str(Path(folder) / "state")}
+        told = {**environment(), **settings, "SIGNALBOX_STATE_DIR": str(Path(folder) / "state")}
         try:
             with words.open("wb") as later:
                 said = {} if now else {"stdout": later, "stderr": asyncio.subprocess.STDOUT}
@@ -101,16 +116,16 @@ async def pytest(name: str, arguments: list[str], address: str, tally: Tally, *,
             tally.broken.append(f"{name} (exit code {code})")
 
 
-def last_word(tally: Tally, seconds: float, slow: bool) -> int:
+def last_word(tally: Tally, seconds: float, left_out: str) -> int:
     """Print the sum and what was left out; the exit code."""
     forbidden = bool(tally.skipped) and os.environ.get("FORBID_SKIPS") == "1"
     if not tally.counts["passed"]:
         tally.broken.append("no test passed")
-    print("\nLeft out:" if tally.skipped or not slow else "\nNothing was left out.")
+    print("\nLeft out:" if tally.skipped or left_out else "\nNothing was left out.")
     for reason, count in sorted(tally.skipped.items()):
         print(f"  {count} x {reason}")
-    if not slow:
-        print("  tests marked slow: kills, scale and soak (make test-slow)")
+    if left_out:
+        print(f"  {left_out}")
     failed = tally.counts["failure"] + tally.counts["error"]
     verdict = "FAILED" if tally.broken or forbidden else "PASSED"
     print(
@@ -122,36 +137,45 @@ def last_word(tally: Tally, seconds: float, slow: bool) -> int:
     return int(verdict == "FAILED")
 
 
-async def run(lane: dict[str, list[str]], address: str, tally: Tally, slow: bool) -> None:
-    """One after the other; only the first lane is heard while it runs."""
+async def run(lane: dict[str, list[str]], settings: dict[str, str], tally: Tally, marks: str) -> None:
+    """One after the other; only the output of the first lane is shown while it runs."""
     for name, where in lane.items():
-        chosen = ["-m", "slow" if slow else "not slow", *where]
-        await pytest(name, chosen, address, tally, now=lane is LANES[0])
+        await pytest(name, ["-m", marks, *where], settings, tally, now=lane is not LANES[1])
 
 
-async def main(slow: bool) -> int:
+async def main(which: str) -> int:
     """Run all and return the exit code."""
     begun, tally = time.monotonic(), Tally()
     task = asyncio.current_task()
     assert task
-    # Otherwise the server would outlive us: it has a session of its own.
+    # Otherwise the servers would outlive us: they have sessions of their own.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
+    lanes = (ON_SERVICES,) if which == "services" else LANES
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-        for lane in LANES:
-            try:
-                server = await devserver.start()
-            except devbinary.Unavailable as error:
-                print(error, file=sys.stderr)
-                return 1
+        settings = {}
+        if which == "services":
+            settings["DATABASE_URL"] = stack.enter_context(services.postgresql())
+            settings["CHANNEL_REDIS_URL"] = stack.enter_context(services.redis())
+        for lane in lanes:
+            server = await devserver.start()
             stack.push_async_callback(server.stop)
-            group.create_task(run(lane, server.address, tally, slow))
-    return last_word(tally, time.monotonic() - begun, slow)
+            own = {**settings, "TEMPORAL_ADDRESS": server.address}
+            group.create_task(run(lane, own, tally, "slow" if which == "slow" else "not slow"))
+    left_out = "" if which == "slow" else "tests marked slow: kills, scale and soak (make test-slow)"
+    return last_word(tally, time.monotonic() - begun, left_out)
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--slow", action="store_true", help="run the slow tests instead")
+    parser.add_argument(
+        "--slow", dest="which", action="store_const", const="slow", help="the slow tests instead"
+    )
+    parser.add_argument(
+        "--services", dest="which", action="store_const", const="services", help="on PostgreSQL and Redis"
+    )
     try:
-        sys.exit(asyncio.run(main(parser.parse_args().slow)))
+        sys.exit(asyncio.run(main(parser.parse_args().which or "")))
+    except (devbinary.Unavailable, services.Missing) as error:
+        sys.exit(str(error))
     except asyncio.CancelledError:
         sys.exit(128 + signal.SIGTERM)

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import tempfile
 from pathlib import Path
 
 os.environ.setdefault("SIGNALBOX_MODE", "development")
-os.environ.setdefault("SIGNALBOX_STATE_DIR", tempfile.mkdtemp(prefix="signalbox-test-"))
+if "SIGNALBOX_STATE_DIR" not in os.environ:
+    _folder = tempfile.TemporaryDirectory(prefix="signalbox-test-", ignore_cleanup_errors=True)
+    atexit.register(_folder.cleanup)
+    os.environ["SIGNALBOX_STATE_DIR"] = _folder.name
 
 from dashboard.settings import *  # noqa: F403
 from dashboard.settings import DATABASES, INSTALLED_APPS, _dashboard

@@ -209,7 +209,9 @@ def test_an_entry_of_another_build_is_fetched_again(desk: Desk) -> None:
     assert desk.asked == {"EUR": 2}
 
 
-def test_without_a_cache_the_work_is_done_each_time(desk: Desk) -> None:
+def test_without_a_cache_the_work_is_done_each_time(desk: Desk, settings) -> None:
+    database = {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "workers_cache"}
+    settings.CACHES = {**settings.CACHES, "workers": database}
     rate = desk.rate()
     with connection.cursor() as cursor:
         cursor.execute("ALTER TABLE workers_cache RENAME TO workers_cache_away")
