@@ -11,6 +11,8 @@ import time
 from pathlib import Path
 from typing import IO
 
+from dashboard.private_files import private_file, private_folder
+
 HOST = "127.0.0.1"
 _ENDING_SECONDS = 20.0
 
@@ -54,9 +56,12 @@ def lock(state: Path) -> IO[str]:
 
     When the one before was killed, its processes are still being ended: wait for that. Raises Failure.
     """
-    state.mkdir(parents=True, exist_ok=True)
     path = state / "lock"
-    handle = path.open("a+")
+    try:
+        private_folder(state)
+        handle = path.open("a+")
+    except OSError as error:
+        raise Failure(f"The state folder {state} cannot be used: {error.strerror}.") from error
     deadline = time.monotonic() + _ENDING_SECONDS
     while True:
         try:
@@ -102,8 +107,9 @@ def ports(state: Path, names: list[str]) -> dict[str, int]:
 def secret(state: Path, name: str, size: int = 48) -> Path:
     """The file of that name with a random text, made on first use and readable by its owner alone."""
     path = state / name
-    if not path.exists():
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w") as file:
-            file.write(secrets.token_urlsafe(size))
+    if not path.exists() or not path.stat().st_size:
+        new = path.with_suffix(".new")
+        private_file(new)
+        new.write_text(secrets.token_urlsafe(size))
+        new.replace(path)  # at once: a full disk leaves no empty secret
     return path

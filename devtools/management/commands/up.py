@@ -57,6 +57,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000, help="of the page, on the loopback address")
 
     def handle(self, *, port: int, **_: Any) -> None:
+        os.umask(0o077)  # databases, ledger and histories are for this account alone, whoever writes them
         state = Path(dashboard_conf().state_dir).resolve()
         plan = Plan(
             port=port,
