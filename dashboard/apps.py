@@ -19,9 +19,11 @@ class DashboardConfig(AppConfig):
 
     def ready(self) -> None:
         from dashboard import extend, roles
+        from dashboard.audit import accounts
 
         database = settings.DATABASES["default"]
         if database["ENGINE"].endswith("sqlite3"):
             private_database(Path(database["NAME"]), conf().state_dir)
         extend.discover()
+        accounts.connect()
         post_migrate.connect(roles.ensure, sender=self, dispatch_uid="dashboard.roles")
