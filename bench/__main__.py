@@ -67,8 +67,7 @@ async def _web(port: int) -> AsyncIterator[str]:
     from workers.conf import conf
 
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "uvicorn", "dashboard.asgi:application", "--port", str(port)),
-        *("--log-level", "warning", "--no-access-log", "--timeout-graceful-shutdown", "3"),
+        *(sys.executable, "manage.py", "runweb", "--port", str(port)),
         cwd=ROOT,
         env={**os.environ, "TEMPORAL_ADDRESS": conf().address},
     )

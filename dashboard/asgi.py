@@ -26,6 +26,7 @@ from starlette.middleware.gzip import GZipMiddleware  # noqa: E402
 
 from dashboard.audit.outcomes import keep_settling  # noqa: E402
 from dashboard.conf import conf  # noqa: E402
+from dashboard.web.limits import BodyLimits  # noqa: E402
 from workers.client.connection import get_client  # noqa: E402
 from workers.client.errors import TemporalError  # noqa: E402
 
@@ -101,4 +102,4 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
 
 
 sockets = URLRouter([re_path(r"", no_such_socket)])  # type: ignore[arg-type, list-item]
-application = ProtocolTypeRouter({"http": http, "websocket": sockets, "lifespan": lifespan})
+application = BodyLimits(ProtocolTypeRouter({"http": http, "websocket": sockets, "lifespan": lifespan}))

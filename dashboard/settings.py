@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import sys
 from importlib import import_module
 from importlib.util import find_spec
-from typing import Any
+from typing import Any, cast
 
-import dj_database_url
+from django.core.exceptions import ImproperlyConfigured
 
-from dashboard.conf import DEVELOPMENT_KEY, ROOT, DashboardConf
+from dashboard.conf import DEVELOPMENT_KEY, ROOT, AppsConf, DashboardConf, parsed_database
 from workers.conf import Conf, ConfigurationError, WorkersConf, compose
 
 
@@ -27,16 +25,37 @@ def _conf_class(app: str) -> type[Conf] | None:
     return next((item for item in own if issubclass(item, Conf)), None)
 
 
-_apps = [word.strip() for word in os.environ.get("SIGNALBOX_APPS", "orders").split(",") if word.strip()]
-_classes = {app: cls for app in _apps if (cls := _conf_class(app))}
+def _missing(app: str) -> bool:
+    try:
+        return find_spec(app) is None
+    except ModuleNotFoundError:  # of the package that it is said to be in
+        return True
+
+
+def _composed() -> dict[str, Conf]:
+    """The settings of every app by the name of its app. Raises ConfigurationError."""
+    [named] = compose([AppsConf])
+    apps = cast(AppsConf, named).apps
+    missing = [f"SIGNALBOX_APPS: there is no app {app}." for app in apps if _missing(app)]
+    found = {app: cls for app in apps if not _missing(app) and (cls := _conf_class(app))}
+    classes = {"workers": WorkersConf, "dashboard": DashboardConf, **found}
+    try:
+        confs = compose(classes.values())
+    except ConfigurationError as error:
+        raise ConfigurationError([*missing, *error.problems]) from error
+    if missing:
+        raise ConfigurationError(missing)
+    return dict(zip(classes, confs, strict=True))
+
+
 try:
-    _confs = compose([WorkersConf, DashboardConf, *_classes.values()])
+    _confs = _composed()
 except ConfigurationError as error:
-    sys.exit(str(error))
-for _app, _conf in zip(["WORKERS", "DASHBOARD", *(app.upper() for app in _classes)], _confs, strict=True):
-    globals()[_app] = _conf
-_dashboard = next(conf for conf in _confs if isinstance(conf, DashboardConf))
-_workers = next(conf for conf in _confs if isinstance(conf, WorkersConf))
+    raise ImproperlyConfigured(str(error)) from error
+for _app, _conf in _confs.items():
+    globals()[_app.upper()] = _conf
+_dashboard = cast(DashboardConf, _confs["dashboard"])
+_workers = cast(WorkersConf, _confs["workers"])
 
 DEBUG = False
 DEVELOPMENT = _dashboard.development  # ours: what production refuses, such as `runworker --reload`
@@ -48,7 +67,7 @@ ASGI_APPLICATION = "dashboard.asgi.application"
 
 # workers stands before channels: both have a command named runworker, and the first app wins.
 INSTALLED_APPS = [
-    *_apps,
+    *_dashboard.apps,
     "dashboard",
     "devtools",
     "workers",
@@ -94,19 +113,22 @@ TEMPLATES = [
 ]
 
 
+SQLITE = {
+    "timeout": 5,
+    "transaction_mode": "IMMEDIATE",  # the audit's chain rests on one writer at a time
+    "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
+}
+
+
 def _database() -> dict[str, Any]:
-    if _dashboard.database_url:
-        return dict(dj_database_url.parse(_dashboard.database_url.get_secret_value(), conn_max_age=0))
-    _dashboard.state_dir.mkdir(parents=True, exist_ok=True)
-    return {
-        "ENGINE": "django.db.backends.sqlite3",
-        "NAME": _dashboard.state_dir / "signalbox.sqlite3",
-        "OPTIONS": {
-            "timeout": 5,
-            "transaction_mode": "IMMEDIATE",
-            "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
-        },
-    }
+    if not _dashboard.database_url:
+        name = _dashboard.state_dir / "signalbox.sqlite3"
+        return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": SQLITE}
+    given = parsed_database(_dashboard.database_url)
+    # Under ASGI each request has a thread of its own: only a pool keeps connections from one to the next.
+    pool = {"pool": True} if find_spec("psycopg_pool") else {}
+    options = SQLITE if given["ENGINE"].endswith("sqlite3") else pool
+    return {**given, "CONN_MAX_AGE": 0, "OPTIONS": {**given.get("OPTIONS", {}), **options}}
 
 
 DATABASES = {"default": _database()}
@@ -146,21 +168,29 @@ AUTH_PASSWORD_VALIDATORS = [
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "home"
 LOGOUT_REDIRECT_URL = "login"
-AXES_FAILURE_LIMIT = 5
+AXES_HANDLER = "dashboard.web.lockout.Lockout"
+AXES_CLIENT_IP_CALLABLE = "dashboard.web.lockout.client_address"
+AXES_FAILURE_LIMIT = 5  # PAIR_LIMIT there, which has the other limits too
 AXES_COOLOFF_TIME = 0.25  # hours
-AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"]]
+AXES_LOCKOUT_PARAMETERS = [["username", "ip_address"], "username", "ip_address"]
 AXES_LOCKOUT_CALLABLE = "dashboard.web.login.locked_out"
 AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 
 SESSION_COOKIE_HTTPONLY = True
-SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _dashboard.secure_cookies
+SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _dashboard.https
+SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # probes come by plain HTTP, and bring no cookie
+SECURE_HSTS_SECONDS = _dashboard.hsts_seconds if _dashboard.https else 0
+SECURE_HSTS_INCLUDE_SUBDOMAINS = True
+# Preloading binds a whole domain for years: its owner decides that, not one of its hosts.
+SILENCED_SYSTEM_CHECKS = ["security.W021"]
 CSRF_FAILURE_VIEW = "dashboard.web.errors.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 DATA_UPLOAD_MAX_MEMORY_SIZE = 2 * 1024 * 1024
 DATA_UPLOAD_MAX_NUMBER_FIELDS = 2000
+FILE_UPLOAD_MAX_MEMORY_SIZE = 256 * 1024  # of a body in memory; the rest goes to a file until it is read
 MESSAGE_STORAGE = "django.contrib.messages.storage.session.SessionStorage"
 
 USE_TZ = True
@@ -173,7 +203,11 @@ STORAGES = {
     "default": {"BACKEND": "django.core.files.storage.FileSystemStorage"},
     "payloads": {  # claim checks; several hosts need one that they share
         "BACKEND": "django.core.files.storage.FileSystemStorage",
-        "OPTIONS": {"location": _dashboard.state_dir / "payloads"},
+        "OPTIONS": {
+            "location": _dashboard.state_dir / "payloads",
+            "file_permissions_mode": 0o600,
+            "directory_permissions_mode": 0o700,
+        },
     },
     "staticfiles": {"BACKEND": "servestatic.storage.CompressedManifestStaticFilesStorage"},
 }

@@ -22,7 +22,7 @@ __all__ = [
     "viewers",
 ]
 
-append_only = importlib.import_module("dashboard.migrations.0002_audit_append_only")
+append_only = importlib.import_module("dashboard.migrations.0003_audit_signed")
 
 
 @pytest.fixture(scope="session")

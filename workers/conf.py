@@ -42,9 +42,12 @@ class FileVariants(EnvSettingsSource):
         if not path:
             return None, field.alias or field_name, False
         try:
-            return Path(path).read_text().strip(), field.alias or field_name, False
-        except OSError as error:
+            value = Path(path).read_text().strip()
+        except (OSError, UnicodeDecodeError) as error:
             raise ConfigurationError([f"{field.alias}_FILE: the file cannot be read: {error}."]) from error
+        if not value:
+            raise ConfigurationError([f"{field.alias}_FILE: the file {path} is empty."])
+        return value, field.alias or field_name, False
 
 
 class Conf(BaseSettings):

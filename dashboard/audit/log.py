@@ -1,16 +1,17 @@
 """The audit log's writer and its verifier.
 
-Each entry hashes its content together with the hash of the one before, so that a changed, removed or inserted
-row shows. Writing is serialised: on SQLite by its one writer (transactions are IMMEDIATE), on PostgreSQL by
-an advisory lock. What a chain in one database cannot show is rows cut off its end by a person who owns the
-database; keep copies of the last hash elsewhere (`manage.py auditverify` prints it).
+Each entry is signed together with the signature of the one before (HMAC with a key of AUDIT_KEYS, not in the
+database), so that a changed, removed or inserted row shows, and so does a chain that was written anew.
+Writing is serialised: on SQLite by its one writer (transactions are IMMEDIATE), on PostgreSQL by an advisory
+lock. What a chain in one database cannot show is rows cut off its end by a person who owns the database; keep
+copies of the last hash elsewhere (`manage.py auditverify` prints it).
 """
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -20,6 +21,7 @@ from asgiref.sync import sync_to_async
 from django.db import connection, transaction
 
 from dashboard.access import Subject, Viewer
+from dashboard.conf import conf
 from dashboard.models import AuditEntry
 from dashboard.web.middleware import request_id
 from workers.payloads.redaction import redact_text
@@ -28,7 +30,9 @@ GENESIS = "0" * 64
 WRITTEN = ("reason", "detail")
 CHAIN_LOCK = 0x5167_0A11  # any number, the same in every process
 FIELDS = AuditEntry._meta.concrete_fields
-HASHED = tuple(field.attname for field in FIELDS if field.name not in {"id", "hash"})
+SIGNED = tuple(field.attname for field in FIELDS if field.name not in {"id", "hash"})
+ACTOR_LENGTH = 150
+_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,12 +43,19 @@ class Broken:
     why: str
 
 
-def digest(entry: AuditEntry) -> str:
-    """SHA-256, as hex, of the canonical JSON of all fields but the id and the hash itself."""
-    content = {name: getattr(entry, name) for name in HASHED}
-    content["at"] = entry.at.astimezone(UTC).isoformat(timespec="microseconds")
-    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+def _keys() -> list[bytes]:
+    return [key.encode() for key in conf().audit_ring]
+
+
+def _signature(content: Mapping[str, Any], key: bytes) -> str:
+    """HMAC-SHA256, as hex, of the canonical JSON of all fields but the id and the signature itself."""
+    at = content["at"].astimezone(UTC).isoformat(timespec="microseconds")
+    return hmac.digest(key, _canonical({**content, "at": at}).encode(), "sha256").hex()
+
+
+def signature(entry: AuditEntry) -> str:
+    """The signature of an entry by the key that signs now."""
+    return _signature({name: getattr(entry, name) for name in SIGNED}, _keys()[0])
 
 
 def _storable(value: Any) -> Any:
@@ -72,9 +83,21 @@ def append(**fields: Any) -> AuditEntry:
     with serialised():
         last = AuditEntry.objects.order_by("-id").values_list("hash", flat=True).first()
         entry.previous_hash = last or GENESIS
-        entry.hash = digest(entry)
+        entry.hash = signature(entry)
         entry.save(force_insert=True)
     return entry
+
+
+def record(actor: str, action: str, detail: str) -> AuditEntry:
+    """Add what happened outside of any workflow, such as a login. Raises DatabaseError."""
+    return append(
+        actor=actor[:ACTOR_LENGTH],
+        action=action,
+        detail=detail,
+        phase=AuditEntry.Phase.EVENT,
+        outcome="done",
+        request_id=request_id.get(),
+    )
 
 
 async def intend(
@@ -119,14 +142,26 @@ def add_outcome(intent: AuditEntry, outcome: str, detail: str) -> AuditEntry:
 conclude = sync_to_async(add_outcome)
 
 
+def _signed_by(content: Mapping[str, Any], found: str, keys: Sequence[bytes]) -> int | None:
+    """The place of the key that signed this; the last of them is tried first."""
+    for place in range(len(keys) - 1, -1, -1):
+        if hmac.compare_digest(_signature(content, keys[place]), found):
+            return place
+    return None
+
+
 def verify() -> tuple[int, str, Broken | None]:
     """Walk the chain from its start: how many rows hold, the hash of the last of them, the first that does
-    not."""
-    good, previous = 0, GENESIS
-    for entry in AuditEntry.objects.order_by("id").iterator(chunk_size=1000):
-        if entry.previous_hash != previous:
-            return good, previous, Broken(entry.pk, "the row before it is missing or was replaced")
-        if entry.hash != digest(entry):
-            return good, previous, Broken(entry.pk, "its content was changed")
-        good, previous = good + 1, entry.hash
+    not. Once a newer key of the ring has signed a row, older ones sign none after it."""
+    good, previous, keys = 0, GENESIS, _keys()
+    rows = AuditEntry.objects.order_by("id").values_list("id", "hash", *SIGNED)
+    for entry_id, found, *values in rows.iterator(chunk_size=2000):
+        content = dict(zip(SIGNED, values, strict=True))
+        if content["previous_hash"] != previous:
+            return good, previous, Broken(entry_id, "the row before it is missing or was replaced")
+        place = _signed_by(content, found, keys)
+        if place is None:
+            why = "its content was changed, or its key is not in AUDIT_KEYS"
+            return good, previous, Broken(entry_id, why)
+        good, previous, keys = good + 1, found, keys[: place + 1]
     return good, previous, None

@@ -11,6 +11,7 @@ from dashboard.live import cached_read
 from workers.conf import conf
 
 THEMES = ("light", "dark")
+HARMLESS = ("development", "test", "staging")  # every other environment wears the band of production
 
 
 def page(request: HttpRequest) -> dict[str, Any]:
@@ -24,7 +25,7 @@ def page(request: HttpRequest) -> dict[str, Any]:
         "namespace": viewer.namespace if viewer else default_namespace(),
         "roles": ", ".join(sorted(viewer.roles)) if viewer else "",
         "environment": environment,
-        "production": environment == "prod" or environment.startswith("production"),
+        "production": environment not in HARMLESS,
         "theme": theme if theme in THEMES else "",
         "badges": cached_read.badges(viewer) if viewer else {},
     }

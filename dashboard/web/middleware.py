@@ -6,9 +6,9 @@ and a test reads them. Works in both modes, so it costs no hop between threads u
 
 from __future__ import annotations
 
-import re
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import cast
 
@@ -17,6 +17,7 @@ from django.http import HttpRequest, HttpResponseBase
 from django.utils.decorators import sync_and_async_middleware
 
 request_id: ContextVar[str] = ContextVar("request_id", default="")
+current_request: ContextVar[HttpRequest | None] = ContextVar("current_request", default=None)
 
 POLICY = (
     "default-src 'self'; img-src 'self' data:; style-src 'self'; script-src 'self'; connect-src 'self'; "
@@ -31,18 +32,22 @@ HEADERS = {
     # their own.
     "Cache-Control": "no-store",
 }
-GIVEN_ID = re.compile(r"[A-Za-z0-9._-]{8,64}")
 
 Sync = Callable[[HttpRequest], HttpResponseBase]
 Async = Callable[[HttpRequest], Awaitable[HttpResponseBase]]
 
 
-def _begin(request: HttpRequest) -> str:
-    """The id that a proxy gave this request if it looks like one, else a new one."""
-    given = request.headers.get("X-Request-ID", "")
-    current = given if GIVEN_ID.fullmatch(given) else uuid.uuid4().hex
-    request_id.set(current)
-    return current
+@contextmanager
+def _current(request: HttpRequest) -> Iterator[str]:
+    """Within, the request and its id are known. The id is new: one that a client sends could be anything, and
+    the audit log keeps it."""
+    new = uuid.uuid4().hex
+    tokens = request_id.set(new), current_request.set(request)
+    try:
+        yield new
+    finally:
+        request_id.reset(tokens[0])
+        current_request.reset(tokens[1])
 
 
 def _finish(response: HttpResponseBase, current: str) -> HttpResponseBase:
@@ -59,14 +64,14 @@ def security_headers(get_response: Sync | Async) -> Sync | Async:
         asynchronous = cast(Async, get_response)
 
         async def amiddleware(request: HttpRequest) -> HttpResponseBase:
-            current = _begin(request)
-            return _finish(await asynchronous(request), current)
+            with _current(request) as current:
+                return _finish(await asynchronous(request), current)
 
         return amiddleware
     synchronous = cast(Sync, get_response)
 
     def middleware(request: HttpRequest) -> HttpResponseBase:
-        current = _begin(request)
-        return _finish(synchronous(request), current)
+        with _current(request) as current:
+            return _finish(synchronous(request), current)
 
     return middleware

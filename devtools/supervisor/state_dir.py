@@ -12,6 +12,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import IO
 
+from dashboard.private_files import private_file, private_folder
+
 HOST = "127.0.0.1"
 _ENDING_SECONDS = 20.0
 
@@ -59,7 +61,7 @@ def lock(state: Path, say: Callable[[str], None] = print) -> IO[str]:
     """
     path = state / "lock"
     try:
-        state.mkdir(parents=True, exist_ok=True)
+        private_folder(state)
         handle = path.open("a+")
     except OSError as error:
         raise Failure(f"The state folder {state} cannot be used: {error.strerror}.") from error
@@ -111,10 +113,9 @@ def ports(state: Path, names: list[str]) -> dict[str, int]:
 def secret(state: Path, name: str, size: int = 48) -> Path:
     """The file of that name with a random text, made on first use and readable by its owner alone."""
     path = state / name
-    if not path.exists() or not path.stat().st_size:  # a full disk leaves an empty one
-        fresh = path.with_suffix(".new")
-        fresh.unlink(missing_ok=True)
-        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
-            file.write(secrets.token_urlsafe(size))
-        fresh.replace(path)
+    if not path.exists() or not path.stat().st_size:
+        new = path.with_suffix(".new")
+        private_file(new)
+        new.write_text(secrets.token_urlsafe(size))
+        new.replace(path)  # at once: a full disk leaves no empty secret
     return path

@@ -21,7 +21,6 @@ from workers.conf import WorkersConf
 from workers.devserver.server import DevServer
 
 _POLL_SECONDS = 0.1
-_LARGEST_FRAME = 64 * 1024  # bytes a browser may send at once over a socket
 _CREDENTIALS = ("TEMPORAL_TLS", "TEMPORAL_API_KEY")  # of some other server than our own
 
 
@@ -156,11 +155,7 @@ class Supervisor:
     def _programs(self, ports: dict[str, int]) -> list[Program]:
         """In the order of their start, which is the reverse of how they are ended."""
         manage = (sys.executable, "manage.py")
-        web = (
-            *(sys.executable, "-m", "uvicorn", "dashboard.asgi:application", "--host", HOST),
-            *("--port", str(self.plan.port), "--timeout-graceful-shutdown", "3", "--no-server-header"),
-            *("--ws-max-size", str(_LARGEST_FRAME), "--no-access-log", "--log-level", "warning"),
-        )
+        web = (*manage, "runweb", "--host", HOST, "--port", str(self.plan.port))
         programs = [Program("web", web, stop_seconds=6)]
         if not self.plan.console_only:
             worker = (*manage, "runworker", "--health-port", str(ports["health_port"]))

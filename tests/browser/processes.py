@@ -120,8 +120,7 @@ def console(folder: Path) -> Iterator[Console]:
         stack.enter_context(it.running("sandbox", *DJANGO, "sandbox", "--port", str(sandbox)))
         working = (*DJANGO, "runworker", "--health-port", str(health))
         worker = stack.enter_context(it.running("worker", *working))
-        serve = (sys.executable, "-m", "uvicorn", "dashboard.asgi:application", "--port", str(web))
-        server = stack.enter_context(it.running("web", *serve, "--log-level", "warning"))
+        server = stack.enter_context(it.running("web", *DJANGO, "runweb", "--port", str(web)))
         it.until_up(f"{it.url}/healthz", "web", server)
         it.until_up(f"http://127.0.0.1:{health}/readyz", "worker", worker)
         yield it

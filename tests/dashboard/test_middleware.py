@@ -87,7 +87,8 @@ def test_headers_in_both_modes(settings):
     assert "frame-ancestors 'none'" in policy
     assert "unsafe" not in policy
     assert response["Cache-Control"] == "no-store"
-    assert seen == [response["X-Request-ID"]] == ["from-proxy-1"]
+    assert seen == [response["X-Request-ID"]]
+    assert re.fullmatch(r"[0-9a-f]{32}", seen[0])
 
 
 async def test_headers_without_a_thread():
@@ -99,13 +100,3 @@ async def test_headers_without_a_thread():
     response = await middleware(RequestFactory().get("/ns/default/"))
     assert response["Cross-Origin-Opener-Policy"] == "same-origin"
     assert response["Cache-Control"] == "max-age=5"
-
-
-@pytest.mark.parametrize(
-    "given", ["", "short", "x" * 65, "evil\r\nSet-Cookie: a=b", "<script>alert(1)</script>"]
-)
-def test_an_id_that_is_none_is_replaced(given):
-    request = RequestFactory().get("/ns/default/")
-    request.META["HTTP_X_REQUEST_ID"] = given
-    response = cast(HttpResponse, security_headers(lambda request: HttpResponse())(request))
-    assert re.fullmatch(r"[0-9a-f]{32}", response["X-Request-ID"])

@@ -7,9 +7,10 @@ import secrets
 from typing import Any
 
 from django.contrib.auth.models import Group, User
-from django.core.management.base import BaseCommand
+from django.core.management.base import BaseCommand, CommandError
 
 from dashboard import roles
+from dashboard.conf import conf
 
 PEOPLE: dict[str, tuple[str, ...]] = {
     "viewer": ("viewer",),
@@ -40,6 +41,8 @@ class Command(BaseCommand):
     )
 
     def handle(self, *args: Any, **options: Any) -> None:
+        if not conf().development:
+            raise CommandError("Demo users, whose names are known, need SIGNALBOX_MODE=development.")
         roles.ensure()
         given = os.environ.get("DEMO_PASSWORD")
         missing = set(PEOPLE) - set(User.objects.values_list("username", flat=True))

@@ -58,6 +58,7 @@ class Command(BaseCommand):
         parser.add_argument("--port", default="8000", help="of the page, on the loopback address")
 
     def handle(self, *, port: str, **_: Any) -> None:
+        os.umask(0o077)  # databases, ledger and histories are for this account alone, whoever writes them
         state = Path(dashboard_conf().state_dir).resolve()
         demo = os.environ.get("DEMO", "")
         if demo not in ("", "0", "1"):
