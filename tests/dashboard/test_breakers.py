@@ -14,7 +14,7 @@ from dashboard.live import cached_read
 from dashboard.pages.breakers import read as breakers
 from orders.attributes import ORDER_AMOUNT
 from tests.dashboard.factories import CannedAnswers, start_run
-from tests.dashboard.flows import Decidable
+from tests.dashboard.flows import Resolvable
 from tests.support import HTMX, eventually
 from workers.client.errors import TemporalUnavailable
 
@@ -108,8 +108,8 @@ async def test_without_a_worker_the_state_comes_from_the_list(client, queue, dep
 async def test_an_attribute_alone_draws_no_card(client, queue, worker, dependency):
     """Of another type, only what declares the query of the contract."""
     answers = circuit(dependency)
-    async with worker(queue, workflows=[CannedAnswers, Decidable]):
-        for kind, name in (("Decidable", "no-breaker"), ("CannedAnswers", "breaker")):
+    async with worker(queue, workflows=[CannedAnswers, Resolvable]):
+        for kind, name in (("Resolvable", "no-breaker"), ("CannedAnswers", "breaker")):
             await start_run(
                 client,
                 queue,
