@@ -8,13 +8,16 @@ orders run through the console's actions, which check the role again.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
-from django.apps import apps
+from django.apps import AppConfig, apps
 from django.contrib.auth.management import create_permissions
 from django.contrib.auth.models import Group, Permission
+from django.core import checks
+from django.db import DatabaseError
 
-from dashboard.access import ROLES
+from dashboard.access import ROLES, TENANT_PREFIX, tenants_in
 from dashboard.conf import conf
 
 # Who works in the Django admin: login needs is_staff, which an administrator sets with the role.
@@ -46,3 +49,27 @@ def ensure(**_: Any) -> None:
         group, _created = Group.objects.get_or_create(name=role)
         if role in STAFF:
             group.permissions.add(*(permission for permission in known if _granted(role, permission)))
+
+
+@checks.register(checks.Tags.database)
+def check_tenant_groups(
+    app_configs: Sequence[AppConfig] | None, databases: Sequence[str] | None, **_: Any
+) -> list[checks.CheckMessage]:
+    """Warn of groups that look like a tenant and give none: that of the platform's own tenant, and names that
+    no tenant can have. `migrate` runs it, and `check --database default`."""
+    if "default" not in (databases or ()):
+        return []
+    try:
+        names = [*Group.objects.filter(name__startswith=TENANT_PREFIX).values_list("name", flat=True)]
+    except DatabaseError:  # before the first migrate
+        return []
+    return [
+        checks.Warning(
+            f"The group {name!r} gives its members no tenant.",
+            hint="The tenant of the platform has no members: make them superusers. The name of a tenant has "
+            "1 to 60 characters, without ~, / and spaces.",
+            id="dashboard.W001",
+        )
+        for name in sorted(names)
+        if not tenants_in([name])
+    ]

@@ -14,7 +14,7 @@ from dashboard.pages.overview import view as overview
 from dashboard.pages.run import view as run
 from dashboard.pages.workers import view as workers
 from dashboard.pages.workflows import view as workflows
-from dashboard.web import login, namespaces, probes
+from dashboard.web import login, namespaces, probes, tenants
 from dashboard.web.converters import TemporalId
 
 register_converter(TemporalId, "tid")
@@ -41,6 +41,7 @@ urlpatterns = [
     path("audit/", audit.page, name="audit"),
     path("login/", login.sign_in, name="login"),
     path("logout/", login.sign_out, name="logout"),
+    path("tenant/", tenants.choose, name="tenant"),
     path("healthz", probes.healthz, name="healthz"),
     path("readyz", probes.readyz, name="readyz"),
     path("admin/", admin.site.urls),

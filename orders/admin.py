@@ -30,8 +30,10 @@ from dashboard.access import (
     Viewer,
     client_for,
     default_namespace,
+    for_all_tenants,
+    for_viewer,
     may,
-    viewer_from,
+    viewer_in,
 )
 from dashboard.actions.decide import decide
 from dashboard.actions.offers import Button, buttons, read_target, reason_hint
@@ -140,11 +142,20 @@ class OrderAdmin(OrderAdminBase):
     list_filter = ("strategy", "currency", "created_at")
     search_fields = ("order_id", "customer_name", "customer_id", "created_by")
     fields = (
-        *("order_id", "console", "customer_name", "customer_id", "total", "items", "strategy", "priority"),
-        *("created_by", "created_at"),
+        *("order_id", "tenant", "console", "customer_name", "customer_id", "total", "items", "strategy"),
+        *("priority", "created_by", "created_at"),
     )
     readonly_fields = fields
     change_form_template = "admin/orders/order/change_form.html"
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Order]:
+        """The orders of the viewer's tenant: what is none of them, does not exist here."""
+        return for_viewer(viewer_in(request)).rows(super().get_queryset(request))
+
+    def get_list_display(self, request: HttpRequest) -> Sequence[str]:
+        first, *others = self.list_display
+        several = conf().tenancy == "attribute" and for_all_tenants(viewer_in(request))
+        return [first, *(["tenant"] if several else []), *others]
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         return False  # orders are placed by the shop, through the API
@@ -181,7 +192,7 @@ class OrderAdmin(OrderAdminBase):
 
     def get_actions(self, request: HttpRequest) -> dict[str, Any]:
         """What the console lets a viewer do to many runs at once."""
-        viewer = viewer_from(request.user)
+        viewer = viewer_in(request)
         return {
             f"{name}_selected": (
                 lambda own, request, chosen, action=action: own.decide_selected(request, chosen, action),
@@ -200,7 +211,7 @@ class OrderAdmin(OrderAdminBase):
         extra_context: dict[str, Any] | None = None,
     ) -> HttpResponse:
         order = self.get_object(request, object_id)
-        buttons = async_to_sync(_buttons)(viewer_from(request.user), order) if order else []
+        buttons = async_to_sync(_buttons)(viewer_in(request), order) if order else []
         more = {
             "buttons": buttons,
             "hint": reason_hint(button.action for button in buttons),
@@ -217,7 +228,7 @@ class OrderAdmin(OrderAdminBase):
         submission = Submission.of(request, chosen)
         if request.method != "POST":
             return self._form(request, submission, [order], {})
-        (result,) = async_to_sync(decide_all)(viewer_from(request.user), [order], submission)
+        (result,) = async_to_sync(decide_all)(viewer_in(request), [order], submission)
         if isinstance(result, BaseException):
             answer = _answer(order, chosen, result)
             errors = result.errors if isinstance(result, Invalid) else {}
@@ -266,7 +277,7 @@ class OrderAdmin(OrderAdminBase):
                 request, f"At most {MOST_AT_ONCE} orders at once. Nothing was changed.", messages.ERROR
             )
             return None
-        viewer, submission = viewer_from(request.user), Submission.of(request, action)
+        viewer, submission = viewer_in(request), Submission.of(request, action)
         sent = "batch" in request.POST
         errors = submission.errors(viewer, orders[0]) if sent else {}
         if errors or (action.form.reason_required and not sent):

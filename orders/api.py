@@ -17,7 +17,7 @@ from ninja import Field, NinjaAPI, Path, Schema, Status
 from ninja.errors import HttpError, ValidationError
 from ninja.utils import check_csrf
 
-from dashboard.access import Forbidden, LoginRequired, Verb, authorise, viewer_of
+from dashboard.access import Forbidden, LoginRequired, Verb, authorise, for_viewer, tenant_for, viewer_of
 from orders.models import Order
 from orders.services import OrderConflict, place_order
 from orders.validation import NewOrder
@@ -35,6 +35,7 @@ class Problem(Schema):
 class OrderOut(Schema):
     """A placed order. How it stands: the workflow `workflow_id`, first run `first_run_id`."""
 
+    tenant: str
     order_id: str
     workflow_id: str
     first_run_id: str
@@ -100,24 +101,33 @@ def _login_required(request: HttpRequest, error: LoginRequired) -> HttpResponse:
 
 @api.post("/", response={201: OrderOut, 200: OrderOut, 400: Problem, 409: Problem, 413: Problem, **PROBLEMS})
 async def create(request: HttpRequest, new: NewOrder) -> Status[Order]:
-    """Place an order: 201 started now; 200 placed before with the same contents; 409 with other contents.
+    """Place an order for the tenant of the login: 201 started now; 200 placed before with the same contents;
+    409 with other contents.
 
     Takes the permission `orders.add_order`.
     """
     user = await request.auser()
     if not await sync_to_async(user.has_perm)("orders.add_order"):
         raise HttpError(403, "Your account may not place orders; an administrator can permit it.")
-    placed = await place_order(new, requester=user.get_username())
+    tenant = tenant_for(await viewer_of(request))
+    placed = await place_order(new, requester=user.get_username(), tenant=tenant)
     return Status(201 if placed.created else 200, placed.order)
 
 
-@api.get("/{order_id}", response={200: OrderOut, 404: Problem, **PROBLEMS})
+@api.get("/{order_id}", response={200: OrderOut, 404: Problem, 409: Problem, **PROBLEMS})
 async def read(
-    request: HttpRequest, order_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")]
+    request: HttpRequest,
+    order_id: Annotated[str, Path(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]{0,59}$")],
+    tenant: str = "",
 ) -> Order:
-    """An order as it was placed."""
-    authorise(await viewer_of(request), Verb.VIEW)
-    order = await Order.objects.filter(order_id=order_id).afirst()
-    if order is None:
+    """An order of the login's tenant as it was placed. Logins for all tenants name one with `tenant` where
+    several have an order of this id; else 409."""
+    viewer = await viewer_of(request)
+    authorise(viewer, Verb.VIEW)
+    rows = for_viewer(viewer).rows(Order.objects.filter(order_id=order_id))
+    found = [order async for order in (rows.filter(tenant=tenant) if tenant else rows)[:2]]
+    if not found:
         raise HttpError(404, "There is no such order.")
-    return order
+    if len(found) > 1:
+        raise HttpError(409, "Several tenants have an order of this id; name one: ?tenant=...")
+    return found[0]

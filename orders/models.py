@@ -10,9 +10,11 @@ from orders.messages import Strategy
 
 
 class Order(models.Model):
-    """An order that was placed. `total_minor` in minor units of `currency`; `lines` as messages.OrderLine."""
+    """An order that was placed. Its `order_id` is unique within its tenant; `total_minor` in minor units of
+    `currency`; `lines` as messages.OrderLine."""
 
-    order_id = models.CharField(max_length=60, unique=True)
+    tenant = models.CharField(max_length=60)
+    order_id = models.CharField(max_length=60)
     workflow_id = models.CharField(max_length=200, unique=True)
     first_run_id = models.CharField(
         max_length=64, blank=True, help_text="Empty until Temporal took the order."
@@ -29,6 +31,12 @@ class Order(models.Model):
 
     class Meta:
         ordering: ClassVar[list[str]] = ["-created_at", "-pk"]
+        constraints: ClassVar[list[models.BaseConstraint]] = [
+            models.UniqueConstraint(fields=["tenant", "order_id"], name="one_order_for_an_id_of_a_tenant")
+        ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["tenant", "-created_at"], name="orders_of_a_tenant")
+        ]
 
     def __str__(self) -> str:
         return self.order_id

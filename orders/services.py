@@ -62,14 +62,15 @@ def _fields(new: NewOrder) -> dict[str, Any]:
     return new.model_dump(mode="json", exclude={"order_id"})
 
 
-def _row(new: NewOrder, requester: str) -> tuple[Order, bool]:
+def _row(new: NewOrder, requester: str, tenant: str) -> tuple[Order, bool]:
     """The row of this order, made if need be. Raises OrderConflict when the id stands for another order."""
     fields = _fields(new)
     order, created = Order.objects.get_or_create(
+        tenant=tenant,
         order_id=new.order_id,
         defaults={
             **fields,
-            "workflow_id": full_id(workflow_id(new.order_id), workers_conf().tenant),
+            "workflow_id": full_id(workflow_id(new.order_id), tenant),
             "created_by": requester,
         },
     )
@@ -94,18 +95,24 @@ def _input(order: Order, rules: OrderRules) -> OrderInput:
 
 
 async def place_order(
-    new: NewOrder, *, requester: str, rules: OrderRules | None = None, client: Client | None = None
+    new: NewOrder,
+    *,
+    requester: str,
+    tenant: str | None = None,
+    rules: OrderRules | None = None,
+    client: Client | None = None,
 ) -> Placed:
     """Keep the order and start its workflow. Again with the same contents: the order as it is.
 
-    The row comes first, so that a call that dies between the two is finished by calling again. `rules`: those
-    in force when None. Raises OrderConflict, and TemporalError where the workflow cannot be started.
+    The row comes first, so that a call that dies between the two is finished by calling again. `tenant`: that
+    of the settings when None; `rules`: those in force when None. Raises OrderConflict, and TemporalError
+    where the workflow cannot be started.
     """
-    order, _ = await sync_to_async(_row)(new, requester)
+    order, _ = await sync_to_async(_row)(new, requester, tenant or workers_conf().tenant)
     if order.first_run_id:
         return Placed(order, created=False)
     order_input = _input(order, rules or rules_for(order.total_minor))
-    handle = await launch(WORKFLOW_TYPE, order_input, client=client)
+    handle = await launch(WORKFLOW_TYPE, order_input, tenant=order.tenant, client=client)
     order.first_run_id = handle.first_execution_run_id or handle.run_id or ""
     await order.asave(update_fields=["first_run_id"])
     return Placed(order, created=True)

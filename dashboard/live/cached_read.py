@@ -2,7 +2,7 @@
 
 A page and its fragments call `cached_read()` with the same key. Reads of one key within a second are one
 read; when Temporal is unreachable, the last snapshot is shown with its age and the reason. Keys hold the
-namespace and the viewer's scope, so that no viewer gets a snapshot of another tenant.
+viewer's scope, so that no viewer gets a snapshot of another tenant.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
-from dashboard.access import Verb, Viewer, may, scope
+from dashboard.access import Scope, Verb, Viewer, for_viewer, may
 from workers.client.errors import TemporalError
 from workers.payloads.redaction import redact_text
 
@@ -47,7 +47,7 @@ class _Slot:
     reading: asyncio.Task[Any] | None = None
 
 
-_Key = tuple[str, str, str, Hashable]  # region, namespace, scope, detail
+_Key = tuple[str, Scope, Hashable]  # region, scope, detail
 _slots: OrderedDict[_Key, _Slot] = OrderedDict()
 
 
@@ -87,7 +87,7 @@ async def cached_read(
     `detail` distinguishes reads of one region. After `max_wait` seconds the last snapshot is returned; the
     read continues and fills the cache. Only TemporalError counts as unreachable: anything else is raised.
     """
-    slot = _slot((region, viewer.namespace, scope(viewer), detail))
+    slot = _slot((region, for_viewer(viewer), detail))
     if slot.at is not None and time.monotonic() < slot.fresh_until:
         return Snapshot(cast(T, slot.value), slot.at)
     task = _under_way(slot)
@@ -108,17 +108,17 @@ def invalidate(namespace: str) -> None:
     """Something changed in a namespace: every later read of it begins after this. Stale values are kept as
     fallback; reads under way end in slots that are not used any more."""
     for key, slot in _slots.items():
-        if key[1] == namespace:
+        if key[1].namespace == namespace:
             _slots[key] = _Slot(slot.value, slot.at)
 
 
-_badges: OrderedDict[tuple[str, str], dict[str, tuple[int, float]]] = OrderedDict()
+_badges: OrderedDict[Scope, dict[str, tuple[int, float]]] = OrderedDict()
 
 
 def set_badges(viewer: Viewer, **counts: int) -> None:
     """Remember the counts of the navigation for all viewers of this namespace and scope, from a read made
     anyway."""
-    key, now = (viewer.namespace, scope(viewer)), time.monotonic()
+    key, now = for_viewer(viewer), time.monotonic()
     _badges.setdefault(key, {}).update({name: (count, now) for name, count in counts.items()})
     _badges.move_to_end(key)
     while len(_badges) > KEPT:
@@ -130,7 +130,7 @@ def badges(viewer: Viewer) -> dict[str, int]:
     if may(viewer, Verb.VIEW):
         return {}
     since = time.monotonic() - BADGES_KEPT_SECONDS
-    found = _badges.get((viewer.namespace, scope(viewer)), {})
+    found = _badges.get(for_viewer(viewer), {})
     return {name: count for name, (count, at) in found.items() if at > since}
 
 

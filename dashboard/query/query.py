@@ -1,5 +1,5 @@
-"""From a filter in the URL to query text: fields, conditions, raw text checked, the viewer's scope always
-added.
+"""From a filter in the URL to query text: fields, conditions, text parsed and written out again, the viewer's
+scope always added.
 
 A condition says what state a run is in, in the words of people who watch it, where Temporal's status says
 only Running or Completed. Each is one clause here and the same rule on a row (`condition_of`); they exclude
@@ -18,8 +18,8 @@ from django.http import QueryDict
 from django.urls import reverse
 
 from dashboard import extend
-from dashboard.access import Viewer, scope
-from dashboard.query.raw import check_raw
+from dashboard.access import Scope, Viewer, for_viewer
+from dashboard.query.grammar import rebuild, rewrite
 from workers.client.attributes import PLATFORM
 from workers.client.visibility import SYSTEM, Comparison, Unusable, any_of, both, compare, quote
 from workers.contracts import SagaState, WaitingFor
@@ -110,14 +110,23 @@ class Filter:
 
 
 @dataclass(frozen=True, slots=True)
-class CompiledQuery:
-    """A filter as the server gets it. `text` carries the viewer's scope, `typed` is the same without it, and
-    `any_status` is `text` without the status that the filter asks for. `exact` comparisons are only narrowed
-    by the text: each row has to be compared again."""
+class ScopedQuery:
+    """Query text that carries a scope; `with_scope` makes it. Lists and counts take nothing else, and lists
+    check each row by the scope too."""
 
+    scope: Scope
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledQuery:
+    """A filter as the server gets it. `scoped` carries the viewer's scope, `typed` is the same without it,
+    and `any_status` is `scoped` without the status that the filter asks for. `exact` comparisons are only
+    narrowed by the text: each row has to be compared again."""
+
+    scoped: ScopedQuery
     typed: str
-    any_status: str
+    any_status: ScopedQuery
     exact: tuple[Comparison, ...] = ()
 
 
@@ -139,20 +148,21 @@ def compile_filter(narrowed: Filter, viewer: Viewer, types: Mapping[str, int] | 
     for name, text in (("raw", narrowed.raw), ("condition", narrowed.condition)):
         try:
             if text:
-                clauses[name] = check_raw(text) if name == "raw" else condition_clause(text, types)
+                clauses[name] = rebuild(text) if name == "raw" else condition_clause(text, types)
         except Unusable as error:
             errors[name] = error.message
     if errors:
         raise Refused(errors)
     typed = both(*clauses.values())
     any_status = both(*(clause for name, clause in clauses.items() if name != "status"))
-    exact = tuple(item for item in compared if item.exact)
-    return CompiledQuery(with_scope(viewer, typed), typed, with_scope(viewer, any_status), exact)
+    exact, scope = tuple(item for item in compared if item.exact), for_viewer(viewer)
+    return CompiledQuery(with_scope(scope, typed), typed, with_scope(scope, any_status), exact)
 
 
-def with_scope(viewer: Viewer, query: str) -> str:
-    """The one place that narrows a query to what a viewer may see, whatever the query says."""
-    return both(scope(viewer), query)
+def with_scope(scope: Scope, query: str) -> ScopedQuery:
+    """The one place that narrows a query to a scope, whatever the query says: it is parsed and written out
+    again, so that none can leave the parentheses around it. Raises Unusable for what is no query."""
+    return ScopedQuery(scope, both(scope.clause, rewrite(query)))
 
 
 def list_url(namespace: str, narrowed: Filter) -> str:

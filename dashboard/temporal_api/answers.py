@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -19,8 +19,12 @@ from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.client import Client, WorkflowHandle
 
 from dashboard import extend
+from dashboard.conf import conf as console
 from dashboard.temporal_api.describe import describe
+from dashboard.temporal_api.rows import attributes_of
+from dashboard.temporal_api.shared_breaker import shared_view
 from dashboard.temporal_api.tolerant import read
+from workers.client.attributes import TENANT_ID
 from workers.client.connection import has_pollers
 from workers.client.errors import (
     NoAnswer,
@@ -30,6 +34,7 @@ from workers.client.errors import (
     TemporalUnavailable,
     rpc_errors,
 )
+from workers.client.tenants import PLATFORM_TENANT
 from workers.conf import conf
 from workers.contracts import Query, WaitingFor
 from workers.patterns.breaker.names import breaker_id
@@ -89,7 +94,8 @@ class RunAnswers:
 @dataclass(frozen=True, slots=True)
 class QueryTarget:
     """Which run is queried: `kind` is what its interface_of is shared by (its type and build, or the run
-    alone); `events` is the length of its history, of which its state is a function."""
+    alone); `events` is the length of its history, of which its state is a function; `tenant` is what its own
+    TenantId says."""
 
     workflow_id: str
     run_id: str
@@ -97,6 +103,7 @@ class QueryTarget:
     kind: str
     waiting_for: tuple[str, ...]
     events: int = 0
+    tenant: str | None = None
 
 
 _known: OrderedDict[tuple[str, str, str], RunAnswers] = OrderedDict()
@@ -171,16 +178,9 @@ async def interface_of(client: Client, handle: WorkflowHandle[Any, Any], target:
     return interface
 
 
-async def _one(
-    client: Client,
-    known: RunAnswers,
-    handle: WorkflowHandle[Any, Any],
-    name: str,
-    label: str,
-    queue: str = "",
-) -> None:
+async def _one(known: RunAnswers, label: str, answer: Awaitable[Any]) -> None:
     try:
-        known.put(label, await query(client, handle, name, queue=queue))
+        known.put(label, await answer)
     except NoAnswer as error:
         known.fail(label, error.message)
         known.no_answer = error.message if label != BREAKER else known.no_answer
@@ -190,13 +190,26 @@ async def _one(
         known.fail(label, error.message)
 
 
+async def _breaker(client: Client, target: QueryTarget, dependency: str) -> Any:
+    """What the breaker says that holds a run. With tenants, only the platform's and the run's own are
+    queried: `dependency` is any text that a workflow wrote. Raises as `query` does."""
+    handle = client.get_workflow_handle(breaker_id(dependency))
+    if console().tenancy == "off":
+        return await query(client, handle, Query.CIRCUIT)
+    described = await describe(client, handle.id)
+    info = described.workflow_execution_info
+    tenant = attributes_of(info.search_attributes.indexed_fields).get(TENANT_ID.name)
+    if tenant not in (PLATFORM_TENANT, target.tenant):
+        raise RunNotFound("There is no such workflow.")
+    answer = await query(client, handle, Query.CIRCUIT, queue=described.execution_config.task_queue.name)
+    return answer if tenant == target.tenant else shared_view(answer)
+
+
 async def _ask(client: Client, known: RunAnswers, target: QueryTarget) -> None:
     """Everything about one run, side by side; each answer is kept as it arrives."""
     handle = client.get_workflow_handle(target.workflow_id, run_id=target.run_id)
-    jobs = []
-    for dependency in WaitingFor.dependencies(target.waiting_for)[:1]:
-        breaker = client.get_workflow_handle(breaker_id(dependency))
-        jobs.append(_one(client, known, breaker, Query.CIRCUIT, BREAKER))
+    dependencies = WaitingFor.dependencies(target.waiting_for)[:1]
+    jobs = [_one(known, BREAKER, _breaker(client, target, dependency)) for dependency in dependencies]
     try:
         known.interface = await interface_of(client, handle, target)
         known.no_answer = ""
@@ -207,7 +220,7 @@ async def _ask(client: Client, known: RunAnswers, target: QueryTarget) -> None:
     if known.interface and not known.no_answer:
         wanted = {str(Query.STATUS), *(panel.query for panel in extend.panels())}
         names = sorted(wanted & known.interface.queries)
-        jobs += [_one(client, known, handle, name, name, target.queue) for name in names]
+        jobs += [_one(known, name, query(client, handle, name, queue=target.queue)) for name in names]
     await asyncio.gather(*jobs)
     known.queried_at = time.monotonic()
 

@@ -1,8 +1,13 @@
-"""Lists and counts of runs, straight from the server. Queries carry the viewer's scope already."""
+"""Lists and counts of runs, straight from the server.
+
+Each query carries a scope, and each row is checked by that scope again, by its own TenantId: a row of another
+tenant is dropped and logged. Counts have no rows to check; they rest on query text being written by us alone.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
 from datetime import timedelta
@@ -15,8 +20,8 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client
 
-from dashboard.query.query import CompiledQuery
-from dashboard.temporal_api.rows import Row, attributes_of, read_rows
+from dashboard.query.query import CompiledQuery, ScopedQuery
+from dashboard.temporal_api.rows import Row, attributes_of, read_rows, subject_of
 from workers.client import attributes
 from workers.client.errors import rpc_errors
 from workers.client.visibility import Comparison
@@ -29,6 +34,7 @@ MOST_PAGES = 10
 SYSTEM_FIELDS = {"WorkflowId": "workflow_id", "RunId": "run_id", "WorkflowType": "workflow_type"}
 TYPES_KEPT_SECONDS = 15.0
 
+logger = logging.getLogger(__name__)
 _types: dict[tuple[int, str], tuple[float, dict[str, int]]] = {}
 
 
@@ -48,21 +54,32 @@ async def attribute_types(client: Client) -> dict[str, int]:
     return types
 
 
-async def _list(client: Client, query: str, size: int, token: bytes) -> ListWorkflowExecutionsResponse:
+async def _list(
+    client: Client, query: ScopedQuery, size: int, token: bytes
+) -> ListWorkflowExecutionsResponse:
     request = ListWorkflowExecutionsRequest(
-        namespace=client.namespace, query=query, page_size=size, next_page_token=token
+        namespace=client.namespace, query=query.text, page_size=size, next_page_token=token
     )
     with rpc_errors():
         return await client.workflow_service.list_workflow_executions(request, retry=True, timeout=_timeout())
 
 
-async def list_rows(client: Client, query: str, most: int) -> tuple[list[Row], bool]:
+def _admitted(query: ScopedQuery, rows: list[Row]) -> list[Row]:
+    """The rows that the scope admits. The server should list no other; one that it does is an error."""
+    kept = [row for row in rows if query.scope.admits(subject_of(row))]
+    if dropped := len(rows) - len(kept):
+        text = "Dropped %d runs of other tenants than %s, which the server listed for the query %r."
+        logger.error(text, dropped, query.scope.tenants, query.text)
+    return kept
+
+
+async def list_rows(client: Client, query: ScopedQuery, most: int) -> tuple[list[Row], bool]:
     """Up to `most` rows, and whether these are all. Raises BadQuery, TemporalUnavailable."""
     rows, token = list[Row](), b""
     while True:
         answer = await _list(client, query, min(PAGE, most - len(rows) + 1), token)
         for start in range(0, len(answer.executions), STRIDE):
-            rows += await read_rows(client, answer.executions[start : start + STRIDE])
+            rows += _admitted(query, await read_rows(client, answer.executions[start : start + STRIDE]))
             await asyncio.sleep(0)
         token = answer.next_page_token
         if not token or len(rows) > most:
@@ -81,8 +98,9 @@ async def list_page(client: Client, query: CompiledQuery, size: int, token: byte
     """Rows of one page, and the token of the next. With exact comparisons pages without a match are passed
     over. Raises BadQuery, TemporalUnavailable, and RPCError for a token that is none."""
     for _ in range(MOST_PAGES):
-        answer = await _list(client, query.text, size, token)
-        rows, token = await read_rows(client, answer.executions), answer.next_page_token
+        answer = await _list(client, query.scoped, size, token)
+        token = answer.next_page_token
+        rows = _admitted(query.scoped, await read_rows(client, answer.executions))
         if query.exact:
             rows = _matching(rows, query.exact)
         if rows or not token or not query.exact:
@@ -90,16 +108,16 @@ async def list_page(client: Client, query: CompiledQuery, size: int, token: byte
     return rows, token
 
 
-async def count(client: Client, query: str) -> int:
+async def count(client: Client, query: ScopedQuery) -> int:
     """How many runs. Raises BadQuery, TemporalUnavailable."""
     with rpc_errors():
-        return (await client.count_workflows(query, rpc_timeout=_timeout())).count
+        return (await client.count_workflows(query.text, rpc_timeout=_timeout())).count
 
 
-async def count_by_status(client: Client, query: str) -> dict[str, int]:
+async def count_by_status(client: Client, query: ScopedQuery) -> dict[str, int]:
     """How many runs by Temporal's name of their status. Raises BadQuery, TemporalUnavailable."""
     request = CountWorkflowExecutionsRequest(
-        namespace=client.namespace, query=f"{query} GROUP BY ExecutionStatus".strip()
+        namespace=client.namespace, query=f"{query.text} GROUP BY ExecutionStatus".strip()
     )
     with rpc_errors():
         answer = await client.workflow_service.count_workflow_executions(

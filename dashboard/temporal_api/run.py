@@ -88,7 +88,8 @@ def query_target(row: Row, described: DescribeWorkflowExecutionResponse, queue: 
     build = described.workflow_execution_info.most_recent_worker_version_stamp.build_id
     kind = f"{row.workflow_type}\n{queue}\n{build}" if build else f"{row.workflow_id}\n{row.run_id}"
     events = described.workflow_execution_info.history_length
-    return QueryTarget(row.workflow_id, row.run_id, queue, kind, row.waiting_for, events)
+    tenant = subject_of(row).tenant
+    return QueryTarget(row.workflow_id, row.run_id, queue, kind, row.waiting_for, events, tenant)
 
 
 async def describe_run(

@@ -18,9 +18,9 @@ from datetime import UTC, datetime, timedelta
 from temporalio.client import Client
 
 from dashboard import extend
-from dashboard.access import Viewer, client_for
+from dashboard.access import Viewer, client_for, for_viewer
 from dashboard.conf import conf as console
-from dashboard.query.query import Filter, Term, list_url, with_scope
+from dashboard.query.query import Filter, ScopedQuery, Term, list_url, with_scope
 from dashboard.temporal_api.lists import list_rows
 from dashboard.temporal_api.rows import Row
 from workers.client.errors import TemporalUnavailable
@@ -108,15 +108,15 @@ class Scan:
 
 # Per client, namespace, event loop and query (which carries the scope): the last scan with its time, and the
 # one under way.
-_Key = tuple[int, str, int, str]
+_Key = tuple[int, str, int, ScopedQuery]
 _last: OrderedDict[_Key, tuple[float, Scan]] = OrderedDict()  # fresh until, scan
 _running: dict[_Key, asyncio.Task[Scan]] = {}
 
 
-async def _refresh(client: Client, key: _Key, query: str) -> Scan:
+async def _refresh(client: Client, key: _Key) -> Scan:
     began, at = time.monotonic(), datetime.now(UTC)
     try:
-        rows, complete = await list_rows(client, query, console().scan_limit)
+        rows, complete = await list_rows(client, key[-1], console().scan_limit)
         scan, now = Scan(client.namespace, rows, at, complete), time.monotonic()
         _last[key] = (now + max(FRESH, KEPT_FACTOR * (now - began)), scan)
         _last.move_to_end(key)
@@ -132,12 +132,12 @@ async def _start(viewer: Viewer) -> tuple[_Key, asyncio.Task[Scan] | None]:
     fresh."""
     client = await client_for(viewer)
     types = f"WorkflowType IN {any_of(list(extend.pipelines))}" if extend.pipelines else ""
-    query = with_scope(viewer, both("ExecutionStatus = 'Running'", types))
+    query = with_scope(for_viewer(viewer), both("ExecutionStatus = 'Running'", types))
     key = (id(client), client.namespace, id(asyncio.get_running_loop()), query)
     if key in _last and time.monotonic() < _last[key][0]:
         return key, None
     if key not in _running:
-        task = asyncio.create_task(_refresh(client, key, query))
+        task = asyncio.create_task(_refresh(client, key))
         # Those who wait for the scan get its failure; nothing is logged when no request waits any more.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         _running[key] = task

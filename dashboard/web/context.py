@@ -1,4 +1,5 @@
-"""What every page needs: the environment with its band, the theme, and the badges of the navigation."""
+"""What every page needs: the environment with its band, the tenant, the theme, and the badges of the
+navigation."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ from typing import Any
 
 from django.http import HttpRequest
 
-from dashboard.access import default_namespace
+from dashboard.access import default_namespace, for_all_tenants
 from dashboard.live import cached_read
 from workers.conf import conf
 
@@ -20,8 +21,11 @@ def page(request: HttpRequest) -> dict[str, Any]:
     environment = conf().environment
     theme = request.COOKIES.get("theme", "")
     viewer = getattr(request, "viewer", None)
+    tenants = viewer.tenants if viewer and not for_all_tenants(viewer) else ()
     return {
         "viewer": viewer,
+        "tenant": viewer.tenant if tenants else None,
+        "tenants": tenants if len(tenants) > 1 else (),
         "namespace": viewer.namespace if viewer else default_namespace(),
         "roles": ", ".join(sorted(viewer.roles)) if viewer else "",
         "environment": environment,

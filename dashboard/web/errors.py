@@ -10,7 +10,7 @@ from django.shortcuts import render
 from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 
-from dashboard.access import LoginRequired, UnknownNamespace, Verb, default_namespace, may
+from dashboard.access import Hidden, LoginRequired, UnknownNamespace, Verb, default_namespace, may
 from dashboard.web.login import to_login
 from workers.client.errors import RunNotFound, TemporalUnavailable
 
@@ -99,9 +99,8 @@ def temporal_away(request: HttpRequest, error: TemporalUnavailable) -> HttpRespo
 
 
 def no_such_run(request: HttpRequest, workflow_id: str) -> HttpResponse:
-    """404 of a workflow or run that does not exist."""
-    name = workflow_id or "of that name"
-    text = f"There is no workflow {name}. Its retention may be over, or another tenant has it."
+    """404 of a workflow or run that does not exist, or that another tenant has: the same page for both."""
+    text = f"There is no workflow {workflow_id}. Its retention may be over, or another tenant has it."
     return page(request, 404, "Not found", text)
 
 
@@ -114,7 +113,8 @@ class ErrorPages(MiddlewareMixin):
                 return to_login(request)
             case TemporalUnavailable():
                 return temporal_away(request, exception)
-            case RunNotFound():
+            case RunNotFound() | Hidden():
                 match = request.resolver_match
-                return no_such_run(request, str(match.kwargs.get("workflow_id", "")) if match else "")
+                workflow_id = str(match.kwargs.get("workflow_id", "")) if match else ""
+                return no_such_run(request, workflow_id) if workflow_id else None
         return None

@@ -15,8 +15,9 @@ from dashboard.access import (
     Verb,
     Viewer,
     authorise,
+    for_viewer,
     may,
-    scope,
+    tenant_for,
     viewer_from,
 )
 from dashboard.conf import conf
@@ -59,7 +60,7 @@ def test_a_superuser_may_everything():
 
 def test_with_tenancy_off_every_run_is_seen(viewers):
     authorise(viewers["viewer"], Verb.VIEW, RUN)
-    assert scope(viewers["viewer"]) == ""
+    assert for_viewer(viewers["viewer"]).clause == ""
 
 
 def test_strangers_runs_do_not_exist(tenants):
@@ -69,8 +70,8 @@ def test_strangers_runs_do_not_exist(tenants):
         authorise(other, Verb.VIEW, RUN)
     with pytest.raises(Hidden):
         authorise(acme, Verb.VIEW, Subject("default", "order-1", "r", None))
-    assert scope(acme) == "TenantId = 'acme'"
-    assert scope(other) == "TenantId = 'o''ther'"
+    assert for_viewer(acme).clause == "TenantId = 'acme'"
+    assert for_viewer(other).clause == "TenantId = 'o''ther'"
 
 
 def test_a_stranger_without_the_role_learns_nothing_either(tenants):
@@ -82,13 +83,16 @@ def test_nobody_without_a_tenant_sees_a_thing(tenants):
     homeless = Viewer("h", frozenset({"admin"}))
     assert "no tenant" in may(homeless, Verb.VIEW)
     with pytest.raises(Forbidden):
-        scope(homeless)
+        for_viewer(homeless)
+    with pytest.raises(Forbidden):
+        tenant_for(homeless)
 
 
 @pytest.mark.django_db
 def test_a_viewer_comes_from_the_groups(approver_user):
     approver_user.groups.add(*(Group.objects.get_or_create(name=n)[0] for n in ("finance", "tenant:acme")))
-    assert viewer_from(approver_user) == Viewer("anna", frozenset({"approver", "finance"}), "acme")
+    roles = frozenset({"approver", "finance"})
+    assert viewer_from(approver_user) == Viewer("anna", roles, "acme", tenants=("acme",))
 
 
 @pytest.mark.django_db

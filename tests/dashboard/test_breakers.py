@@ -14,6 +14,7 @@ from dashboard.live import cached_read
 from dashboard.pages.breakers import read as breakers
 from orders.attributes import ORDER_AMOUNT
 from tests.dashboard.factories import CannedAnswers, start_run
+from tests.dashboard.flows import Resolvable
 from tests.support import HTMX, eventually
 from workers.client.errors import TemporalUnavailable
 
@@ -29,6 +30,12 @@ def dependency(client):
 
 def circuit(dependency: str, state: str = "OPEN", **more) -> dict[str, object]:
     return {"circuit": {"state": state, "dependency": dependency, "threshold": 5, "failure_count": 5, **more}}
+
+
+async def start_breaker(client, queue, dependency: str, **more) -> None:
+    """One of our own type that no worker runs."""
+    name, kind = f"breaker-{dependency}", breakers.BREAKER_TYPE
+    await start_run(client, queue, name, workflow_type=kind, circuit_state="OPEN", **more)
 
 
 async def card(dependency: str, viewer: Viewer = OTTO) -> breakers.Breaker | None:
@@ -91,15 +98,42 @@ async def test_half_an_answer_draws_half_a_card(client, queue, worker, dependenc
 
 
 async def test_without_a_worker_the_state_comes_from_the_list(client, queue, dependency):
-    await start_run(client, queue, f"breaker-{dependency}", circuit_state="OPEN")
+    await start_breaker(client, queue, dependency)
     found = await eventually(lambda: card(dependency))
     assert found.view.word == "Open"
     assert found.answer.notice
     assert found.status.threshold == 0
 
 
+async def test_an_attribute_alone_draws_no_card(client, queue, worker, dependency):
+    """Of another type, only what declares the query of the contract."""
+    answers = circuit(dependency)
+    async with worker(queue, workflows=[CannedAnswers, Resolvable]):
+        for kind, name in (("Resolvable", "no-breaker"), ("CannedAnswers", "breaker")):
+            await start_run(
+                client,
+                queue,
+                f"{name}-{dependency}",
+                answers=answers,
+                circuit_state="OPEN",
+                workflow_type=kind,
+            )
+
+        async def both_listed():
+            query = f"CircuitState = 'OPEN' AND TaskQueue = '{queue}'"
+            return (await client.count_workflows(query)).count == 2
+
+        await eventually(both_listed)
+        await eventually(lambda: card(dependency))
+        cached_read.forget()
+        seen = await breakers.read(OTTO)
+    ids = [item.row.workflow_id for item in seen.value.cards]
+    assert f"breaker-{dependency}" in ids
+    assert f"no-breaker-{dependency}" not in ids
+
+
 async def test_breakers_of_another_tenant_stay_there(client, queue, dependency, settings):
-    await start_run(client, queue, f"breaker-{dependency}", circuit_state="OPEN", tenant="acme")
+    await start_breaker(client, queue, dependency, tenant="acme")
     settings.DASHBOARD = settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
     roles = frozenset({"viewer"})
     await eventually(lambda: card(dependency, Viewer("ann", roles, tenant="acme")))
@@ -128,7 +162,7 @@ async def test_the_page_and_its_region_show_the_card(client, queue, worker, depe
 async def test_temporal_away_shows_what_was_last_seen(client, queue, dependency, viewer_user, monkeypatch):
     browser = AsyncClient()
     await browser.aforce_login(viewer_user)
-    await start_run(client, queue, f"breaker-{dependency}", circuit_state="OPEN")
+    await start_breaker(client, queue, dependency)
     await eventually(lambda: card(dependency, Viewer("vera", frozenset({"viewer"}))))
 
     async def away():

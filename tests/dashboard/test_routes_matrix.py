@@ -27,6 +27,8 @@ TABLE: dict[str, tuple[int, ...]] = {
     "audit": (302, 403, 403, 200, 403, 200),
     "login": (200, 302, 302, 302, 302, 302),
     "logout": (405,) * 6,
+    # The tenant is chosen by a form.
+    "tenant": (405,) * 6,
     "healthz": (200,) * 6,
     "readyz": (200,) * 6,
     # Short forms lead to the configured namespace, which asks for the login.

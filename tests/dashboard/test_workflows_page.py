@@ -151,8 +151,8 @@ async def test_a_syntax_error_stands_beside_the_field_which_keeps_its_text(brows
     assert response.status_code == 400
     field = text[text.index("<textarea") : text.index("</label>", text.index("<textarea"))]
     assert unescape(re.search(r">([^<]*)</textarea>", field)[1]) == typed
-    assert "syntax error" in field
-    assert "(character 10 of your text)" in field
+    assert "Write a value here" in field
+    assert "(character 9 of your text, at “= &#x27;a&#x27; AND &lt;b&gt;”)" in field
     assert 'aria-invalid="true"' in field
     assert "</html>" in text
 
@@ -163,7 +163,7 @@ async def test_every_wrong_field_has_its_own_sentence(browser):
 
     text = unescape(response.content.decode())
     assert response.status_code == 400
-    assert "A parenthesis is not closed." in text
+    assert "Write the name of a search attribute here, such as Stage. (the end of your text)" in text
     assert "“soon” is not a time" in text
     assert "“never” is not a time" in text
     assert "This server has no search attribute Nope." in text

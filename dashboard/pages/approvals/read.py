@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from dashboard import extend
-from dashboard.access import Viewer, client_for
+from dashboard.access import Viewer, client_for, for_viewer
 from dashboard.actions import offers
 from dashboard.actions.offers import OfferedForm
 from dashboard.extend import Target
@@ -110,7 +110,7 @@ async def _inbox(viewer: Viewer) -> Inbox:
     client = await client_for(viewer)
     clause = both("ExecutionStatus = 'Running'", f"{WAITING_FOR.name} = '{WaitingFor.APPROVAL}'")
     try:
-        rows, complete = await list_rows(client, with_scope(viewer, clause), MOST)
+        rows, complete = await list_rows(client, with_scope(for_viewer(viewer), clause), MOST)
     except BadQuery:  # a foreign server without the attribute: nothing there waits for an approval
         rows, complete = [], True
     total = Total("")

@@ -9,9 +9,8 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
-from dashboard.access import ConsoleRequest, Verb, Viewer, console
+from dashboard.access import ConsoleRequest, Verb, Viewer, console, for_viewer
 from dashboard.audit.outcomes import unsettled
-from dashboard.conf import conf
 from dashboard.extend import actions
 from dashboard.models import AuditEntry
 
@@ -24,8 +23,7 @@ LARGEST_ID = 2**63 - 1
 def _entries(viewer: Viewer, wanted: dict[str, str], before: int | None) -> list[AuditEntry]:
     """One row more than a page, so that the view knows whether there are older ones."""
     found = unsettled() if wanted["outcome"] == NO_OUTCOME else AuditEntry.objects.all()
-    if conf().tenancy == "attribute" and not viewer.superuser:
-        found = found.filter(tenant=viewer.tenant or "")
+    found = for_viewer(viewer).rows(found)
     for field, value in (("actor", "actor"), ("action", "action"), ("workflow_id", "workflow")):
         if wanted[value]:
             found = found.filter(**{field: wanted[value]})

@@ -1,4 +1,5 @@
-"""Breakers: every open workflow that has a CircuitState, with its answer and what it holds."""
+"""Breakers: each with its answer and what it holds. With tenants, the viewer's own and those that all tenants
+share; of a shared one only what every tenant may see."""
 
 from __future__ import annotations
 
@@ -10,17 +11,19 @@ from typing import Any
 from pydantic import ValidationError
 from temporalio.client import Client
 
-from dashboard.access import Subject, Viewer, client_for, scope
+from dashboard.access import Subject, Viewer, client_for, for_viewer
 from dashboard.actions import offers
 from dashboard.actions.offers import OfferedForm
 from dashboard.extend import Target, actions
 from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read, set_badges
 from dashboard.panels.circuit import BreakerView, draw
+from dashboard.query.query import ScopedQuery, with_scope
 from dashboard.states import STATES
 from dashboard.temporal_api.answers import Interface, QueryTarget, interface_of, query
 from dashboard.temporal_api.lists import list_rows
 from dashboard.temporal_api.rows import Row, subject_of
 from dashboard.temporal_api.scan import Scan, Total, open_runs
+from dashboard.temporal_api.shared_breaker import shared_view
 from workers.client.attributes import CIRCUIT_STATE
 from workers.client.errors import BadQuery
 from workers.client.visibility import both
@@ -36,7 +39,8 @@ MOST = 100
 @dataclass(frozen=True, slots=True)
 class Breaker:
     """One card. `answer` is the breaker's newest answer; `state` may come from the list alone.
-    `held_ids`: ids of the first workflows that it holds."""
+    `held_ids`: ids of the first workflows that it holds. `shared`: it belongs to the platform, so that this
+    viewer cannot open its page."""
 
     row: Row
     dependency: str
@@ -44,6 +48,7 @@ class Breaker:
     answer: Snapshot[CircuitStatus]
     held: Total | None
     held_ids: list[str] = field(default_factory=list)
+    shared: bool = False
 
     @property
     def status(self) -> CircuitStatus:
@@ -82,26 +87,40 @@ class Breakers:
         return [(count, tone, word.lower()) for (tone, word), count in found.items()]
 
 
-def _clause(viewer: Viewer, *, attribute: bool) -> str:
-    """Breakers are shared: the platform's are for all to see, those of others stay within their tenant."""
-    kinds = f"WorkflowType = '{BREAKER_TYPE}'"
+def _query(viewer: Viewer, *, attribute: bool) -> ScopedQuery:
+    """Runs of our own type, those of the platform too, as tenants share them; with `attribute`, within the
+    viewer's scope also those of any type that have a CircuitState."""
+    scope, kinds = for_viewer(viewer), f"WorkflowType = '{BREAKER_TYPE}'"
     if attribute:
-        kinds += f" OR ({both(scope(viewer), f'{CIRCUIT_STATE.name} IS NOT NULL')})"
-    return both("ExecutionStatus = 'Running'", kinds)
+        kinds += f" OR ({both(scope.clause, f'{CIRCUIT_STATE.name} IS NOT NULL')})"
+    return with_scope(scope.with_platform(), both("ExecutionStatus = 'Running'", kinds))
 
 
 async def _rows(client: Client, viewer: Viewer) -> list[Row]:
-    """A foreign server may lack the attribute: then only breakers of our own type are known."""
+    """The runs that have a card. A foreign server may lack the attribute: then only breakers of our own type
+    are known."""
     try:
-        return (await list_rows(client, _clause(viewer, attribute=True), MOST))[0]
+        rows, _ = await list_rows(client, _query(viewer, attribute=True), MOST)
     except BadQuery:
-        return (await list_rows(client, _clause(viewer, attribute=False), MOST))[0]
+        return (await list_rows(client, _query(viewer, attribute=False), MOST))[0]
+    drawn = await asyncio.gather(*(_is_breaker(viewer, row) for row in rows))
+    return [row for row, is_breaker in zip(rows, drawn, strict=True) if is_breaker]
 
 
-async def _ask(client: Client, row: Row) -> CircuitStatus:
+async def _is_breaker(viewer: Viewer, row: Row) -> bool:
+    """Of our own type, or one that declares the query of the contract: any workflow can set an attribute."""
+    if row.workflow_type == BREAKER_TYPE:
+        return True
+    declared = await _declared(viewer, row) if for_viewer(viewer).admits(subject_of(row)) else None
+    return declared is not None and Query.CIRCUIT in declared.queries
+
+
+async def _ask(client: Client, row: Row, shared: bool) -> CircuitStatus:
     """The breaker's own answer. Of one that cannot be read as a whole the state alone is taken."""
     handle = client.get_workflow_handle(row.workflow_id, run_id=row.run_id)
     answer: Any = await query(client, handle, Query.CIRCUIT)
+    if shared:
+        answer = shared_view(answer)
     try:
         return CircuitStatus.model_validate(answer)
     except ValidationError:
@@ -110,13 +129,16 @@ async def _ask(client: Client, row: Row) -> CircuitStatus:
 
 
 async def _breaker(client: Client, viewer: Viewer, row: Row, scan: Scan, held: dict[str, Total]) -> Breaker:
-    key = (row.workflow_id, row.run_id)
-    answer = await cached_read("breaker", viewer, lambda: _ask(client, row), detail=key, max_wait=MAX_WAIT)
+    key, shared = (row.workflow_id, row.run_id), not for_viewer(viewer).admits(subject_of(row))
+    answer = await cached_read(
+        "breaker", viewer, lambda: _ask(client, row, shared), detail=key, max_wait=MAX_WAIT
+    )
     status = answer.value
     listed_state = str(row.attributes.get(CIRCUIT_STATE.name) or "")
     state = status.state if status and not answer.notice else listed_state or (status.state if status else "")
     dependency = (status.dependency if status else "") or row.workflow_id.removeprefix(BREAKER_PREFIX)
-    return Breaker(row, dependency, state, answer, held.get(dependency), scan.held_by(dependency))
+    ids = scan.held_by(dependency)
+    return Breaker(row, dependency, state, answer, held.get(dependency), ids, shared)
 
 
 def _worst_first(card: Breaker) -> tuple[int, str]:
@@ -147,17 +169,22 @@ async def _interface(viewer: Viewer, row: Row) -> Interface:
     return await interface_of(client, handle, target)
 
 
-async def _signals(viewer: Viewer, card: Breaker) -> frozenset[str]:
-    """The signals that a breaker declares. While no worker can be queried, our own type takes all: they
-    are kept until a worker comes."""
-    row = card.row
+async def _declared(viewer: Viewer, row: Row) -> Interface | None:
+    """What a run declares; None where no worker has answered yet."""
     key = (row.workflow_id, row.run_id)
     found = await cached_read(
         "interface", viewer, lambda: _interface(viewer, row), detail=key, max_wait=MAX_WAIT
     )
-    if found.value is None and row.workflow_type == BREAKER_TYPE:
+    return found.value
+
+
+async def _signals(viewer: Viewer, card: Breaker) -> frozenset[str]:
+    """The signals that a breaker declares. While no worker can be queried, our own type takes all: they
+    are kept until a worker comes."""
+    declared = await _declared(viewer, card.row)
+    if declared is None and card.row.workflow_type == BREAKER_TYPE:
         return frozenset(action.signal for action in actions("breakers").values())
-    return found.value.signals if found.value else frozenset()
+    return declared.signals if declared else frozenset()
 
 
 async def form(viewer: Viewer, card: Breaker) -> OfferedForm | None:

@@ -11,8 +11,7 @@ from datetime import UTC, datetime, timedelta
 from asgiref.sync import sync_to_async
 
 from dashboard import extend
-from dashboard.access import Verb, Viewer, client_for, may
-from dashboard.conf import conf as console
+from dashboard.access import Verb, Viewer, client_for, for_viewer, may
 from dashboard.live.cached_read import Snapshot, cached_read
 from dashboard.models import AuditEntry
 from dashboard.pages.approvals.read import SOON_SECONDS
@@ -91,7 +90,7 @@ def _ends(pipeline: extend.Pipeline) -> tuple[Filter, Filter]:
 async def _count(viewer: Viewer, narrowed: Filter) -> int | None:
     """How many; None where this server lacks the attributes."""
     try:
-        return await count(await client_for(viewer), compile_filter(narrowed, viewer).text)
+        return await count(await client_for(viewer), compile_filter(narrowed, viewer).scoped)
     except BadQuery:
         return None
 
@@ -203,9 +202,7 @@ async def read(viewer: Viewer, cards: list[Breaker]) -> Snapshot[Overview]:
 
 def _recent(viewer: Viewer) -> list[AuditEntry]:
     found = AuditEntry.objects.filter(namespace=viewer.namespace, phase=AuditEntry.Phase.OUTCOME)
-    if console().tenancy == "attribute" and not viewer.superuser:
-        found = found.filter(tenant=viewer.tenant or "")
-    return list(found[:RECENT])
+    return list(for_viewer(viewer).rows(found)[:RECENT])
 
 
 async def just_now(viewer: Viewer) -> list[AuditEntry] | None:

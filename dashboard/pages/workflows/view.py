@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import re
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -33,7 +32,6 @@ from workers.client.visibility import OPERATORS, SYSTEM
 
 SIZES = (20, 50, 100)
 FORM_TERMS = 3
-STATEMENT = "select * from table1 where "  # what the server puts before a query
 LABELS = {
     "workflow_type": "Type",
     "prefix": "Id starts with",
@@ -96,14 +94,6 @@ def _list_request(request: ConsoleRequest) -> ListRequest:
     return ListRequest(request.viewer.namespace, Filter.from_params(params), size, token, before)
 
 
-def _located(message: str, text: str, raw: str) -> str:
-    """The server's message, and where in the text that was typed the error is: it counts in a statement of
-    its own."""
-    found = re.search(r"syntax error at position (\d+)", message)
-    place = int(found[1]) - len(STATEMENT) - text.find(raw) if found and raw else 0
-    return f"{message} (character {min(place, len(raw))} of your text)" if place > 0 else message
-
-
 async def _scan(viewer: Viewer, narrowed: Filter) -> Scan | None:
     """The scanned runs that the filter means, where the type alone decides that; None where it
     cannot. Then no scan is begun either: it would take the server's time from the page that is drawn."""
@@ -129,8 +119,7 @@ async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Li
                 count_by_status(client, compiled.any_status),
             )
     except BadQuery as error:
-        raw = narrowed.raw.strip()
-        raise Refused({"raw" if raw else "form": _located(error.message, compiled.text, raw)}) from error
+        raise Refused({"raw" if narrowed.raw.strip() else "form": error.message}) from error
     except RPCError as error:
         if not token:
             raise
