@@ -120,7 +120,10 @@ if _dashboard.channel_redis_url:
 
 # What workers cache is shared by all processes: a lock in the memory of one would hold back no other.
 CACHES: dict[str, Any] = {
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    },
     "workers": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "workers_cache",
@@ -155,7 +158,7 @@ AXES_VERBOSE = False
 
 SESSION_COOKIE_HTTPONLY = True
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = _dashboard.secure_cookies
-CSRF_FAILURE_VIEW = "dashboard.web.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "dashboard.actions.view.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

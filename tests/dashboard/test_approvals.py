@@ -119,7 +119,7 @@ async def test_the_page_has_the_question_and_the_form(client, queue, worker, pre
             await browser.get(URL, {"w": f"{prefix}/a b", "part": "chosen"}, headers=HTMX)
         ).content.decode()
     assert "Requires 2 votes with the role approver." in page
-    assert 'name="decision_id"' in page
+    assert 'name="form_id"' in page
     assert "/action/approve/" in page
     assert "<b onmouseover" not in page
     assert 'aria-current="true"' in inbox

@@ -3,9 +3,9 @@
 A signal may come without a body, with two, or with garbage. A typed handler loops on the first and loses the
 last before it can be refused, so handlers have an optional raw value, which `DecisionLog.accept` parses.
 
-An id belongs to the person and the signal that came with it first. Sent again by them it changes nothing; from
-another person or by another signal it is refused: the verdict under the id names both, so the sender sees that
-it is not theirs.
+An id belongs to the person and the signal that came with it first. Sent again by them it changes nothing;
+from another person or by another signal it is refused: the verdict under the id names both, so the sender
+sees that it is not theirs.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ DecisionResult = tuple[Outcome, str, str]
 """What to record: outcome, a sentence for people, and who decided when that was another."""
 
 _signal: ContextVar[str] = ContextVar("signal", default="")
-"""The name of the signal whose handler runs; handlers are not interrupted."""
+"""The name of the signal whose handler runs; these handlers are not interrupted."""
 
 CAPACITY = 500
 LONGEST_ID = 200
@@ -45,13 +45,14 @@ def lenient_signal(handler: Callable[[W, Any], None]) -> Callable[..., None]:
     """Make a handler that takes `raw: RawValue = NO_BODY` accept any number of arguments; it gets the first.
 
     Called with more arguments than it has, a handler raises TypeError, which fails the workflow task for
-    ever. The wrapped signature is what the SDK reads, so that one body arrives as the raw value. The verdict on
-    a decision that it takes keeps the name of the handler.
+    ever. The wrapped signature is what the SDK reads, so that one body arrives as the raw value. The verdict
+    on a decision keeps the name of the signal.
     """
 
     @functools.wraps(handler)
     def handle(self: W, *bodies: Any) -> None:
-        token = _signal.set(handler.__name__)
+        definition = workflow._SignalDefinition.from_fn(handle)
+        token = _signal.set((definition.name if definition else None) or handler.__name__)
         try:
             handler(self, bodies[0] if bodies else NO_BODY)
         finally:

@@ -144,7 +144,7 @@ async def _interface(viewer: Viewer, row: Row) -> Interface:
     client = await client_for(viewer)
     target = QueryTarget(row.workflow_id, row.run_id, "", f"{row.workflow_id}\n{row.run_id}", ())
     handle = client.get_workflow_handle(row.workflow_id, run_id=row.run_id)
-    return await interface_of(client, handle, target)
+    return await interface_of(client, handle, target.kind, target.queue)
 
 
 async def _signals(viewer: Viewer, card: Breaker) -> frozenset[str]:
