@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -173,3 +174,26 @@ def forms(
         if names is None or button.action.name in names:
             groups.setdefault(button.action.group, []).append(button)
     return [form_of(target, group, found, typed) for group, found in groups.items()]
+
+
+def version_of(offered: Iterable[OfferedForm]) -> str:
+    """The same text for the same buttons, reasons and choices that must be made: forms on a page are replaced
+    when it changes, and left alone otherwise."""
+    parts = [
+        (
+            form.group.title,
+            [(button.action.name, button.why) for button in form.buttons],
+            _required_choices(form),
+        )
+        for form in offered
+    ]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12] if parts else "none"
+
+
+def _required_choices(form: OfferedForm) -> list[str]:
+    return [
+        str(value)
+        for bound in form.fields
+        if bound.field.required
+        for value, _ in getattr(bound.field.widget, "choices", ())
+    ]

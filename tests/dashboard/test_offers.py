@@ -12,7 +12,7 @@ from django.core.exceptions import ImproperlyConfigured
 from dashboard import extend
 from dashboard.access import Permission, Subject, Viewer
 from dashboard.actions import breaker, refusals
-from dashboard.actions.offers import Typed, buttons, forms, reason_hint
+from dashboard.actions.offers import Typed, buttons, forms, reason_hint, version_of
 from dashboard.actions.resolve_compensation import stuck_steps
 from dashboard.extend import Action, Offer, Target, actions
 from tests.support import form_id
@@ -254,3 +254,20 @@ def test_an_action_that_destroys_requires_a_reason():
             offered=lambda on: Offer(),
             tone="stop",
         )
+
+
+def test_forms_change_their_version_with_what_is_offered_to_this_viewer_alone():
+    def version(viewer: Viewer = ADA, **known: Any) -> str:
+        return version_of(forms(target(viewer, signals=frozenset({"cancel"}), **known), "run"))
+
+    pending = {Query.APPROVAL: question()}
+    assert version(answers=pending) == version(answers=pending)
+    voted = {Query.APPROVAL: question(votes=[Vote(actor="anna", approve=True)])}
+    others = [version(), version(ANNA), version(ANNA, answers=pending), version(ANNA, answers=voted)]
+    assert len(set(others)) == len(others)
+    assert version(open=False) == "none"
+    stuck = [{Query.SAGA: SagaStatus(state="stuck", steps=steps)} for steps in (STUCK[:1], STUCK)]
+    assert len({version(answers=answers) for answers in stuck}) == 2
+
+
+STUCK = [StepStatus(name=name, status=StepState.STUCK) for name in ("charge", "ship")]
