@@ -50,10 +50,12 @@ class Permission:
 
 
 class Verb:
-    """The permissions of the pages. Those of actions stand in the modules of the actions."""
+    """The permissions of the pages, and of signals that a workflow is not known to take. Those of actions
+    stand in the modules of the actions."""
 
     VIEW = Permission("look at workflows", frozenset({"viewer", "operator", "approver"}))
     AUDIT = Permission("read the audit log", frozenset({"operator"}))
+    SIGNAL_ANY = Permission("send a signal that a workflow is not known to take", frozenset({"operator"}))
 
 
 def default_namespace() -> str:

@@ -1,4 +1,4 @@
-"""What every form of an action has: the id of its decision, and the reason."""
+"""What every form of an action has: its own id, and the reason."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from workers.contracts import Decision
 if TYPE_CHECKING:
     from dashboard.extend import Target
 
-LONGEST_REASON, LONGEST_ID = 2000, 100  # characters
+LONGEST_REASON, LONGEST_ID, LONGEST_FORM_ID = 2000, 100, 200  # characters
 TOO_LONG = {"max_length": "At most %(limit_value)d characters; these are %(show_value)d."}
 
 
@@ -27,16 +27,16 @@ class ActionForm(forms.Form):
     as a field of `Decision` fill that one, all others travel in its `input`, by name.
 
     `target` is the run; its answers may offer choices. On a POST no more of it is known than the viewer and
-    the ids, so `clean_<field>` accepts what could be right, and the workflow decides. `decision_id` is made
-    with the form: sending it again gets the first answer again. Who decides is never a field.
+    the ids, so `clean_<field>` accepts what could be right, and the workflow decides. `form_id` is made with
+    the form, see `dashboard.form_ids`. Who decides is never a field.
     """
 
     reason_required = False
     # Buttons of several actions may share a form; what all of them require is marked when it is shown.
     use_required_attribute = False
 
-    decision_id = forms.CharField(
-        max_length=LONGEST_ID,
+    form_id = forms.CharField(
+        max_length=LONGEST_FORM_ID,
         widget=forms.HiddenInput,
         validators=[printable],
         error_messages=dict.fromkeys(
@@ -61,7 +61,7 @@ class ActionForm(forms.Form):
     def decision(self) -> dict[str, Any]:
         """What the valid form contributes to the Decision."""
         known = {name: value for name, value in self.cleaned_data.items() if name in Decision.model_fields}
-        other = {name: value for name, value in self.cleaned_data.items() if name not in known}
+        other = {name: value for name, value in self.cleaned_data.items() if name not in {*known, "form_id"}}
         return {**known, "input": other or None}
 
     def detail(self) -> str:

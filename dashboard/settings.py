@@ -142,7 +142,10 @@ if _dashboard.channel_redis_url:
 
 # What workers cache is shared by all processes: a lock in the memory of one would hold back no other.
 CACHES: dict[str, Any] = {
-    "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
+    "default": {
+        "BACKEND": "django.core.cache.backends.locmem.LocMemCache",
+        "OPTIONS": {"MAX_ENTRIES": 10_000},
+    },
     "workers": {
         "BACKEND": "django.core.cache.backends.db.DatabaseCache",
         "LOCATION": "workers_cache",
@@ -188,7 +191,7 @@ SECURE_HSTS_SECONDS = _dashboard.hsts_seconds if _dashboard.https else 0
 SECURE_HSTS_INCLUDE_SUBDOMAINS = True
 # Preloading binds a whole domain for years: its owner decides that, not one of its hosts.
 SILENCED_SYSTEM_CHECKS = ["security.W021"]
-CSRF_FAILURE_VIEW = "dashboard.web.errors.csrf_failure"
+CSRF_FAILURE_VIEW = "dashboard.actions.view.csrf_failure"
 SECURE_CONTENT_TYPE_NOSNIFF = True
 SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"

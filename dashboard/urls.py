@@ -32,6 +32,7 @@ in_namespace = [
     path("workflows/<tid:workflow_id>/", run.newest, name="workflow"),
     path(RUN, run.page, name="run"),
     path(f"{RUN}action/<slug:action>/", actions.perform_action, name="action"),
+    path(f"{RUN}action/<slug:action>/<slug:decision>/", actions.show_verdict, name="verdict"),
     path("approvals/", approvals.page, name="approvals"),
     path("breakers/", breakers.page, name="breakers"),
     path("workers/", workers.page, name="workers"),

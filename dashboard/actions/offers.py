@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
-import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from django.forms import BoundField
 
-from dashboard.access import Verb, Viewer, authorise, client_for, may
+from dashboard.access import Subject, Verb, Viewer, authorise, client_for, may
 from dashboard.extend import Action, Group, Offer, Place, Target, actions
+from dashboard.form_ids import issue, nonce_of
 from dashboard.forms import ActionForm
-from dashboard.temporal_api.answers import RunAnswers, ask, models
+from dashboard.temporal_api.answers import RunAnswers, ask, latest_answers, models
 from dashboard.temporal_api.rows import Row, subject_of
 from dashboard.temporal_api.run import MAX_WAIT, RunPage, describe_run, query_target
 from dashboard.temporal_api.scan import held_ids
@@ -32,13 +33,14 @@ class Button:
 
 @dataclass(frozen=True, slots=True)
 class OfferedForm:
-    """Buttons that share fields; `fields` are those of all of them, the reason last. The id of the decision
-    is made with the form, so that a second click gets the first answer."""
+    """Buttons that share fields; `fields` are those of all of them, the reason last. `form_id` is made with
+    the form, so that a second click gets the first answer."""
 
     group: Group
     buttons: list[Button]
     fields: list[BoundField]
-    decision_id: str
+    form_id: str
+    html_id: str
 
     @property
     def names(self) -> str:
@@ -81,6 +83,13 @@ async def run_target(viewer: Viewer, run: RunPage) -> Target:
     return await _with_held(target_of(viewer, run.row, run.answers))
 
 
+def remembered_target(viewer: Viewer, subject: Subject) -> Target:
+    """A run by what it answered last, without reading anything; its answers give the forms their choices.
+    Only for a viewer who is known to see the run."""
+    known = latest_answers(subject.namespace, subject.workflow_id, subject.run_id)
+    return Target(viewer, subject, answers=models(known))
+
+
 async def read_target(viewer: Viewer, workflow_id: str, run_id: str) -> Target:
     """A run as a target, read now. Raises Hidden, RunNotFound, TemporalUnavailable."""
     client = await client_for(viewer)
@@ -96,7 +105,7 @@ def _why(target: Target, action: Action, own: str) -> str:
     return may(viewer, permission) or own or may(viewer, permission, target.subject)
 
 
-def _offer(target: Target, action: Action) -> Offer | None:
+def offer(target: Target, action: Action) -> Offer | None:
     """Whether an action is offered; one that cannot say so is not: it must not take the page with it."""
     try:
         return action.offered(target)
@@ -109,7 +118,7 @@ def buttons(target: Target, place: Place) -> list[Button]:
     """The buttons of all actions that make sense on the target now, in their order."""
     if not target.open:
         return []
-    offers = ((action, _offer(target, action)) for action in actions(place).values())
+    offers = ((action, offer(target, action)) for action in actions(place).values())
     return [Button(action, _why(target, action, offer.why)) for action, offer in offers if offer]
 
 
@@ -144,13 +153,16 @@ def _fields(made: Mapping[Action, ActionForm], typed: str) -> list[BoundField]:
 def form_of(target: Target, group: Group, found: list[Button], typed: Typed | None = None) -> OfferedForm:
     """The form for some buttons; with `typed`, as it was sent and with what has to be corrected."""
     data = dict(typed.data) if typed else {}
-    decision_id = str(data.get("decision_id") or uuid.uuid4())
-    data["decision_id"] = decision_id
+    at = (target.viewer, target.subject.workflow_id, target.subject.run_id)
+    form_id = str(data.get("form_id") or "")
+    nonce = nonce_of(form_id, *at)
+    data["form_id"] = form_id = form_id if nonce else issue(*at)
+    html_id = (nonce or nonce_of(form_id, *at))[:12]
     made = {}
     for button in found:
         sent = data if typed and button.action.name == typed.action else None
-        made[button.action] = button.action.form(target, sent, initial=data, auto_id=f"%s-{decision_id}")
-    return OfferedForm(group, found, _fields(made, typed.action if typed else ""), decision_id)
+        made[button.action] = button.action.form(target, sent, initial=data, auto_id=f"%s-{html_id}")
+    return OfferedForm(group, found, _fields(made, typed.action if typed else ""), form_id, html_id)
 
 
 def forms(
@@ -162,3 +174,26 @@ def forms(
         if names is None or button.action.name in names:
             groups.setdefault(button.action.group, []).append(button)
     return [form_of(target, group, found, typed) for group, found in groups.items()]
+
+
+def version_of(offered: Iterable[OfferedForm]) -> str:
+    """The same text for the same buttons, reasons and choices that must be made: forms on a page are replaced
+    when it changes, and left alone otherwise."""
+    parts = [
+        (
+            form.group.title,
+            [(button.action.name, button.why) for button in form.buttons],
+            _required_choices(form),
+        )
+        for form in offered
+    ]
+    return hashlib.sha256(repr(parts).encode()).hexdigest()[:12] if parts else "none"
+
+
+def _required_choices(form: OfferedForm) -> list[str]:
+    return [
+        str(value)
+        for bound in form.fields
+        if bound.field.required
+        for value, _ in getattr(bound.field.widget, "choices", ())
+    ]

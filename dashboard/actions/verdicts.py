@@ -14,6 +14,9 @@ from workers.contracts import Outcome, Verdict
 LEVELS = {"done": messages.SUCCESS, "stop": messages.ERROR, "rest": messages.INFO, "wait": messages.WARNING}
 
 
+LONGEST_OUTCOME = 60  # characters
+
+
 @dataclass(frozen=True, slots=True)
 class Message:
     """`level` is that of Django's messages."""
@@ -25,9 +28,8 @@ class Message:
 
 
 def tell(action: Action, workflow_id: str, verdict: Verdict) -> Message:
-    """The workflow's own words, or ours. An outcome that the contract does not have counts as pending."""
-    known = verdict.outcome in set(Outcome)
-    shown = look(verdict.outcome if known else Outcome.PENDING, "outcome")
+    """The workflow's own words, or ours. An outcome that the contract does not have is shown by its name."""
+    shown = look(verdict.outcome[:LONGEST_OUTCOME], "outcome")
     match verdict.outcome:
         case Outcome.APPLIED:
             sentence = f"{action.done} {workflow_id}."
@@ -35,6 +37,8 @@ def tell(action: Action, workflow_id: str, verdict: Verdict) -> Message:
             sentence = f"{workflow_id} refused it."
         case Outcome.ALREADY_DECIDED:
             sentence = f"{workflow_id} was decided already{f' by {verdict.by}' if verdict.by else ''}."
-        case _:
+        case Outcome.PENDING | Outcome.UNKNOWN:
             sentence = f"{workflow_id}:"
+        case _:
+            sentence = f"{workflow_id} answered with an outcome that this console does not know."
     return Message(shown.tone, shown.word, f"{sentence} {verdict.detail}".strip(), LEVELS[shown.tone])

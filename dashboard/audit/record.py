@@ -12,6 +12,7 @@ from django.db import DatabaseError
 
 from dashboard.access import Subject, Viewer
 from dashboard.audit import log
+from dashboard.errors import NotRecorded, OutcomeUnknown
 from dashboard.live.cached_read import invalidate
 from dashboard.models import AuditEntry
 from workers.contracts import Outcome, Verdict
@@ -40,15 +41,23 @@ async def recorded(
     """Run the body as an action of `viewer`, who is authorised for it. `detail`: what there is to it besides
     the reason.
 
-    Raises DatabaseError when the intent cannot be recorded: then the body does not run. What the body raises
-    is recorded as failed and passes on.
+    Raises NotRecorded when the intent cannot be recorded: then the body does not run. What the body raises
+    passes on; it is recorded as failed, or as unknown where it may have been applied (OutcomeUnknown).
     """
-    intent = await log.intend(viewer, action, subject, decision_id=decision_id, reason=reason, detail=detail)
+    try:
+        intent = await log.intend(
+            viewer, action, subject, decision_id=decision_id, reason=reason, detail=detail
+        )
+    except DatabaseError as error:
+        raise NotRecorded from error
     record = Record()
     try:
         yield record
     except asyncio.CancelledError:
         await _conclude(intent, Outcome.UNKNOWN, "Interrupted before the answer; it may have been applied.")
+        raise
+    except OutcomeUnknown as error:
+        await _conclude(intent, Outcome.UNKNOWN, f"{error.__cause__} It may have been applied.")
         raise
     except Exception as error:
         await _conclude(intent, FAILED, str(error) or type(error).__name__)

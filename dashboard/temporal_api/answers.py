@@ -16,6 +16,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from temporalio.api.sdk.v1 import WorkflowMetadata
+from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.client import Client, WorkflowHandle
 
 from dashboard import extend
@@ -161,15 +162,38 @@ async def query(
     return redact(answer)
 
 
-async def interface_of(client: Client, handle: WorkflowHandle[Any, Any], target: QueryTarget) -> Interface:
-    """What a workflow declares, kept for five minutes. Raises NoAnswer, RunNotFound, TemporalUnavailable."""
-    key = (client.namespace, target.kind)
+def kind_of(described: DescribeWorkflowExecutionResponse) -> str:
+    """Runs of one type, queue and build declare the same; without a build only the run itself does."""
+    info = described.workflow_execution_info
+    build = info.most_recent_worker_version_stamp.build_id
+    if not build:
+        return f"{info.execution.workflow_id}\n{info.execution.run_id}"
+    return f"{info.type.name}\n{described.execution_config.task_queue.name}\n{build}"
+
+
+async def interface_of(
+    client: Client,
+    handle: WorkflowHandle[Any, Any],
+    kind: str,
+    queue: str,
+    *,
+    seconds: float | None = None,
+) -> Interface:
+    """What a workflow declares, kept for five minutes by its kind, and for longer while no worker answers.
+    `seconds`: as for `query`. Raises NoAnswer, RunNotFound, TemporalUnavailable."""
+    key = (client.namespace, kind)
     at, interface = _interfaces.get(key, (0.0, None))
     if interface is None or time.monotonic() - at > INTERFACE_KEPT_SECONDS:
         try:
-            answer = await query(client, handle, METADATA, queue=target.queue, hint=WorkflowMetadata)
+            answer = await query(
+                client, handle, METADATA, queue=queue, hint=WorkflowMetadata, seconds=seconds
+            )
         except QueryFailed:  # an SDK that does not describe itself: there is nothing we may ask
             answer = WorkflowMetadata()
+        except NoAnswer:
+            if interface is None:
+                raise
+            return interface
         found = answer.definition
         queries = frozenset(item.name for item in found.query_definitions)
         interface = Interface(queries, frozenset(item.name for item in found.signal_definitions))
@@ -211,7 +235,7 @@ async def _ask(client: Client, known: RunAnswers, target: QueryTarget) -> None:
     dependencies = WaitingFor.dependencies(target.waiting_for)[:1]
     jobs = [_one(known, BREAKER, _breaker(client, target, dependency)) for dependency in dependencies]
     try:
-        known.interface = await interface_of(client, handle, target)
+        known.interface = await interface_of(client, handle, target.kind, target.queue)
         known.no_answer = ""
     except (NoAnswer, TemporalUnavailable) as error:
         known.no_answer = error.message
@@ -233,6 +257,11 @@ def models(known: RunAnswers) -> dict[str, Any]:
         if panel.model and answer and answer.at and (model := read(panel.model, answer.value)[0]):
             found[panel.query] = model
     return found
+
+
+def latest_answers(namespace: str, workflow_id: str, run_id: str) -> RunAnswers:
+    """What a run answered when it was last read, without reading anything."""
+    return _known.get((namespace, workflow_id, run_id), RunAnswers())
 
 
 async def ask(client: Client, target: QueryTarget, max_wait: float) -> RunAnswers:

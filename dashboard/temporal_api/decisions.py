@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Mapping
 from contextlib import AbstractAsyncContextManager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -30,15 +31,16 @@ from temporalio.converter import WorkflowSerializationContext
 
 from dashboard.errors import Closed
 from dashboard.states import look
-from dashboard.temporal_api.answers import query
+from dashboard.temporal_api.answers import interface_of, kind_of, query
 from dashboard.temporal_api.describe import describe
 from dashboard.temporal_api.rows import attributes_of
 from workers.client.attributes import TENANT_ID
 from workers.client.errors import NoAnswer, QueryFailed, RunNotFound, TemporalUnavailable, rpc_errors
 from workers.conf import conf
-from workers.contracts import ApprovalStatus, Decision, Outcome, Query, Signal, Verdict, Vote
+from workers.contracts import ApprovalState, ApprovalStatus, Decision, Outcome, Query, Signal, Verdict
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2  # seconds between two queries for the verdict
+INTERFACE_SECONDS = 1.0  # for a worker to say what its workflow takes
 UNSETTLED = (Outcome.UNKNOWN, Outcome.PENDING)
 REQUESTED = "Cancellation is requested; the workflow decides how it ends."
 
@@ -47,7 +49,7 @@ REQUESTED = "Cancellation is requested; the workflow decides how it ends."
 class ChainRun:
     """One run. `chain` is the run id of the first one of its chain, which stays the same over
     continue-as-new; `tenant` is what its own TenantId says; `ended` is how it ended, empty while it is
-    open."""
+    open; `kind` as for `answers.interface_of`."""
 
     workflow_id: str
     run_id: str
@@ -55,11 +57,15 @@ class ChainRun:
     queue: str
     tenant: str | None
     ended: str
+    workflow_type: str
+    kind: str
+    attributes: Mapping[str, Any]
 
 
 def _run(described: DescribeWorkflowExecutionResponse) -> ChainRun:
     info = described.workflow_execution_info
-    tenant = attributes_of(info.search_attributes.indexed_fields).get(TENANT_ID.name)
+    attributes = attributes_of(info.search_attributes.indexed_fields)
+    tenant = attributes.get(TENANT_ID.name)
     return ChainRun(
         workflow_id=info.execution.workflow_id,
         run_id=info.execution.run_id,
@@ -68,6 +74,9 @@ def _run(described: DescribeWorkflowExecutionResponse) -> ChainRun:
         queue=described.execution_config.task_queue.name,
         tenant=tenant if isinstance(tenant, str) else None,
         ended=look(int(info.status), "status").word if info.HasField("close_time") else "",
+        workflow_type=info.type.name,
+        kind=kind_of(described),
+        attributes=attributes,
     )
 
 
@@ -76,10 +85,28 @@ async def find_run(client: Client, workflow_id: str, run_id: str) -> ChainRun:
     return _run(await describe(client, workflow_id, run_id))
 
 
+async def verdict_on(client: Client, run: ChainRun, decision_id: str) -> Verdict:
+    """What the workflow, or a later run of its chain, answers now about a decision that was sent. Raises
+    RunNotFound, TemporalUnavailable."""
+    last = await newest_of_chain(client, run)
+    return await _verdict(client, last, decision_id, time.monotonic() + conf().rpc_timeout, once=True)
+
+
 async def newest_of_chain(client: Client, run: ChainRun) -> ChainRun:
     """The newest run of its chain; the run itself when a later workflow took the same id."""
     newest = await find_run(client, run.workflow_id, "")
     return newest if newest.chain == run.chain else await find_run(client, run.workflow_id, run.run_id)
+
+
+async def signals_of(client: Client, run: ChainRun) -> frozenset[str] | None:
+    """Names of the signals that a workflow says it takes; an empty name stands for any. None: it does not
+    say, or no worker answers soon."""
+    handle = client.get_workflow_handle(run.workflow_id, run_id=run.run_id)
+    try:
+        declared = await interface_of(client, handle, run.kind, run.queue, seconds=INTERFACE_SECONDS)
+    except (NoAnswer, RunNotFound, TemporalUnavailable):
+        return None
+    return declared.signals or None
 
 
 async def deliver(
@@ -163,20 +190,28 @@ async def _settled(client: Client, run: ChainRun, decision_id: str) -> bool:
 
 
 async def _earlier(client: Client, run: ChainRun, signal: str) -> Verdict | None:
-    """Who decided before a workflow closed, for a vote that came too late."""
+    """Who decided before a workflow closed, for a vote that came too late; after a deadline, no person
+    did."""
     if signal not in (Signal.APPROVE, Signal.REJECT):
         return None
     with suppress(ValidationError, NoAnswer, QueryFailed, TemporalUnavailable):
         status = ApprovalStatus.model_validate(await query_run(client, run, Query.APPROVAL))
-        vote = status.votes[-1] if status.votes else Vote()
+        by = status.decided_by[-1] if status.decided_by else ""
+        if not by and status.votes and status.state in (ApprovalState.APPROVED, ApprovalState.REJECTED):
+            by = status.votes[-1].actor
         detail = f"It was {status.state} before."
-        return Verdict(outcome=Outcome.ALREADY_DECIDED, detail=detail, by=vote.actor, at=vote.at)
+        return Verdict(outcome=Outcome.ALREADY_DECIDED, detail=detail, by=by, at=status.decided_at)
     return None
 
 
-async def _verdict(client: Client, run: ChainRun, decision_id: str, deadline: float) -> Verdict:
-    """What the workflow answers about a decision that was sent to it."""
-    waiting = f"Sent, not confirmed yet: no worker of {run.queue} answers. The decision counts once one does."
+async def _verdict(
+    client: Client, run: ChainRun, decision_id: str, deadline: float, *, once: bool = False
+) -> Verdict:
+    """What the workflow answers about a decision that was sent to it, by the deadline or the first time."""
+    waiting = (
+        f"Sent, not confirmed yet: no worker of {run.queue} answers. It is kept, and the workflow decides on "
+        "it once one does."
+    )
     pending = Verdict(decision_id=decision_id, outcome=Outcome.PENDING)
     pause = FIRST_PAUSE
     try:
@@ -185,6 +220,8 @@ async def _verdict(client: Client, run: ChainRun, decision_id: str, deadline: fl
             verdict = Verdict.model_validate(answer)
             if verdict.outcome not in UNSETTLED:
                 return verdict
+            if once:
+                break
             await asyncio.sleep(min(pause, max(0.0, deadline - time.monotonic())))
             pause = min(pause * 2, LONGEST_PAUSE)
     except (QueryFailed, ValidationError):

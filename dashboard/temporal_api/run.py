@@ -14,7 +14,7 @@ from temporalio.client import Client
 
 from dashboard.access import Subject, Verb, Viewer, authorise, client_for
 from dashboard.states import STATES, Look
-from dashboard.temporal_api.answers import QueryTarget, RunAnswers, ask
+from dashboard.temporal_api.answers import QueryTarget, RunAnswers, ask, kind_of
 from dashboard.temporal_api.describe import describe
 from dashboard.temporal_api.events import reason
 from dashboard.temporal_api.failures import decode_failure
@@ -61,8 +61,8 @@ class RunPage:
 
     @property
     def open(self) -> bool:
-        """Temporal says Running."""
-        return self.row.status == 1
+        """It has not ended; a paused run is open."""
+        return self.row.open
 
 
 def _pending(info: PendingActivityInfo) -> Pending:
@@ -84,12 +84,12 @@ def _pending(info: PendingActivityInfo) -> Pending:
 
 
 def query_target(row: Row, described: DescribeWorkflowExecutionResponse, queue: str) -> QueryTarget:
-    """Runs of one type, queue and build declare the same; without a build only the run itself does."""
-    build = described.workflow_execution_info.most_recent_worker_version_stamp.build_id
-    kind = f"{row.workflow_type}\n{queue}\n{build}" if build else f"{row.workflow_id}\n{row.run_id}"
+    """What is queried of a described run."""
     events = described.workflow_execution_info.history_length
     tenant = subject_of(row).tenant
-    return QueryTarget(row.workflow_id, row.run_id, queue, kind, row.waiting_for, events, tenant)
+    return QueryTarget(
+        row.workflow_id, row.run_id, queue, kind_of(described), row.waiting_for, events, tenant
+    )
 
 
 async def describe_run(

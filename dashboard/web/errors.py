@@ -7,6 +7,7 @@ import logging
 from django.db import DatabaseError
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import render
+from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 
@@ -19,6 +20,8 @@ BARE = (
     "<!doctype html><html lang=en><title>Signalbox</title><h1>Something broke on our side</h1>"
     "<p>Nothing is lost: workflows go on without this page.</p><p><a href='/'>Overview</a></p>"
 )
+LOGGED = "It is logged. Nothing is lost: workflows go on without this page."
+UNSURE = "It is logged. Whether it was done is not known; go back and send it again: a decision counts once."
 Links = tuple[tuple[str, str], ...]
 
 
@@ -31,7 +34,8 @@ def page(
     shape: str = "cut",
     links: Links | None = None,
 ) -> HttpResponse:
-    """An error page. For htmx nothing is swapped: the region that was to change keeps what it shows."""
+    """An error page. For htmx, a region that was to change keeps what it shows; a form that was sent gets a
+    note on top of what was typed."""
     if links is None:
         here = [default_namespace()]
         links = (
@@ -39,9 +43,14 @@ def page(
             (reverse("workflows", args=here), "All workflows"),
         )
     context = {"title": title, "text": text, "shape": shape, "links": links, "status": status}
-    response = render(request, "dashboard/web/error.html", context, status=status)
-    if request.headers.get("HX-Request"):
+    if not request.headers.get("HX-Request"):
+        return render(request, "dashboard/web/error.html", context, status=status)
+    if request.method in ("GET", "HEAD"):
+        response = render(request, "dashboard/web/error.html", context, status=status)
         response.headers["HX-Reswap"] = "none"
+        return response
+    response = HttpResponse(render_to_string("dashboard/web/_note.html", context), status=status)
+    response.headers["HX-Reswap"] = "afterbegin"
     return response
 
 
@@ -72,7 +81,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
             request,
             500,
             "Something broke on our side",
-            "It is logged. Nothing is lost: workflows go on without this page.",
+            LOGGED if request.method in ("GET", "HEAD") else UNSURE,
             shape="stop",
         )
     except Exception:

@@ -30,18 +30,17 @@ def safe_next(request: HttpRequest, default: str) -> str:
 
 def to_login(request: HttpRequest) -> HttpResponse:
     """Send a request without a login to the form; that leads back to the page, never to the address of an
-    action."""
+    action. A region of a page stays as it is, and the page says so: a viewer may be typing on it."""
+    if request.headers.get("HX-Request"):
+        return HttpResponse(status=401, headers={"HX-Reswap": "none"})
     here = request.get_full_path()
-    if request.method != "GET" or request.headers.get("HX-Request"):
-        referer = request.headers.get("HX-Current-URL") or request.headers.get("Referer", "")
+    if request.method != "GET":
+        referer = request.headers.get("Referer", "")
         parts = urlsplit(referer)
         here = f"{parts.path}?{parts.query}" if parts.query else parts.path
         if not url_has_allowed_host_and_scheme(referer, {request.get_host()}):
             here = "/"
-    response = redirect_to_login(here, settings.LOGIN_URL)
-    if request.headers.get("HX-Request"):
-        return HttpResponse(status=401, headers={"HX-Redirect": response.url})
-    return response
+    return redirect_to_login(here, settings.LOGIN_URL)
 
 
 @require_http_methods(["GET", "HEAD", "POST"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import uuid
 from datetime import UTC, datetime, timedelta
 
@@ -119,11 +120,13 @@ async def test_the_page_has_the_question_and_the_form(client, queue, worker, pre
             await browser.get(URL, {"w": f"{prefix}/a b", "part": "chosen"}, headers=HTMX)
         ).content.decode()
     assert "Requires 2 votes with the role approver." in page
-    assert 'name="decision_id"' in page
+    assert 'name="form_id"' in page
     assert "/action/approve/" in page
     assert "<b onmouseover" not in page
     assert 'aria-current="true"' in inbox
-    assert "<form" not in inbox + facts
+    assert "<form" not in inbox
+    (version,) = re.findall(r'id="(decide-[0-9a-f]{12})" data-forms hx-morph-skip', page)
+    assert version in facts, "the same offer has the same id, so the form that is shown stays"
     assert "Requires 2 votes" in facts
 
 
@@ -135,6 +138,7 @@ async def test_what_does_not_wait_any_more_is_told(client, prefix, approver_user
     assert f"{prefix}&lt;i&gt; does not wait any more" in page
     facts = (await browser.get(URL, {"w": f"{prefix}", "part": "chosen"}, headers=HTMX)).content.decode()
     assert "does not wait any more" in facts
+    assert 'id="decide-none" data-forms' in facts
 
 
 async def test_no_worker_leaves_what_the_list_knows(client, queue, prefix):

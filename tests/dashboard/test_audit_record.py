@@ -10,6 +10,7 @@ from django.db import DatabaseError
 from dashboard.access import Subject
 from dashboard.audit import log as audit
 from dashboard.audit.record import recorded
+from dashboard.errors import NotRecorded
 from dashboard.models import AuditEntry
 from workers.contracts import Outcome, Verdict
 
@@ -51,7 +52,7 @@ async def test_a_log_that_cannot_be_written_stops_the_action(viewers, monkeypatc
         raise DatabaseError("disk full")
 
     monkeypatch.setattr(audit, "append", full)
-    with pytest.raises(DatabaseError):
+    with pytest.raises(NotRecorded):
         async with cancelling(viewers):
             pytest.fail("it ran")
 

@@ -12,9 +12,10 @@ from django.core.exceptions import ImproperlyConfigured
 from dashboard import extend
 from dashboard.access import Permission, Subject, Viewer
 from dashboard.actions import breaker, refusals
-from dashboard.actions.offers import Typed, buttons, forms, reason_hint
+from dashboard.actions.offers import Typed, buttons, forms, reason_hint, version_of
 from dashboard.actions.resolve_compensation import stuck_steps
 from dashboard.extend import Action, Offer, Target, actions
+from tests.support import form_id
 from workers.contracts import (
     ApprovalPolicy,
     ApprovalStatus,
@@ -203,16 +204,17 @@ def test_buttons_of_one_form_share_its_fields_and_a_field_is_required_where_all_
     (form,) = forms(target(attributes={"WaitingFor": "approval"}), "approvals")
     assert " required" not in str(form.fields[0])
     ids = [field.id_for_label for field in form.fields]
-    assert ids == [f"reason-{form.decision_id}"]
+    assert ids == [f"reason-{form.html_id}"]
     assert f'aria-describedby="{ids[0]}_helptext"' in str(form.fields[0])
 
 
 def test_a_form_comes_back_with_all_buttons_and_all_that_was_typed():
     on = target(signals=EVERY_SIGNAL, queries=frozenset({"get_circuit_status"}))
-    typed = Typed("release", {"reason": " ", "duration": "240", "workflow_id": "", "decision_id": "d-1"})
+    made = form_id("ada", "order-1", "r")
+    typed = Typed("release", {"reason": " ", "duration": "240", "workflow_id": "", "form_id": made})
     (form,) = forms(on, "breakers", typed)
     duration, _, reason = form.fields
-    assert form.decision_id == "d-1"
+    assert form.form_id == made
     assert len(form.buttons) == 4
     assert '<option value="240" selected>' in str(duration)
     assert 'aria-invalid="true"' in str(reason)
@@ -252,3 +254,20 @@ def test_an_action_that_destroys_requires_a_reason():
             offered=lambda on: Offer(),
             tone="stop",
         )
+
+
+def test_forms_change_their_version_with_what_is_offered_to_this_viewer_alone():
+    def version(viewer: Viewer = ADA, **known: Any) -> str:
+        return version_of(forms(target(viewer, signals=frozenset({"cancel"}), **known), "run"))
+
+    pending = {Query.APPROVAL: question()}
+    assert version(answers=pending) == version(answers=pending)
+    voted = {Query.APPROVAL: question(votes=[Vote(actor="anna", approve=True)])}
+    others = [version(), version(ANNA), version(ANNA, answers=pending), version(ANNA, answers=voted)]
+    assert len(set(others)) == len(others)
+    assert version(open=False) == "none"
+    stuck = [{Query.SAGA: SagaStatus(state="stuck", steps=steps)} for steps in (STUCK[:1], STUCK)]
+    assert len({version(answers=answers) for answers in stuck}) == 2
+
+
+STUCK = [StepStatus(name=name, status=StepState.STUCK) for name in ("charge", "ship")]

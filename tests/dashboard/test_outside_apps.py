@@ -144,6 +144,8 @@ FILES = {
         from django.test.utils import setup_test_environment
         from django.urls import reverse
 
+        from dashboard.access import Viewer
+        from dashboard.form_ids import issue
         from dashboard.live import cached_read
         from dashboard.models import AuditEntry
         from devtools.management.commands.demo_users import person
@@ -177,7 +179,8 @@ FILES = {
             assert "Your role may not correct forecasts. Requires the role operator or admin." in text
 
             address = reverse("action", args=["default", run.id, run.result_run_id, "correct"])
-            fields = {"decision_id": uuid.uuid4().hex, "reason": "A warm front.", "change": "7"}
+            made = issue(Viewer("otto"), run.id, run.result_run_id)
+            fields = {"form_id": made, "reason": "A warm front.", "change": "7"}
             assert (await other.post(address, fields)).status_code == 403
             wrong = await browser.post(address, {**fields, "change": "700"})
             text = wrong.content.decode()

@@ -13,7 +13,7 @@ from dashboard.live import cached_read
 from tests.dashboard.factories import start_run
 from tests.dashboard.flows import Decidable, foreign_worker
 from tests.dashboard.paths import MOST_FILES, MOST_ROOMS, traced
-from tests.support import HTMX, eventually
+from tests.support import HTMX, eventually, form_id
 
 
 @pytest.mark.django_db(transaction=True)
@@ -44,7 +44,9 @@ async def test_an_approve_goes_through_few_rooms_and_never_back(client, queue, a
         run = await client.start_workflow(Decidable.run, id=f"path-{uuid.uuid4().hex[:8]}", task_queue=queue)
         url = reverse("action", args=["default", run.id, run.first_execution_run_id, "approve"])
         with traced() as trace:
-            response = await async_client.post(url, {"decision_id": uuid.uuid4().hex}, headers=HTMX)
+            response = await async_client.post(
+                url, {"form_id": form_id("anna", run.id, run.first_execution_run_id)}, headers=HTMX
+            )
     assert "Applied" in response.content.decode()
     # What makes a page of the verdict runs in a thread, which Python below 3.12 does not trace.
     assert trace.rooms[:5] == [

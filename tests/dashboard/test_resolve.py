@@ -13,7 +13,7 @@ from dashboard.live import cached_read
 from dashboard.models import AuditEntry
 from tests.dashboard.factories import start_run
 from tests.dashboard.flows import Resolvable
-from tests.support import HTMX, eventually
+from tests.support import HTMX, eventually, form_id
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TITLE = "Resolve a failed effect"
@@ -37,8 +37,8 @@ async def test_it_is_offered_refused_without_evidence_and_decided(client, queue,
             return TITLE in (await operator.get(reverse("run", args=run))).content.decode()
 
         await eventually(offered)
-        url, decision_id = reverse("action", args=[*run, "resolve"]), uuid.uuid4().hex
-        fields = {"decision_id": decision_id, "step": "evt-7", "choice": "skip", "reason": "Agreed with Ada."}
+        url, made = reverse("action", args=[*run, "resolve"]), form_id("otto", name, started.result_run_id)
+        fields = {"form_id": made, "step": "evt-7", "choice": "skip", "reason": "Agreed with Ada."}
         wrong = await operator.post(url, fields, headers=HTMX)
         text = unescape(wrong.content.decode())
         assert wrong.status_code == 422

@@ -21,6 +21,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "workflows": LOOK,
     "workflow": (302, 403, 302, 302, 302, 302),
     "run": LOOK,
+    "verdict": LOOK,
     "approvals": LOOK,
     "breakers": LOOK,
     "workers": LOOK,
@@ -106,6 +107,7 @@ async def test_each_role_gets_what_the_table_says(clients, run):
         **{name: ["default"] for name in ("overview", "workflows", "approvals", "breakers", "workers")},
         "workflow": ["default", run.id],
         "run": ["default", run.id, run.first_execution_run_id],
+        "verdict": ["default", run.id, run.first_execution_run_id, "approve", "none-such"],
         "short": ["workflows/"],
         "orders-api:read": ["none-such"],
     }
@@ -122,7 +124,7 @@ async def test_each_role_may_do_what_the_table_says(clients, run):
     for name, able in ACTIONS.items():
         url = reverse("action", args=["default", run.id, run.first_execution_run_id, name])
         found[name] = {who: (await clients[who].post(url, {})).status_code for who in PEOPLE}
-        expected[name] = {who: 422 if who in able else 302 if who == "anonymous" else 403 for who in PEOPLE}
+        expected[name] = {who: 422 if who in able else 401 if who == "anonymous" else 403 for who in PEOPLE}
     assert found == expected
     assert (await run.query(Decidable.get_approval_status))["votes"] == []
 

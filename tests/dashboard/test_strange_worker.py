@@ -18,7 +18,7 @@ from temporalio.client import Client
 
 from dashboard.live import cached_read
 from dashboard.models import AuditEntry
-from tests.support import HTMX, eventually
+from tests.support import HTMX, eventually, form_id
 from workers.client.connection import has_pollers
 from workers.conf import conf
 
@@ -68,6 +68,7 @@ async def people(operator_user, approver_user, admin_user, viewer_user):
     browsers = {role: AsyncClient() for role in users}
     for role, user in users.items():
         await browsers[role].aforce_login(user)
+        browsers[role].user_name = user.username
     return browsers
 
 
@@ -90,10 +91,10 @@ async def until(browser, url: str, *words: str) -> str:
 
 async def act(browser, run, name: str, **fields: str) -> str:
     """Press a button of the page as htmx does; what the person is told."""
+    fields.setdefault("form_id", form_id(browser.user_name, run.id, run.result_run_id))
 
     async def sent():
         url = reverse("action", args=["default", run.id, run.result_run_id, name])
-        fields.setdefault("decision_id", uuid.uuid4().hex)
         response = await browser.post(url, fields, headers={"HX-Request": "true"})
         assert response.status_code == 200, response.content.decode()
         text = unescape(response.content.decode())
@@ -238,7 +239,9 @@ async def test_a_stuck_step_is_resolved_and_it_is_cancelled(people, strange):
 )
 async def test_a_mistake_is_told_and_nothing_is_lost_or_sent(people, strange, name, fields, said):
     url = reverse("action", args=["default", strange.id, strange.result_run_id, name])
-    response = await people["admin"].post(url, {"decision_id": uuid.uuid4().hex, **fields})
+    response = await people["admin"].post(
+        url, {"form_id": form_id("ada", strange.id, strange.result_run_id), **fields}
+    )
     text = response.content.decode()
     assert response.status_code == 422
     assert said in text

@@ -37,22 +37,26 @@ class Escalation(Contract):
 
 
 class Delegation(Contract):
-    """`actor` let `to` vote in their place."""
+    """`actor` let `to` vote in their place, by the decision of this id."""
 
     actor: str = ""
     to: str = ""
     roles: list[str] = Field(default_factory=list)
     reason: str = ""
     at: datetime | None = None
+    decision_id: str = ""
 
 
 class Vote(Contract):
+    """A vote that was counted, from the decision of this id."""
+
     actor: str = ""
     roles: list[str] = Field(default_factory=list)
     approve: bool = True
     reason: str = ""
     at: datetime | None = None
     on_behalf_of: str = ""
+    decision_id: str = ""
 
 
 class ApprovalStatus(Contract):

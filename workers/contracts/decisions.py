@@ -14,7 +14,8 @@ from workers.contracts.words import Outcome
 class Decision(Contract):
     """The body of approve, reject, cancel, resolve_compensation, resolve and the breaker's signals.
 
-    `decision_id` makes it exactly-once: the same id gets the same verdict. `at` is when the person decided,
+    `decision_id` makes it exactly-once: the same id, from the same person by the same signal, gets the same
+    verdict. `at` is when the person decided,
     which is what counts before a deadline. `choice`: retry, skip or settled_outside, for
     resolve_compensation of `step`, or for resolve of the event `step`; `evidence` says why that is right.
     `to`: who may vote instead, for delegate. `until`: when a forced state ends. `workflow_id`: which workflow
@@ -46,10 +47,13 @@ class Resume(Contract):
 
 
 class Verdict(Contract):
-    """Answer of `get_decision`: what the workflow did with a decision."""
+    """Answer of `get_decision`: what the workflow did with a decision. `by` is who decided, empty where no
+    person did; `actor` and `signal` are whose decision has this id, and by which signal it came."""
 
     decision_id: str = ""
     outcome: str = Outcome.UNKNOWN
     detail: str = ""
     by: str = ""
     at: datetime | None = None
+    actor: str = ""
+    signal: str = ""

@@ -2,12 +2,17 @@
 
 A signal may come without a body, with two, or with garbage. A typed handler loops on the first and loses the
 last before it can be refused, so handlers have an optional raw value, which `DecisionLog.accept` parses.
+
+An id belongs to the person and the signal that came with it first. Sent again by them it changes nothing;
+from another person or by another signal it is refused: the verdict under the id names both, so the sender
+sees that it is not theirs.
 """
 
 from __future__ import annotations
 
 import functools
 from collections.abc import Callable, Mapping
+from contextvars import ContextVar
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -27,6 +32,9 @@ NO_BODY = RawValue(Payload())
 DecisionResult = tuple[Outcome, str, str]
 """What to record: outcome, a sentence for people, and who decided when that was another."""
 
+_signal: ContextVar[str] = ContextVar("signal", default="")
+"""The name of the signal whose handler runs; these handlers are not interrupted."""
+
 CAPACITY = 500
 LONGEST_ID = 200
 LONGEST_TEXT = 4_000
@@ -37,12 +45,18 @@ def lenient_signal(handler: Callable[[W, Any], None]) -> Callable[..., None]:
     """Make a handler that takes `raw: RawValue = NO_BODY` accept any number of arguments; it gets the first.
 
     Called with more arguments than it has, a handler raises TypeError, which fails the workflow task for
-    ever. The wrapped signature is what the SDK reads, so that one body arrives as the raw value.
+    ever. The wrapped signature is what the SDK reads, so that one body arrives as the raw value. The verdict
+    on a decision keeps the name of the signal.
     """
 
     @functools.wraps(handler)
     def handle(self: W, *bodies: Any) -> None:
-        handler(self, bodies[0] if bodies else NO_BODY)
+        definition = workflow._SignalDefinition.from_fn(handle)
+        token = _signal.set((definition.name if definition else None) or handler.__name__)
+        try:
+            handler(self, bodies[0] if bodies else NO_BODY)
+        finally:
+            _signal.reset(token)
 
     return handle
 
@@ -105,9 +119,18 @@ class DecisionLog(BaseModel):
     def record(
         self, decision: Decision, outcome: Outcome, detail: str, now: datetime, by: str = ""
     ) -> Verdict:
-        """Keep the verdict. `by`: who decided, when that was another person. `now`: workflow time."""
+        """Keep the verdict. `by`: who decided, when that was another person; where it was decided already and
+        `by` is empty, no person did. `now`: workflow time."""
+        first = self.verdicts.get(decision.decision_id)  # a pending one is followed by the final one
+        late = outcome is Outcome.ALREADY_DECIDED
         verdict = Verdict(
-            decision_id=decision.decision_id, outcome=outcome, detail=detail, by=by or decision.actor, at=now
+            decision_id=decision.decision_id,
+            outcome=outcome,
+            detail=detail,
+            by=by if late else by or decision.actor,
+            at=now,
+            actor=decision.actor,
+            signal=first.signal if first else _signal.get(),
         )
         self.verdicts[decision.decision_id] = verdict
         while len(self.verdicts) > CAPACITY:

@@ -9,6 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import ConsoleRequest, Verb, console
+from dashboard.actions.offers import version_of
 from dashboard.pages.approvals import read as approvals
 
 
@@ -18,11 +19,18 @@ async def _context(request: ConsoleRequest) -> dict[str, Any]:
     snapshot = await approvals.inbox(viewer)
     inbox = snapshot.value
     item = inbox.find(wanted) if inbox else None
+    chosen = await approvals.chosen(viewer, item) if item else None
+    form = approvals.form(viewer, chosen) if chosen else None
     return {
+        "workflow_id": item.row.workflow_id if item else "",
+        "run_id": item.row.run_id if item else "",
+        "form": form,
+        "form_version": version_of([form] if form else []),
+        "next": request.path,
         "snapshot": snapshot,
         "inbox": inbox,
         "wanted": wanted,
-        "chosen": await approvals.chosen(viewer, item) if item else None,
+        "chosen": chosen,
         "following": inbox.after(item) if inbox and item else None,
     }
 
@@ -30,19 +38,10 @@ async def _context(request: ConsoleRequest) -> dict[str, Any]:
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
-    """What waits, the soonest deadline first. The form stands outside of the parts that change, so that
-    nothing replaces what a viewer types. htmx gets the inbox, or with `part=chosen` what is known of the
-    chosen item."""
+    """What waits, the soonest deadline first, and the form to decide the chosen item, which is replaced only
+    when something else is offered. htmx gets the inbox, or with `part=chosen` what is known of the item."""
     context = {"nav": "approvals", "title": "Approvals", **await _context(request)}
+    part = "page"
     if request.htmx:
         part = "_chosen" if request.GET.get("part") == "chosen" else "_region"
-        return render(request, f"dashboard/approvals/{part}.html", context)
-    if chosen := context["chosen"]:
-        row = chosen.item.row
-        context |= {
-            "workflow_id": row.workflow_id,
-            "run_id": row.run_id,
-            "form": approvals.form(request.viewer, chosen),
-            "next": request.path,
-        }
-    return render(request, "dashboard/approvals/page.html", context)
+    return render(request, f"dashboard/approvals/{part}.html", context)

@@ -19,7 +19,7 @@ from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read, set_badg
 from dashboard.panels.circuit import BreakerView, draw
 from dashboard.query.query import ScopedQuery, with_scope
 from dashboard.states import STATES
-from dashboard.temporal_api.answers import Interface, QueryTarget, interface_of, query
+from dashboard.temporal_api.answers import Interface, interface_of, query
 from dashboard.temporal_api.lists import list_rows
 from dashboard.temporal_api.rows import Row, subject_of
 from dashboard.temporal_api.scan import Scan, Total, open_runs
@@ -164,9 +164,8 @@ async def read(viewer: Viewer) -> Snapshot[Breakers]:
 
 async def _interface(viewer: Viewer, row: Row) -> Interface:
     client = await client_for(viewer)
-    target = QueryTarget(row.workflow_id, row.run_id, "", f"{row.workflow_id}\n{row.run_id}", ())
     handle = client.get_workflow_handle(row.workflow_id, run_id=row.run_id)
-    return await interface_of(client, handle, target)
+    return await interface_of(client, handle, f"{row.workflow_id}\n{row.run_id}", "")
 
 
 async def _declared(viewer: Viewer, row: Row) -> Interface | None:

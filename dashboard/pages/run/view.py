@@ -28,7 +28,11 @@ async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> di
     if run is None:
         raise TemporalUnavailable(found.notice)
     memo, attributes = run.row.memo, redact(run.row.attributes)
+    forms = offers.forms(await offers.run_target(request.viewer, run), "run")
     return {
+        "forms": forms,
+        "forms_version": offers.version_of(forms),
+        "next": request.path,
         "snapshot": found,
         "run": run,
         "row": run.row,
@@ -53,16 +57,9 @@ async def newest(request: ConsoleRequest, workflow_id: str) -> HttpResponse:
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest, workflow_id: str, run_id: str) -> HttpResponse:
-    """A run, with the forms of its actions. They stand outside of the part that changes, so that nothing
-    replaces what a viewer types."""
+    """A run, with the forms of its actions, which are replaced only when other actions are offered."""
     context = await _context(request, workflow_id, run_id)
     if request.htmx:
         return render(request, "dashboard/run/_region.html", context)
-    target = await offers.run_target(request.viewer, context["run"])
-    context |= {
-        "nav": "workflows",
-        "title": workflow_id,
-        "forms": offers.forms(target, "run"),
-        "next": request.path,
-    }
+    context |= {"nav": "workflows", "title": workflow_id}
     return render(request, "dashboard/run/page.html", context)

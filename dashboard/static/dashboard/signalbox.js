@@ -4,7 +4,7 @@
 // Age and connection of the regions, told in the bar. A region that fails keeps its last content.
 const badge = document.getElementById("live");
 const isRegion = (el) => /^every /.test(el?.getAttribute?.("hx-trigger") ?? "");
-const state = { at: Date.now(), failed: false };
+const state = { at: Date.now(), failed: false, signedOut: false };
 const STALE_AFTER = 8;
 
 function tell() {
@@ -13,11 +13,12 @@ function tell() {
   if (!region) return;
   const age = Math.round((Date.now() - state.at) / 1000);
   const away = region.hasAttribute("data-stale");
-  const [s, word] = state.failed ? ["wait", "Reconnecting"] : away || age > STALE_AFTER ? ["wait", "Stale"] : ["done", "Live"];
+  const [s, word] = state.signedOut ? ["stop", "Signed out"] : state.failed ? ["wait", "Reconnecting"] : away || age > STALE_AFTER ? ["wait", "Stale"] : ["done", "Live"];
   const [text, old] = badge.children;
   if (badge.dataset.s !== s) badge.dataset.s = s;
   if (text.textContent !== word) text.textContent = word;
   old.textContent = word === "Live" ? "" : `${age} s old`;
+  document.getElementById("sign-in").hidden = !state.signedOut;
 }
 
 function settled(ok) {
@@ -30,11 +31,12 @@ function settled(ok) {
 document.addEventListener("htmx:before:request", (event) => {
   if (document.hidden && isRegion(event.detail.ctx.sourceElement)) event.preventDefault();
 });
-// 401 goes on, as its header leads to the sign-in page; any other refusal leaves the region as it is.
+// A refusal leaves the region as it is. Without a login too: it would take with it what is being typed.
 document.addEventListener("htmx:before:response", (event) => {
   const { ctx } = event.detail;
-  if (!isRegion(ctx.sourceElement) || ctx.response.status === 401) return;
+  if (!isRegion(ctx.sourceElement)) return;
   const ok = ctx.response.status < 400;
+  state.signedOut = ctx.response.status === 401;
   settled(ok);
   if (!ok) event.preventDefault();
 });
@@ -43,6 +45,59 @@ document.addEventListener("htmx:error", (event) => {
 });
 setInterval(tell, 1000);
 tell();
+
+// An action that gets no answer of ours says so in its form; what was typed stays.
+const decisionOf = (el) => el?.closest?.("form.decision");
+const NOT_KNOWN = "Send it again: it counts once.";
+function note(form, text) {
+  const box = Object.assign(document.createElement("div"), { className: "all note" });
+  box.dataset.s = "stop";
+  box.setAttribute("role", "alert");
+  const word = Object.assign(document.createElement("b"), { textContent: "Not known" });
+  box.append(word, Object.assign(document.createElement("p"), { textContent: `${text} ${NOT_KNOWN}` }));
+  form.prepend(box);
+}
+document.addEventListener("htmx:before:request", (event) => {
+  decisionOf(event.detail.ctx.sourceElement)?.querySelectorAll(":scope > .note").forEach((old) => old.remove());
+});
+document.addEventListener("htmx:after:request", (event) => {
+  const { sourceElement, response, text } = event.detail.ctx;
+  const form = decisionOf(sourceElement);
+  if (!form || response.status < 400 || text.includes('role="alert"')) return;
+  event.preventDefault();
+  note(form, `The answer was not the console's (${response.status}).`);
+});
+document.addEventListener("htmx:error", (event) => {
+  const form = decisionOf(event.detail.ctx?.sourceElement);
+  if (form) note(form, "No answer came.");
+});
+
+// Forms follow the state of the run: what was typed, and an answer that was just shown, go along to the new ones.
+let leaving = [];
+const typedIn = (area) => [...area.querySelectorAll(".field[name]")].map(({ name, value }) => ({ name, value }));
+document.addEventListener("htmx:before:swap", () => {
+  const focused = document.activeElement;
+  leaving = [...document.querySelectorAll("[data-forms]")].map((area) => ({
+    area, typed: typedIn(area), focus: area.contains(focused) ? focused.name : "" }));
+});
+document.addEventListener("htmx:after:swap", () => {
+  const now = document.querySelector("[data-forms]");
+  for (const { area, typed, focus } of now ? leaving : []) {
+    if (area.isConnected) continue;
+    now.prepend(...area.querySelectorAll(".decision[role=status]"));
+    for (const { name, value } of typed) {
+      const field = now.querySelector(`.field[name="${CSS.escape(name)}"]`);
+      if (!field || (field.options && ![...field.options].some((each) => each.value === value))) continue;
+      field.value = value;
+      if (name === focus) field.focus();
+    }
+  }
+  leaving = [];
+  const answer = document.querySelector(".decision[role=status]:not([data-seen]), form.decision > .note:not([data-seen])");
+  if (!answer) return;
+  answer.dataset.seen = "";
+  if (document.activeElement === document.body) answer.focus();
+});
 
 // Copy an id.
 function showCopies() {

@@ -96,3 +96,50 @@ def test_a_decision_for_another_chain_is_refused() -> None:
     assert "another run" in book.get("theirs").detail
     assert book.accept({"decision_id": "ours", "chain": "first-run"}, NOW) is not None
     assert book.accept({"decision_id": "bare"}, NOW) is not None
+
+
+def test_an_id_belongs_to_the_person_and_the_signal_that_brought_it_first() -> None:
+    class Orders:
+        book = DecisionLog()
+
+        @lenient_signal
+        def approve(self, raw: RawValue = NO_BODY) -> None:
+            self.book.apply(raw, NOW, lambda decision: (Outcome.APPLIED, "Approved.", ""))
+
+        @lenient_signal
+        def cancel(self, raw: RawValue = NO_BODY) -> None:
+            self.book.apply(raw, NOW, lambda decision: (Outcome.APPLIED, "Cancelled.", ""))
+
+    orders = Orders()
+    orders.approve({"decision_id": "d1", "actor": "ann"})
+    orders.cancel({"decision_id": "d1", "actor": "bob"})
+    verdict = orders.book.get("d1")
+    assert (verdict.actor, verdict.signal, verdict.detail) == ("ann", "approve", "Approved.")
+
+
+def test_a_pending_verdict_keeps_its_signal_when_the_final_one_follows() -> None:
+    book = DecisionLog()
+
+    class Breaker:
+        @lenient_signal
+        def probe(self, raw: RawValue = NO_BODY) -> None:
+            decision = book.accept(raw, NOW)
+            assert decision is not None
+            book.record(decision, Outcome.PENDING, "Looking.", NOW)
+
+    Breaker().probe({"decision_id": "d1", "actor": "ann"})
+    book.record(Decision(decision_id="d1", actor="ann"), Outcome.APPLIED, "It probes.", NOW)
+    assert (book.get("d1").signal, book.get("d1").outcome) == ("probe", Outcome.APPLIED)
+
+
+def test_a_log_of_an_earlier_version_is_still_read() -> None:
+    old = '{"verdicts": {"d1": {"decision_id": "d1", "outcome": "applied", "by": "ann"}}, "unnamed": 2}'
+    assert DecisionLog.model_validate_json(old).get("d1").by == "ann"
+
+
+def test_where_no_person_decided_none_is_named() -> None:
+    book = DecisionLog()
+    late = Decision(decision_id="d1", actor="ann")
+    assert book.record(late, Outcome.ALREADY_DECIDED, "Already expired.", NOW).by == ""
+    assert book.record(late, Outcome.ALREADY_DECIDED, "Already approved.", NOW, "bob").by == "bob"
+    assert book.record(late, Outcome.REFUSED, "No.", NOW).by == "ann"

@@ -26,6 +26,8 @@ from workers.patterns.approval.rules import delegation_problem, held_for, object
 from workers.patterns.decisions import DecisionResult
 
 MOST_DELEGATIONS = 100
+KEPT = {"actor", "roles", "reason", "at", "decision_id"}
+"""Of a decision, in the vote or delegation that it makes."""
 
 
 class Approval:
@@ -99,7 +101,7 @@ class Approval:
             if held is None:
                 return Outcome.REFUSED, problem, ""
             behalf = held.actor
-        known = decision.model_dump(include={"actor", "roles", "reason", "at"})
+        known = decision.model_dump(include=KEPT)
         self._status.votes.append(Vote(approve=approve, on_behalf_of=behalf, **known))
         return self._count(decision, approve)
 
@@ -112,7 +114,7 @@ class Approval:
             return Outcome.REFUSED, problem, ""
         if len(self._status.delegations) >= MOST_DELEGATIONS:
             return Outcome.REFUSED, f"There are {MOST_DELEGATIONS} delegations already.", ""
-        known = decision.model_dump(include={"actor", "roles", "reason", "at"})
+        known = decision.model_dump(include=KEPT)
         self._status.delegations.append(Delegation(to=decision.to, **known))
         return Outcome.APPLIED, f"{decision.to} may vote instead of {decision.actor}.", ""
 
