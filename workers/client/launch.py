@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import Any, TypedDict, Unpack
 from weakref import WeakKeyDictionary
 
@@ -180,7 +179,6 @@ async def _start(client: Client, plan: _Plan) -> WorkflowHandle[Any, Any]:
             memo=plan.memo,
             static_summary=plan.summary or None,
             priority=plan.priority,
-            rpc_timeout=timedelta(seconds=settings.rpc_timeout),
         )
 
 
@@ -190,7 +188,7 @@ async def _existing(
     """The run that has the id, when it is the same. Raises LaunchConflict."""
     handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(plan.id, run_id=run_id)
     with rpc_errors():
-        shown = await handle.describe(rpc_timeout=timedelta(seconds=conf().rpc_timeout))
+        shown = await handle.describe()
         kept = await shown.memo_value(INPUT_MEMO, None)
     if shown.workflow_type != plan.type:
         raise LaunchConflict(plan.id, f"as a {shown.workflow_type}")

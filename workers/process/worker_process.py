@@ -31,9 +31,10 @@ from workers.conf import WorkersConf, conf
 from workers.interceptors.attempts import named, running
 from workers.process import metrics
 from workers.process.build_worker import activity_slots, build
-from workers.process.health import Health, Watched, log_blocked
+from workers.process.health import Health, Watched
 from workers.process.plugins import worker_plugins
 from workers.process.versions import build_id
+from workers.process.watch import watch_server, watch_slots
 from workers.registry.registry import Queue, registry
 
 logger = logging.getLogger(__name__)
@@ -175,7 +176,7 @@ class WorkerProcess:
             raise Stop(Exit.WORKFLOW, f"A worker cannot be built: {error}") from error
         runs = [asyncio.create_task(worker.run()) for worker in workers]
         logger.info("Polling %s.", ", ".join(queue.name for queue in self.queues))
-        await self._until_stopped(client, runs)
+        await self._until_stopped(client, workers, runs)
         failed = next((run.exception() for run in runs if run.done()), None)
         code = Exit.FATAL if failed else 128 + self._signal
         with _bounded(self.conf.drain_seconds + CANCEL_SECONDS, code):
@@ -184,13 +185,15 @@ class WorkerProcess:
         if failed:
             raise Stop(Exit.FATAL, f"A worker failed: {failed}") from failed
 
-    async def _until_stopped(self, client: Client, runs: Sequence[asyncio.Task[None]]) -> None:
+    async def _until_stopped(
+        self, client: Client, workers: Sequence[Worker], runs: Sequence[asyncio.Task[None]]
+    ) -> None:
         """Watch the workers until a signal comes or one of them ends."""
         watched = [self._watched(queue) for queue in self.queues]
         if self.health:
             self.health.watch(client, watched)
-        watching = (log_blocked(watched), self._name_unserved(client), self.stopping.wait())
-        *background, stop = (asyncio.ensure_future(work) for work in watching)
+        watches = watch_server(client, workers), watch_slots(watched), self._name_unserved(client)
+        *background, stop = map(asyncio.ensure_future, (*watches, self.stopping.wait()))
         await asyncio.wait({*runs, stop}, return_when=asyncio.FIRST_COMPLETED)
         if self.health:
             self.health.draining = True
