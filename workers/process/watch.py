@@ -40,7 +40,9 @@ class Absence:
             logger.warning("Temporal is away since %s: %s", self._began, reason)
         elif now - self._said >= _REMIND_SECONDS:
             self._said = now
-            logger.warning("Temporal is away since %s, for %.0f s: %s", self._began, now - self._since, reason)
+            logger.warning(
+                "Temporal is away since %s, for %.0f s: %s", self._began, now - self._since, reason
+            )
 
     def back(self) -> None:
         if self._since is not None:

@@ -16,12 +16,14 @@ from cryptography.x509.oid import NameOID
 
 
 class Proxy:
-    """Forwards to `target` (host:port). `names`: the common names of the clients' certificates, in order."""
+    """Forwards to `target` (host:port). `names`: the common names of the clients' certificates, in order;
+    `trusted`: those that are let in (empty: all)."""
 
     def __init__(self, target: str) -> None:
         self.target = target
         self.address = ""
         self.names: list[str] = []
+        self.trusted: set[str] = set()
         self.flowing = asyncio.Event()
         self.flowing.set()
         self._open: set[asyncio.StreamWriter] = set()
@@ -35,8 +37,15 @@ class Proxy:
         certificate = writer.get_extra_info("peercert")
         if certificate:
             self.names.append(certificate["subject"][0][0][1])
+            if self.trusted and self.names[-1] not in self.trusted:
+                writer.close()
+                return
         host, _, port = self.target.rpartition(":")
-        there, onwards = await asyncio.open_connection(host, int(port))
+        try:
+            there, onwards = await asyncio.open_connection(host, int(port))
+        except OSError:
+            writer.close()
+            return
         self._open |= {writer, onwards}
         with suppress(OSError):
             await asyncio.gather(self._pump(reader, onwards), self._pump(there, writer))
@@ -56,7 +65,7 @@ class Proxy:
 async def proxy(target: str, tls: ssl.SSLContext | None = None) -> AsyncIterator[Proxy]:
     made = Proxy(target)
     listener = await asyncio.start_server(made.serve, "127.0.0.1", 0, ssl=tls)
-    made.address = "127.0.0.1:{}".format(listener.sockets[0].getsockname()[1])
+    made.address = f"127.0.0.1:{listener.sockets[0].getsockname()[1]}"
     try:
         yield made
     finally:
