@@ -17,6 +17,7 @@ from pydantic_core import to_jsonable_python
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from workers.client.errors import TemporalError
 from workers.client.tenancy import (
     ENVIRONMENT_HEADER,
     TENANT_HEADER,
@@ -24,6 +25,7 @@ from workers.client.tenancy import (
     current_tenant,
     header_text,
 )
+from workers.interceptors.tenancy import OtherTenant
 from workers.payloads.redaction import redact_named, redact_text
 
 # Errors of pydantic repeat what was sent.
@@ -43,7 +45,7 @@ _SDK = {
     "task_queue": "queue",
 }
 
-
+_ANSWERS = (ApplicationError, CancelledError, asyncio.CancelledError, OtherTenant, TemporalError)
 LONGEST_CORE = 300  # characters
 _UNREACHABLE = re.compile(r"code: (Unavailable|DeadlineExceeded|Cancelled)|transport error")
 
@@ -62,7 +64,7 @@ class FailedAttempts(logging.Filter):
         attempt = about.get("attempt", 1)
         if error is None or not isinstance(attempt, int):
             return True
-        if isinstance(error, (ApplicationError, CancelledError, asyncio.CancelledError)):
+        if isinstance(error, _ANSWERS):
             record.msg = "%s of %s, attempt %s: %s"
             names = ("activity_type", "workflow_id", "attempt")
             record.args = (*(about.get(name, "?") for name in names), str(error) or "cancelled")
@@ -90,7 +92,8 @@ class CoreFields(logging.Filter):
 
 
 class Context(logging.Filter):
-    """For handlers: `record.about` has what the line is about, empty outside of runs."""
+    """For handlers: `record.about` has what the line is about, empty outside of runs. An error that is an
+    answer (refused, cancelled, Temporal is away) is a sentence at the end of the message, not a traceback."""
 
     def __init__(self, name: str = "") -> None:
         super().__init__(name)
@@ -103,6 +106,10 @@ class Context(logging.Filter):
             record.about = about(record)
         except Exception:  # a line without its context is better than no line
             record.about = {}
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, _ANSWERS):
+            record.msg = f"{record.getMessage()}: {str(error) or 'cancelled'}"
+            record.args = record.exc_info = record.exc_text = None
         return True
 
 

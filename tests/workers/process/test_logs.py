@@ -14,7 +14,9 @@ from pydantic import BaseModel, ValidationError
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 
 from tests.workers.process import logging_workflows as talkers
+from workers.client.errors import TemporalUnavailable
 from workers.client.tenancy import tenant_context
+from workers.interceptors.tenancy import OtherTenant
 from workers.patterns.breaker.names import circuit_open
 from workers.process.logs import Context, CoreFields, FailedAttempts, Json, Plain
 
@@ -98,6 +100,16 @@ def test_the_refusal_of_an_open_breaker_is_not_logged_at_all() -> None:
     assert (
         circuit_open("payments", never_sent=True).category is ApplicationErrorCategory.BENIGN
     )  # the SDK's word for it
+
+
+@pytest.mark.parametrize(
+    "error", [OtherTenant("This run names no tenant."), TemporalUnavailable("Temporal cannot be reached.")]
+)
+def test_a_known_refusal_is_a_sentence_and_no_traceback(error: Exception) -> None:
+    record = logging.LogRecord("x", logging.WARNING, "", 1, "Failed task of %s", ("Order",), None)
+    record.exc_info = (type(error), error, None)
+    assert Context().filter(record)
+    assert Plain().format(record).endswith(f"WARNING x: Failed task of Order: {error}")
 
 
 @pytest.mark.parametrize("error", [TypeError("a fault"), KeyError("x")])
