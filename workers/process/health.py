@@ -77,7 +77,8 @@ class QueueStatus:
 
 
 class Health:
-    """An HTTP server on `address` (host, port) in the workers' own loop: a stuck loop answers nothing."""
+    """An HTTP server on `address` (host, port; 0: none) in the workers' own loop: a stuck loop answers
+    nothing."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address = address
@@ -97,6 +98,8 @@ class Health:
 
     async def start(self) -> None:
         """Open the port; OSError when it is taken."""
+        if not self.address[1]:
+            return
         listener = socket.create_server(self.address)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
 

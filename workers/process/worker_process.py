@@ -14,7 +14,6 @@ from enum import IntEnum
 from typing import NoReturn, TypeVar
 
 from temporalio.client import Client
-from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from workers.client import attributes
@@ -68,15 +67,8 @@ class _Stopped(Exception):
     """A signal came before the workers ran."""
 
 
-async def connected(settings: WorkersConf, identity: str, runtime: Runtime | None = None) -> Client:
-    try:
-        return await connect(settings, for_worker=True, identity=identity, runtime=runtime)
-    except TemporalError as error:
-        raise Stop(Exit.UNAVAILABLE, f"Temporal at {settings.address}: {error.message}") from error
-
-
 async def or_stop(awaitable: Awaitable[T], settings: WorkersConf) -> T:
-    """The result of a call about attributes or plugins; its errors as a Stop."""
+    """The result of what is done before workers poll; its errors as a Stop."""
     try:
         return await awaitable
     except attributes.AttributeMismatch as error:
@@ -85,23 +77,17 @@ async def or_stop(awaitable: Awaitable[T], settings: WorkersConf) -> T:
         raise Stop(Exit.UNAVAILABLE, f"Temporal at {settings.address}: {error.message}") from error
 
 
-async def prepare_plugins(client: Client) -> None:
-    """What plugins need before workers poll, such as the workflows of registered breakers."""
-    for plugin in registry.plugins.values():
-        await plugin.prepare(client)
-
-
 class WorkerProcess:
     """Runs workers for `queues` until a signal, or until one of them fails."""
 
     def __init__(
         self, queues: Sequence[Queue], *, identity: str = "", host: str = "127.0.0.1", health_port: int = 0
     ) -> None:
-        """`host`: where the health port and WORKER_METRICS_PORT are opened; 0: no health port."""
+        """`host`: where `health_port` (0: none) and WORKER_METRICS_PORT are opened."""
         self.queues = queues
         self.identity = identity
         self.host = host
-        self.health = Health((host, health_port)) if health_port else None
+        self.health = Health((host, health_port))
         settings = conf()
         self.conf = settings.model_copy(update={"build_id": build_id(settings)})  # hashed once
         self.stopping = asyncio.Event()
@@ -113,19 +99,17 @@ class WorkerProcess:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._signalled, number)
-        if self.health:
-            try:
-                await self.health.start()
-            except OSError as error:
-                raise Stop(Exit.USAGE, f"The health port cannot be opened: {error.strerror}.") from error
+        try:
+            await self.health.start()
+        except OSError as error:
+            raise Stop(Exit.USAGE, f"The health port cannot be opened: {error.strerror}.") from error
         try:
             client = await self._unless_stopped(self._prepare())
             await self._serve(client)
         except _Stopped:
             return
         finally:
-            if self.health:
-                await self.health.stop()
+            await self.health.stop()
 
     def _name(self, role: str) -> str:
         return self.identity or process_name(role)
@@ -137,8 +121,7 @@ class WorkerProcess:
         if self.stopping.is_set():
             _exit(128 + number, "Second signal: stopping at once.")
         logger.info("%s: draining for up to %g s.", number.name, self.conf.drain_seconds)
-        if self.health:
-            self.health.draining = True
+        self.health.draining = True
         self._signal = number
         self.stopping.set()
 
@@ -160,9 +143,11 @@ class WorkerProcess:
             runtime = metrics.runtime(self.host, port)
         except OSError as error:
             raise Stop(Exit.USAGE, f"The metrics port {port} cannot be opened: {error}.") from error
-        client = await connected(self.conf, self._name("worker"), runtime)
+        name = self._name("worker")
+        client = await or_stop(connect(self.conf, for_worker=True, identity=name, runtime=runtime), self.conf)
         await or_stop(attributes.ensure(client, [*attributes.PLATFORM, *registry.attributes]), self.conf)
-        await or_stop(prepare_plugins(client), self.conf)
+        for plugin in registry.plugins.values():
+            await or_stop(plugin.prepare(client), self.conf)
         set_client(client)
         return client
 
@@ -190,13 +175,11 @@ class WorkerProcess:
     ) -> None:
         """Watch the workers until a signal comes or one of them ends."""
         watched = [self._watched(queue) for queue in self.queues]
-        if self.health:
-            self.health.watch(client, watched)
+        self.health.watch(client, watched)
         watches = watch_server(client, workers), watch_slots(watched), self._name_unserved(client)
         *background, stop = map(asyncio.ensure_future, (*watches, self.stopping.wait()))
         await asyncio.wait({*runs, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if self.health:
-            self.health.draining = True
+        self.health.draining = True
         for task in (*background, stop):
             task.cancel()
 
