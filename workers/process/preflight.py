@@ -61,7 +61,7 @@ async def check(names: Sequence[str]) -> str:
     workflows = [cls for queue in queues for cls in queue.workflows]
     found += [(Exit.WORKFLOW, str(problem)) for problem in workflow_file_problems(workflows)]
     for plugin in registry.plugins.values():
-        found += [(Exit.WORKFLOW, str(problem)) for problem in plugin.check(registry)]
+        found += [(Exit.WORKFLOW, str(problem)) for problem in plugin.check(registry.activities())]
     found += [(Exit.WORKFLOW, str(problem)) for problem in secret_problems(settings, registry)]
     found += [(Exit.USAGE, str(problem)) for problem in setting_problems(settings, registry)]
     found += await _server(settings)
