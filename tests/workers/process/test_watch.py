@@ -6,8 +6,8 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
+from temporalio.client import Client
 from temporalio.worker import Worker
 
 from tests.support import eventually
@@ -20,8 +20,8 @@ from workers.process.watch import Absence, watch_server
 
 
 @asynccontextmanager
-async def watching(*args: Any) -> AsyncIterator[None]:
-    task = asyncio.create_task(watch_server(*args, every=0.05))
+async def watching(client: Client, *workers: Worker) -> AsyncIterator[None]:
+    task = asyncio.create_task(watch_server(client, workers, every=0.05))
     try:
         yield
     finally:
@@ -49,7 +49,7 @@ def test_an_absence_is_said_at_once_then_each_minute_then_its_end(caplog):
 async def test_a_server_that_goes_away_and_comes_back_is_logged(server, caplog):
     async with proxy(server) as between:
         client = await connect(conf().model_copy(update={"address": between.address}))
-        async with watching(client, []):
+        async with watching(client):
             between.target = "127.0.0.1:1"
             between.cut()
             await eventually(lambda: any("is away since" in line for line in caplog.messages))
@@ -70,7 +70,7 @@ async def test_workers_poll_by_the_connection_of_renewed_certificates(client, se
         monkeypatch.setattr(service, "CERTIFICATES_SECONDS", 0.0)
         own = await connect(settings, for_worker=True)
         worker = Worker(own, task_queue=queue, workflows=[NappingWorkflow])
-        async with worker, watching(own, [worker]):
+        async with worker, watching(own, worker):
             authority.issue("client", "second")
             await eventually(lambda: "second" in between.names)
             between.trusted = {"second"}  # the first one has expired
