@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from temporalio.api.enums.v1 import IndexedValueType
@@ -51,11 +51,8 @@ class AttributeMismatch(Exception):
 
 def _type_name(value: int) -> str:
     try:
-        return (
-            IndexedValueType.Name(IndexedValueType.ValueType(value))
-            .removeprefix("INDEXED_VALUE_TYPE_")
-            .lower()
-        )
+        name = IndexedValueType.Name(IndexedValueType.ValueType(value))
+        return name.removeprefix("INDEXED_VALUE_TYPE_").lower()
     except ValueError:  # a newer server may know more types
         return f"type {value}"
 
@@ -68,30 +65,34 @@ async def registered(client: Client) -> dict[str, IndexedValueType.ValueType]:
     return dict(answer.custom_attributes)
 
 
-async def missing(client: Client, keys: Iterable[Key]) -> list[str]:
-    """Names among `keys` that the namespace does not have."""
-    known = await registered(client)
+def lacking(known: Mapping[str, int], keys: Iterable[Key]) -> list[str]:
+    """Names among `keys` that are not among the registered ones, sorted."""
     return sorted({key.name for key in keys} - known.keys())
 
 
-def _refuse_mismatches(known: dict[str, IndexedValueType.ValueType], keys: Iterable[Key]) -> None:
-    """The server ignores a second registration of a name, even with another type, so we must compare."""
-    problems = [
+def mismatches(known: Mapping[str, int], keys: Iterable[Key]) -> list[str]:
+    """A sentence for each of `keys` that is registered with another type: the server ignores a second
+    registration of a name, so we must compare."""
+    return [
         f"Search attribute {key.name} is of type {_type_name(known[key.name])} on the server, "
         f"but must be {_type_name(key.indexed_value_type)}."
         for key in keys
         if key.name in known and int(known[key.name]) != int(key.indexed_value_type)
     ]
-    if problems:
-        raise AttributeMismatch(problems)
+
+
+async def missing(client: Client, keys: Iterable[Key]) -> list[str]:
+    """Names among `keys` that the namespace does not have."""
+    return lacking(await registered(client), keys)
 
 
 async def compare(client: Client, keys: Iterable[Key]) -> list[str]:
     """Names that are missing; raises AttributeMismatch if any has another type. Changes nothing."""
     keys = list(keys)
     known = await registered(client)
-    _refuse_mismatches(known, keys)
-    return sorted({key.name for key in keys} - known.keys())
+    if problems := mismatches(known, keys):
+        raise AttributeMismatch(problems)
+    return lacking(known, keys)
 
 
 async def ensure(client: Client, keys: Iterable[Key]) -> None:
@@ -116,7 +117,7 @@ async def ensure(client: Client, keys: Iterable[Key]) -> None:
         ) from error
     await _usable(client, absent)
     # Another process may have registered the same name at the same moment, with another type.
-    _refuse_mismatches(await registered(client), keys)
+    await compare(client, keys)
 
 
 async def _usable(client: Client, names: list[str]) -> None:

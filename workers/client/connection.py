@@ -16,9 +16,10 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, Interceptor
 from temporalio.runtime import Runtime
-from temporalio.service import RetryConfig, TLSConfig
+from temporalio.service import ConnectConfig, RetryConfig, TLSConfig
 
 from workers.client.errors import TemporalUnavailable, rpc_errors
+from workers.client.service import Service
 from workers.client.tenancy import TenancyClientInterceptor
 from workers.conf import ConfigurationError, WorkersConf
 from workers.conf import conf as current_conf
@@ -26,7 +27,7 @@ from workers.payloads.assembly import data_converter
 
 # A page would rather say that Temporal is away than wait; a worker would rather wait.
 _IMPATIENT = RetryConfig(max_retries=2, max_elapsed_time_millis=1000)
-_WORKER_CONNECT = timedelta(seconds=10)
+_WORKER_TIMEOUT = timedelta(seconds=10)
 # The server forgets pollers only after five minutes; a living one comes back every minute.
 POLLER_ALIVE = timedelta(seconds=70)
 _POLLERS_CACHED = 2.0  # seconds
@@ -68,23 +69,28 @@ async def connect(
 ) -> Client:
     """A new connection, made at once (a lazy client breaks under several event loops).
 
-    for_worker: calls retry for ten seconds. Otherwise they give up after one, as suits a page.
+    for_worker: calls retry for ten seconds, and each may take as long. Otherwise retries give up after one
+        second, as suits a page, and a call may take TEMPORAL_RPC_TIMEOUT. A call may name another timeout.
     Raises TemporalUnavailable, and ConfigurationError for certificates that cannot be read.
     """
-    conf = conf or current_conf()
+    settings = conf or current_conf()
+    timeout = _WORKER_TIMEOUT if for_worker else timedelta(seconds=settings.rpc_timeout)
+    config = ConnectConfig(
+        settings.address,
+        api_key=settings.api_key.get_secret_value() if settings.api_key else None,
+        retry_config=RetryConfig() if for_worker else _IMPATIENT,
+        connect_timeout=timeout,
+        identity=identity or process_name("web"),
+        runtime=runtime,
+    )
     with rpc_errors():
-        return await Client.connect(
-            conf.address,
-            namespace=conf.namespace,
-            api_key=conf.api_key.get_secret_value() if conf.api_key else None,
-            tls=tls_config(conf),
-            data_converter=data_converter(conf),
-            interceptors=[TenancyClientInterceptor(), *interceptors],
-            retry_config=RetryConfig() if for_worker else _IMPATIENT,
-            connect_timeout=_WORKER_CONNECT if for_worker else timedelta(seconds=conf.rpc_timeout),
-            identity=identity or process_name("web"),
-            runtime=runtime,
-        )
+        service = await Service.connected(config, timeout, lambda: tls_config(settings))
+    return Client(
+        service,
+        namespace=settings.namespace,
+        data_converter=data_converter(settings),
+        interceptors=[TenancyClientInterceptor(), *interceptors],
+    )
 
 
 async def get_client() -> Client:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import timedelta
+from datetime import UTC, datetime
 from typing import Any, TypedDict, Unpack
 from weakref import WeakKeyDictionary
 
+from asgiref.sync import sync_to_async
+from django.db import close_old_connections
 from temporalio.client import Client, WorkflowHandle
 from temporalio.common import (
     Priority,
@@ -18,22 +21,25 @@ from temporalio.common import (
 )
 from temporalio.exceptions import WorkflowAlreadyStartedError
 
+from workers import counters
 from workers.client import attributes as platform
 from workers.client.connection import get_client
 from workers.client.digest import digest
 from workers.client.errors import TemporalError, rpc_errors
 from workers.client.launchable import declared
-from workers.client.lifecycle import record_start
 from workers.client.tenancy import tenant_context
 from workers.client.tenants import full_id, group_queue
 from workers.conf import conf
-from workers.contracts.lifecycle import LIFECYCLE_HEADER
-from workers.registry.registry import registry, workflow_name
+from workers.contracts.lifecycle import LIFECYCLE_HEADER, RECORD, Event, Lifecycle
+from workers.registry.registry import activity_name, registry, workflow_name
+
+logger = logging.getLogger(__name__)
 
 INPUT_MEMO = "signalbox_input"
 """The memo entry with the digest of what makes two launches of one id the same."""
 AUDIT_MEMO = "signalbox_audit"
 """The memo entry of runs whose start and end belong in the audit."""
+_AUDIT_TRIES, _AUDIT_SECONDS = 2, 5.0
 
 # An attribute that was there stays: what each client has seen is not looked up again.
 _seen: WeakKeyDictionary[Client, set[str]] = WeakKeyDictionary()
@@ -72,23 +78,6 @@ class Options(TypedDict, total=False):
     reuse: WorkflowIDReusePolicy
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """A start with everything decided."""
-
-    type: str
-    id: str
-    queue: str
-    tenant: str
-    input: Any
-    pairs: list[SearchAttributePair[Any]]
-    memo: dict[str, Any]
-    summary: str
-    priority: Priority
-    reuse: WorkflowIDReusePolicy
-    audited: bool
-
-
 async def launch(
     workflow: type | str | Callable[..., Any],
     input: Any,  # noqa: A002 (a workflow's input is called so)
@@ -105,52 +94,56 @@ async def launch(
     LaunchConflict, AttributesMissing, TemporalUnavailable.
     """
     registry.load()
-    plan = _plan(workflow, input, options)
+    settings, kind = conf(), workflow_name(workflow)
+    tenant = options.get("tenant") or settings.tenant
+    start = _start(workflow, input, tenant, options)
     client = client or await get_client()
-    keys = [*platform.PLATFORM, *registry.attributes, *(pair.key for pair in plan.pairs)]
-    await _demand_attributes(client, keys)
+    own = [pair.key for pair in start["search_attributes"].search_attributes]
+    await _demand_attributes(client, [*platform.PLATFORM, *registry.attributes, *own])
+    headers = {LIFECYCLE_HEADER: "1"} if settings.lifecycle_audit else None
     try:
-        handle = await _start(client, plan)
-    except WorkflowAlreadyStartedError as error:
-        return await _existing(client, plan, error.run_id, any_input)
-    if plan.audited:
-        await record_start(plan.id, handle.first_execution_run_id or "", plan.type, plan.tenant)
+        with rpc_errors(), tenant_context(tenant, settings.environment, headers):
+            handle: WorkflowHandle[Any, Any] = await client.start_workflow(kind, input, **start)
+    except WorkflowAlreadyStartedError as error:  # the server decides who comes first
+        handle = client.get_workflow_handle(start["id"], run_id=error.run_id)
+        await _demand_same(handle, kind, None if any_input else start["memo"][INPUT_MEMO])
+        return handle
+    if settings.lifecycle_audit:
+        await _record_start(handle, kind, tenant)
     return handle
 
 
-def _plan(
+def _start(
     workflow: type | str | Callable[..., Any],
     input: Any,  # noqa: A002
+    tenant: str,
     options: Options,
-) -> _Plan:
+) -> dict[str, Any]:
+    """The arguments of the SDK's `start_workflow` besides type and input."""
     settings, how = conf(), declared(workflow)
-    tenant = options.get("tenant") or settings.tenant
-    own = options["id"] if "id" in options else how.id(input) if how.id else None
-    if own is None:
+
+    def chosen(name: str) -> Any:
+        return options[name] if name in options else getattr(how, name)(input)  # type: ignore[literal-required]
+
+    if how.id is None and "id" not in options:
         raise ValueError(f"{workflow_name(workflow)} does not declare its id, so launch needs one.")
-    given = options["attributes"] if "attributes" in options else how.attributes(input)
-    return _Plan(
-        type=workflow_name(workflow),
-        id=full_id(own, tenant),
-        queue=group_queue(registry.queue_of(workflow), tenant, settings.tenant_queues),
-        tenant=tenant,
-        input=input,
-        pairs=[
-            SearchAttributePair(platform.TENANT_ID, tenant),
-            SearchAttributePair(platform.ENVIRONMENT_ID, settings.environment),
-            *given,
-        ],
-        memo=_memo(options["memo"] if "memo" in options else how.memo(input), how.identity(input)),
-        summary=options["summary"] if "summary" in options else how.summary(input),
-        priority=options["priority"] if "priority" in options else how.priority(input),
-        reuse=options.get("reuse", WorkflowIDReusePolicy.REJECT_DUPLICATE),
-        audited=settings.lifecycle_audit,
-    )
-
-
-def _memo(given: Mapping[str, Any], identity: Any) -> dict[str, Any]:
-    audited = {AUDIT_MEMO: True} if conf().lifecycle_audit else {}
-    return {**given, INPUT_MEMO: digest(identity, exclude_defaults=True), **audited}
+    memo = {**chosen("memo"), INPUT_MEMO: digest(how.identity(input), exclude_defaults=True)}
+    return {
+        "id": full_id(chosen("id"), tenant),
+        "task_queue": group_queue(registry.queue_of(workflow), tenant, settings.tenant_queues),
+        "id_conflict_policy": WorkflowIDConflictPolicy.FAIL,
+        "id_reuse_policy": options.get("reuse", WorkflowIDReusePolicy.REJECT_DUPLICATE),
+        "search_attributes": TypedSearchAttributes(
+            [
+                SearchAttributePair(platform.TENANT_ID, tenant),
+                SearchAttributePair(platform.ENVIRONMENT_ID, settings.environment),
+                *chosen("attributes"),
+            ]
+        ),
+        "memo": {**memo, AUDIT_MEMO: True} if settings.lifecycle_audit else memo,
+        "static_summary": chosen("summary") or None,
+        "priority": chosen("priority"),
+    }
 
 
 async def _demand_attributes(client: Client, keys: Iterable[platform.Key]) -> None:
@@ -164,36 +157,46 @@ async def _demand_attributes(client: Client, keys: Iterable[platform.Key]) -> No
     seen.update(key.name for key in wanted)
 
 
-async def _start(client: Client, plan: _Plan) -> WorkflowHandle[Any, Any]:
-    """The server decides who comes first: WorkflowAlreadyStartedError for all others."""
-    settings = conf()
-    headers = {LIFECYCLE_HEADER: "1"} if plan.audited else None
-    with rpc_errors(), tenant_context(plan.tenant, settings.environment, headers):
-        return await client.start_workflow(
-            plan.type,
-            plan.input,
-            id=plan.id,
-            task_queue=plan.queue,
-            id_conflict_policy=WorkflowIDConflictPolicy.FAIL,
-            id_reuse_policy=plan.reuse,
-            search_attributes=TypedSearchAttributes(plan.pairs),
-            memo=plan.memo,
-            static_summary=plan.summary or None,
-            priority=plan.priority,
-            rpc_timeout=timedelta(seconds=settings.rpc_timeout),
-        )
-
-
-async def _existing(
-    client: Client, plan: _Plan, run_id: str | None, any_input: bool
-) -> WorkflowHandle[Any, Any]:
-    """The run that has the id, when it is the same. Raises LaunchConflict."""
-    handle: WorkflowHandle[Any, Any] = client.get_workflow_handle(plan.id, run_id=run_id)
+async def _demand_same(handle: WorkflowHandle[Any, Any], kind: str, wanted: str | None) -> None:
+    """Raises LaunchConflict unless the run is of this type and, where a digest is given, of this input."""
     with rpc_errors():
-        shown = await handle.describe(rpc_timeout=timedelta(seconds=conf().rpc_timeout))
+        shown = await handle.describe()
         kept = await shown.memo_value(INPUT_MEMO, None)
-    if shown.workflow_type != plan.type:
-        raise LaunchConflict(plan.id, f"as a {shown.workflow_type}")
-    if not any_input and kept != plan.memo[INPUT_MEMO]:
-        raise LaunchConflict(plan.id, "with another input" if kept else "not started by a launch")
-    return handle
+    if shown.workflow_type != kind:
+        raise LaunchConflict(handle.id, f"as a {shown.workflow_type}")
+    if wanted and kept != wanted:
+        raise LaunchConflict(handle.id, "with another input" if kept else "not started by a launch")
+
+
+async def _record_start(handle: WorkflowHandle[Any, Any], kind: str, tenant: str) -> None:
+    """Record in the audit that a run began, by the registered activity, called as the plain function it is.
+
+    Never raises: the run goes on whether or not the audit can be written; `auditreconcile` comes later. The
+    run id is known only once the run exists, so a run of milliseconds can have its end recorded first.
+    """
+    record = Lifecycle(
+        event=Event.STARTED,
+        workflow_id=handle.id,
+        run_id=handle.first_execution_run_id or "",
+        workflow_type=kind,
+        tenant=tenant,
+        at=datetime.now(UTC),
+    )
+    fn = next((fn for fn in registry.shared if activity_name(fn) == RECORD), None)
+    if fn is None:
+        logger.warning("No app keeps an audit, so the start of %s is not recorded.", handle.id)
+        return
+    for left in reversed(range(_AUDIT_TRIES)):
+        try:
+            await asyncio.wait_for(sync_to_async(_called)(fn, record), _AUDIT_SECONDS)
+        except Exception as error:
+            if not left:
+                counters.count("audit_failures")
+                logger.warning("The start of %s is not in the audit: %s", handle.id, error)
+        else:
+            return
+
+
+def _called(fn: Callable[[Lifecycle], object], record: Lifecycle) -> None:
+    close_old_connections()  # outside of requests and activities nothing else does it
+    fn(record)

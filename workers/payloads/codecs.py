@@ -3,27 +3,57 @@
 Reading never depends on settings: what was written while compression or encryption was on is read when it
 is off (with the key in the ring), and what was written before is read after. Payloads of other encodings
 pass.
+
+Compression is by zlib, where it makes a payload smaller. What is inside of `binary/zlib` is the whole payload
+with its metadata, so that any other codec's result can be compressed and comes back as it was.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
+import zlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
+from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 from temporalio.converter import PayloadCodec
 
 from workers.conf import WorkersConf
-from workers.payloads import compression, encryption
-from workers.payloads.encryption import KeyRing
-from workers.payloads.errors import KeyMissing, PayloadTampered
+from workers.payloads.encryption import ENCRYPTED, KeyRing
+from workers.payloads.errors import KeyMissing, PayloadTampered, PayloadUnreadable
 
 logger = logging.getLogger(__name__)
 
-_LARGE = 256 * 1024  # bytes; from there on a thread does the work, as the event loop would stand still
+ZLIB = b"binary/zlib"
+SMALLEST = 256  # bytes; below, the envelope eats what compression saves
+LARGEST = 64 * 1024 * 1024  # bytes that one payload may unpack to: a few kilobytes could claim gigabytes
+_THREAD_BYTES = 256 * 1024  # bytes; from there on a thread does the work, as the event loop would stand still
 _LAYERS = 4  # ours are two; a payload that claims more was not made by us
+
+
+def compressed(payload: Payload) -> Payload:
+    """Smaller, or `payload` itself."""
+    if len(payload.data) < SMALLEST:
+        return payload
+    whole = payload.SerializeToString()
+    packed = Payload(metadata={"encoding": ZLIB}, data=zlib.compress(whole, level=6))
+    return packed if packed.ByteSize() < len(whole) else payload
+
+
+def decompressed(payload: Payload) -> Payload:
+    """Raises PayloadTampered, and PayloadUnreadable for more than LARGEST bytes."""
+    unpack = zlib.decompressobj()
+    try:
+        whole = unpack.decompress(payload.data, LARGEST)
+        if unpack.unconsumed_tail:
+            raise PayloadUnreadable(f"A compressed payload holds more than {LARGEST:,} bytes.")
+        if not unpack.eof:
+            raise PayloadTampered("A compressed payload is cut off.")
+        return Payload.FromString(whole)
+    except (zlib.error, DecodeError) as error:
+        raise PayloadTampered("A compressed payload is damaged.") from error
 
 
 @dataclass(frozen=True)
@@ -43,21 +73,21 @@ class Codec(PayloadCodec):
         """Raises KeyMissing, PayloadTampered, PayloadUnreadable."""
         return [
             await _in_thread_if_large(self.decode_one, payload)
-            if payload.metadata.get("encoding") in _OURS
+            if payload.metadata.get("encoding") in (ENCRYPTED, ZLIB)
             else payload
             for payload in payloads
         ]
 
     def encode_one(self, payload: Payload) -> Payload:
-        return self.ring.encrypted(compression.compressed(payload) if self.compress else payload)
+        return self.ring.encrypted(compressed(payload) if self.compress else payload)
 
     def decode_one(self, payload: Payload) -> Payload:
         for _ in range(_LAYERS):
             encoding = payload.metadata.get("encoding")
-            if encoding == encryption.ENCODING:
+            if encoding == ENCRYPTED:
                 payload = self._decrypted(payload)
-            elif encoding == compression.ENCODING:
-                payload = compression.decompressed(payload)
+            elif encoding == ZLIB:
+                payload = decompressed(payload)
             else:
                 return payload
         raise PayloadTampered("A payload is wrapped too many times.")
@@ -77,10 +107,7 @@ def codec_of(conf: WorkersConf) -> Codec:
     return Codec(KeyRing.parse(keys), conf.payload_compression)
 
 
-_OURS = (encryption.ENCODING, compression.ENCODING)
-
-
 async def _in_thread_if_large(work: Callable[[Payload], Payload], payload: Payload) -> Payload:
-    if len(payload.data) < _LARGE:
+    if len(payload.data) < _THREAD_BYTES:
         return work(payload)
     return await asyncio.to_thread(work, payload)

@@ -24,7 +24,7 @@ from temporalio.api.common.v1 import Payload
 from workers.conf import parse_keys
 from workers.payloads.errors import KeyMissing, PayloadTampered
 
-ENCODING = b"binary/encrypted"
+ENCRYPTED = b"binary/encrypted"
 KEY_ID = "encryption-key-id"
 CIPHER = "encryption-cipher"
 _NAMES = {CIPHER: b"AES-256-GCM"}
@@ -32,7 +32,7 @@ _NONCE = 12  # bytes
 
 
 def _bound(key_id: str) -> bytes:
-    return b"signalbox:" + ENCODING + b":" + key_id.encode()
+    return b"signalbox:" + ENCRYPTED + b":" + key_id.encode()
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,7 @@ class KeyRing:
             return payload
         nonce = os.urandom(_NONCE)
         ciphertext = self.keys[self.current].encrypt(nonce, payload.SerializeToString(), _bound(self.current))
-        metadata = {"encoding": ENCODING, KEY_ID: self.current.encode(), **_NAMES}
+        metadata = {"encoding": ENCRYPTED, KEY_ID: self.current.encode(), **_NAMES}
         return Payload(metadata=metadata, data=nonce + ciphertext)
 
     def decrypted(self, payload: Payload) -> Payload:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -21,8 +21,6 @@ from temporalio.api.common.v1 import Payload
 from workers.payloads.errors import PayloadTooLarge, SensitiveField
 from workers.payloads.redaction import MASK, SENSITIVE, normal, normals
 from workers.payloads.tags import STAND_INS
-
-Keep = Callable[[Any], str]
 
 
 def _place() -> str:
@@ -44,7 +42,11 @@ class Policy:
     redacted_fields: tuple[str, ...] = ()
     limit: int = 0
     external_threshold: int = sys.maxsize
-    keep: Keep | None = None
+    keep: Callable[[Any], str] | None = None
+
+    @cached_property
+    def _hidden(self) -> frozenset[str]:
+        return normals((*SENSITIVE, *self.redacted_fields))
 
     @cached_property
     def _sensitive_key(self) -> re.Pattern[bytes]:
@@ -52,8 +54,7 @@ class Policy:
 
         A quote inside of a string is escaped, so what this finds is a key.
         """
-        hidden = sorted(normals((*SENSITIVE, *self.redacted_fields)))
-        spelled = "|".join('[^a-z0-9"]*'.join(map(re.escape, name)) for name in hidden)
+        spelled = "|".join('[^a-z0-9"]*'.join(map(re.escape, name)) for name in sorted(self._hidden))
         hides = "|".join(["null\\b", *(re.escape(f'"{word}') for word in STAND_INS)])
         return re.compile(f'"[^a-z0-9"]*(?:{spelled})[^a-z0-9"]*":(?!{hides})'.encode(), re.IGNORECASE)
 
@@ -63,18 +64,20 @@ class Policy:
         return self._sensitive_key.search(data) is not None
 
     def redact_json(self, data: bytes) -> bytes:
-        """JSON that may go out in place of `data`, which is sensitive. Raises SensitiveField."""
-        hidden = normals((*SENSITIVE, *self.redacted_fields))
+        """JSON that may go out in place of `data`. Raises SensitiveField."""
         tree = from_json(data)
-        path = next(sensitive_path(tree, hidden), None)
-        if path is None:  # only text that looks like JSON: text that a person typed is not a field
-            return data
+        safe = replaced(tree, self._hidden, self._instead)
+        # Equal when it was only text that looks like JSON: text that a person typed is not a field.
+        return data if safe == tree else to_json(safe)
+
+    def _instead(self, path: str, value: Any) -> str:
+        """What goes out in place of a sensitive value."""
         if self.secrets == "mask":
-            return to_json(replaced(tree, hidden, lambda _: MASK))
+            return MASK
         if self.secrets == "reference" and self.keep is not None and not workflow.in_workflow():
-            return to_json(replaced(tree, hidden, self.keep))
+            return self.keep(value)
         raise SensitiveField(
-            f"{_place()} would send {'.'.join(path)}, which is named like a secret. Leave it out, pass a "
+            f"{_place()} would send {path}, which is named like a secret. Leave it out, pass a "
             f"reference to it, or choose otherwise by PAYLOAD_SECRETS (now {self.secrets})."
         )
 
@@ -97,26 +100,17 @@ def _hides(value: Any) -> bool:
     return value is None or (isinstance(value, str) and value.startswith(STAND_INS))
 
 
-def replaced(tree: Any, hidden: frozenset[str], instead: Keep) -> Any:
-    """Parsed JSON with every sensitive value replaced by `instead(value)`."""
+def replaced(
+    tree: Any, hidden: frozenset[str], instead: Callable[[str, Any], str], path: tuple[str, ...] = ()
+) -> Any:
+    """Parsed JSON with every sensitive value replaced by `instead("lines.0.password", value)`."""
     if isinstance(tree, list):
-        return [replaced(item, hidden, instead) for item in tree]
+        return [replaced(item, hidden, instead, (*path, str(at))) for at, item in enumerate(tree)]
     if not isinstance(tree, dict):
         return tree
     return {
-        name: instead(item)
+        name: instead(".".join((*path, name)), item)
         if normal(name) in hidden and not _hides(item)
-        else replaced(item, hidden, instead)
+        else replaced(item, hidden, instead, (*path, name))
         for name, item in tree.items()
     }
-
-
-def sensitive_path(tree: Any, hidden: frozenset[str]) -> Iterator[tuple[str, ...]]:
-    """Where sensitive values lie, as the names on the way to them."""
-    items = tree.items() if isinstance(tree, dict) else enumerate(tree) if isinstance(tree, list) else ()
-    for name, item in items:
-        if isinstance(tree, dict) and normal(name) in hidden and not _hides(item):
-            yield (str(name),)
-        else:
-            for inner in sensitive_path(item, hidden):
-                yield (str(name), *inner)

@@ -4,7 +4,6 @@ and `/status` with what each queue does."""
 from __future__ import annotations
 
 import asyncio
-import logging
 import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -23,9 +22,6 @@ from workers.client.errors import TemporalError
 from workers.interceptors.attempts import named, overdue, running
 from workers.registry.registry import Queue
 
-logger = logging.getLogger(__name__)
-
-_LOOK_SECONDS = 5.0
 _KINDS = WORKFLOW_TASKS, ACTIVITY_TASKS
 
 
@@ -81,7 +77,8 @@ class QueueStatus:
 
 
 class Health:
-    """An HTTP server on `address` (host, port) in the workers' own loop: a stuck loop answers nothing."""
+    """An HTTP server on `address` (host, port; 0: none) in the workers' own loop: a stuck loop answers
+    nothing."""
 
     def __init__(self, address: tuple[str, int]) -> None:
         self.address = address
@@ -101,6 +98,8 @@ class Health:
 
     async def start(self) -> None:
         """Open the port; OSError when it is taken."""
+        if not self.address[1]:
+            return
         listener = socket.create_server(self.address)
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
 
@@ -166,21 +165,3 @@ class Health:
         except TemporalError as error:
             return JSONResponse({"draining": self.draining, "error": error.message, "queues": []}, 503)
         return JSONResponse({"draining": self.draining, "queues": [asdict(status) for status in found]})
-
-
-async def log_blocked(watched: Sequence[Watched], every: float = _LOOK_SECONDS) -> None:
-    """Log once when attempts past their timeout hold all activity slots of a queue, and once when no longer.
-
-    Runs until it is cancelled. `every`: seconds between looks.
-    """
-    blocked: set[str] = set()
-    while True:
-        for item in watched:
-            sentence = item.blocked()
-            if sentence and item.name not in blocked:
-                logger.error("%s", sentence)
-                blocked.add(item.name)
-            elif not sentence and item.name in blocked:
-                logger.warning("%s: activity slots are free again.", item.name)
-                blocked.discard(item.name)
-        await asyncio.sleep(every)

@@ -13,9 +13,11 @@ import re
 from datetime import UTC, datetime
 from typing import Any
 
+from pydantic_core import to_jsonable_python
 from temporalio import activity, workflow
 from temporalio.exceptions import ApplicationError, CancelledError
 
+from workers.client.errors import TemporalError
 from workers.client.tenancy import (
     ENVIRONMENT_HEADER,
     TENANT_HEADER,
@@ -23,10 +25,15 @@ from workers.client.tenancy import (
     current_tenant,
     header_text,
 )
-from workers.payloads.redaction import redact_text
+from workers.interceptors.tenancy import OtherTenant
+from workers.payloads.redaction import redact_named, redact_text
 
 # Errors of pydantic repeat what was sent.
 _INPUTS = re.compile(r"input_value=.*?, (?=input_type=)", re.DOTALL)
+# All but the tab: also what some viewers take for the end of a line, and what turns the direction of writing.
+_CONTROL = re.compile(r"[\x00-\x08\x0a-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]")
+# Fields of every record, ours, and a repetition of the message by uvicorn.
+_STANDARD = {*vars(logging.makeLogRecord({})), "message", "asctime", "taskName", "about", "color_message"}
 # Names of ours for what the SDK's own loggers attach to a record.
 _SDK = {
     "workflow_id": "workflow",
@@ -38,8 +45,9 @@ _SDK = {
     "task_queue": "queue",
 }
 
-
+_ANSWERS = (ApplicationError, CancelledError, asyncio.CancelledError, OtherTenant, TemporalError)
 LONGEST_CORE = 300  # characters
+_UNREACHABLE = re.compile(r"code: (Unavailable|DeadlineExceeded|Cancelled)|transport error")
 
 
 class FailedAttempts(logging.Filter):
@@ -56,7 +64,7 @@ class FailedAttempts(logging.Filter):
         attempt = about.get("attempt", 1)
         if error is None or not isinstance(attempt, int):
             return True
-        if isinstance(error, (ApplicationError, CancelledError, asyncio.CancelledError)):
+        if isinstance(error, _ANSWERS):
             record.msg = "%s of %s, attempt %s: %s"
             names = ("activity_type", "workflow_id", "attempt")
             record.args = (*(about.get(name, "?") for name in names), str(error) or "cancelled")
@@ -65,19 +73,27 @@ class FailedAttempts(logging.Filter):
 
 
 class CoreFields(logging.Filter):
-    """For the logger `temporalio`, which has the lines of the SDK core: no tokens, and not too long."""
+    """For the logger `temporalio`, which has the lines of the SDK core: no tokens, and not too long.
+
+    Each of its pollers says every few seconds that it cannot reach the server. Those lines are left out, as
+    `watch.watch_server` has one for all of them.
+    """
 
     def filter(self, record: logging.LogRecord) -> bool:
         core = getattr(record, "temporal_log", None)
-        if core is not None:
-            fields = [f"{name}={value}" for name, value in core.fields.items() if name != "task_token"]
-            message = f"{core.message} ({', '.join(fields)})" if fields else core.message
-            record.msg = message if len(message) <= LONGEST_CORE else f"{message[:LONGEST_CORE]}…"
+        if core is None:
+            return True
+        if record.name.endswith("::retry") and _UNREACHABLE.search(str(core.fields.get("error", ""))):
+            return False
+        fields = [f"{name}={value}" for name, value in core.fields.items() if name != "task_token"]
+        message = f"{core.message} ({', '.join(fields)})" if fields else core.message
+        record.msg = message if len(message) <= LONGEST_CORE else f"{message[:LONGEST_CORE]}…"
         return True
 
 
 class Context(logging.Filter):
-    """For handlers: `record.about` has what the line is about, empty outside of runs."""
+    """For handlers: `record.about` has what the line is about, empty outside of runs. An error that is an
+    answer (refused, cancelled, Temporal is away) is a sentence at the end of the message, not a traceback."""
 
     def __init__(self, name: str = "") -> None:
         super().__init__(name)
@@ -90,6 +106,10 @@ class Context(logging.Filter):
             record.about = about(record)
         except Exception:  # a line without its context is better than no line
             record.about = {}
+        error = record.exc_info[1] if record.exc_info else None
+        if isinstance(error, _ANSWERS):
+            record.msg = f"{record.getMessage()}: {str(error) or 'cancelled'}"
+            record.args = record.exc_info = record.exc_text = None
         return True
 
 
@@ -130,21 +150,49 @@ def safe(text: str) -> str:
     return redact_text(_INPUTS.sub("input_value=…, ", text))
 
 
+def printable(text: str) -> str:
+    """Control characters as escapes: text that comes from outside forges no line and no colour."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def extra(record: logging.LogRecord) -> dict[str, Any]:
+    """What the caller gave as `extra`, as plain JSON without secrets."""
+    given = {name: value for name, value in vars(record).items() if name not in _STANDARD}
+    return {
+        name: redact_named(name, _plain_json(value))
+        for name, value in given.items()
+        if not name.startswith(("temporal_", "__temporal_"))  # of the SDK: about() has it
+    }
+
+
+def _plain_json(value: Any) -> Any:
+    try:
+        return to_jsonable_python(value, fallback=str, inf_nan_mode="strings", bytes_mode="base64")
+    except ValueError:  # it holds itself
+        return str(value)
+
+
 class Plain(logging.Formatter):
-    """For people: `time LEVEL logger: message [workflow=order-1 activity=charge_payment ...]`, local time."""
+    """For people: `time LEVEL logger: message [workflow=order-1 activity=charge_payment ...]`, local time.
+
+    One line, and after it the traceback, indented: a line that is not indented was written by a logger.
+    """
 
     def format(self, record: logging.LogRecord) -> str:
         fields = getattr(record, "about", {})
         tail = f" [{' '.join(f'{name}={value}' for name, value in fields.items())}]" if fields else ""
         at = datetime.fromtimestamp(record.created).strftime("%H:%M:%S")  # noqa: DTZ006 (local time, to read)
-        line = f"{at} {record.levelname} {record.name}: {record.getMessage()}{tail}"
+        line = safe(f"{at} {record.levelname} {record.name}: {record.getMessage()}{tail}")
+        lines = [printable(line)]
         if record.exc_info:
-            line = f"{line}\n{self.formatException(record.exc_info)}"
-        return safe(line)
+            traceback = safe(self.formatException(record.exc_info)).split("\n")
+            lines += [f"  {printable(part)}" for part in traceback]
+        return "\n".join(lines)
 
 
 class Json(logging.Formatter):
-    """For machines: one object a line, with time (UTC, RFC 3339), level, logger, message and the fields."""
+    """For machines: one object a line, with time (UTC, RFC 3339), level, logger, message, what the line is
+    about, and the `extra` of the caller. A name that is taken already keeps its value."""
 
     def format(self, record: logging.LogRecord) -> str:
         line = {
@@ -156,4 +204,4 @@ class Json(logging.Formatter):
         }
         if record.exc_info:
             line["exception"] = safe(self.formatException(record.exc_info))
-        return json.dumps(line, ensure_ascii=False)
+        return json.dumps({**extra(record), **line}, ensure_ascii=False)

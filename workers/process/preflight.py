@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from temporalio.client import Client
-
 from workers.client import attributes
-from workers.client.connection import process_name
+from workers.client.connection import connect, process_name
 from workers.conf import WorkersConf, conf
 from workers.process.inspection import (
     secret_problems,
@@ -16,7 +14,7 @@ from workers.process.inspection import (
     workflow_file_problems,
 )
 from workers.process.versions import build_id, make_current
-from workers.process.worker_process import Exit, Stop, connected, or_stop
+from workers.process.worker_process import Exit, Stop, or_stop
 from workers.registry.registry import Queue, RegistryError, registry
 
 Found = list[tuple[Exit, str]]
@@ -63,16 +61,21 @@ async def check(names: Sequence[str]) -> str:
     workflows = [cls for queue in queues for cls in queue.workflows]
     found += [(Exit.WORKFLOW, str(problem)) for problem in workflow_file_problems(workflows)]
     for plugin in registry.plugins.values():
-        found += [(Exit.WORKFLOW, str(problem)) for problem in plugin.check(registry)]
+        found += [(Exit.WORKFLOW, str(problem)) for problem in plugin.check(registry.activities())]
     found += [(Exit.WORKFLOW, str(problem)) for problem in secret_problems(settings, registry)]
     found += [(Exit.USAGE, str(problem)) for problem in setting_problems(settings, registry)]
     found += await _server(settings)
     if found:
         code = min((code for code, _ in found), key=_WORST_FIRST.index)
-        raise Stop(code, "\n".join([_count(len(found)), *(f"  - {text}" for _, text in found)]))
+        count = f"{len(found)} problem{'' if len(found) == 1 else 's'} found:"
+        raise Stop(code, "\n".join([count, *(f"  - {text}" for _, text in found)]))
     passed = f"{len(workflows)} workflows on {len(queues)} queues load, {len(_keys())} search attributes are"
     warnings = [f"Warning: {problem}" for problem in registry.problems()]
     return "\n".join([*warnings, f"{passed} as declared. Build {build_id(settings)}."])
+
+
+def _keys() -> list[attributes.Key]:
+    return [*attributes.PLATFORM, *registry.attributes]
 
 
 def _chosen(names: Sequence[str], found: Found) -> list[Queue]:
@@ -84,33 +87,17 @@ def _chosen(names: Sequence[str], found: Found) -> list[Queue]:
         return list(registry.queues.values())
 
 
-def _count(number: int) -> str:
-    return f"{number} problem{'' if number == 1 else 's'} found:"
-
-
-def _keys() -> list[attributes.Key]:
-    return [*attributes.PLATFORM, *registry.attributes]
-
-
 async def _server(settings: WorkersConf) -> Found:
+    """What search attributes the server lacks, or has with another type."""
     try:
-        client = await connected(settings, process_name("check"))
-        found = await or_stop(_mismatches(client), settings)
-        missing = await or_stop(attributes.missing(client, _keys()), settings)
+        client = await or_stop(connect(settings, for_worker=True, identity=process_name("check")), settings)
+        known = await or_stop(attributes.registered(client), settings)
     except Stop as stop:
         return [(stop.code, stop.message)]
-    if missing:
-        text = f"Search attributes are missing: {', '.join(missing)}. A worker registers them."
-        found.append((Exit.ATTRIBUTES, text))
-    return found
-
-
-async def _mismatches(client: Client) -> Found:
-    try:
-        await attributes.compare(client, _keys())
-    except attributes.AttributeMismatch as error:
-        return [(Exit.ATTRIBUTES, problem) for problem in error.problems]
-    return []
+    problems = attributes.mismatches(known, _keys())
+    if missing := attributes.lacking(known, _keys()):
+        problems.append(f"Search attributes are missing: {', '.join(missing)}. A worker registers them.")
+    return [(Exit.ATTRIBUTES, problem) for problem in problems]
 
 
 async def make_build_current() -> str:
@@ -118,5 +105,5 @@ async def make_build_current() -> str:
     settings = conf()
     if not settings.deployment:
         raise Stop(Exit.USAGE, "Workers are unversioned: set WORKER_DEPLOYMENT to the deployment's name.")
-    client = await connected(settings, process_name("deploy"))
+    client = await or_stop(connect(settings, for_worker=True, identity=process_name("deploy")), settings)
     return f"{await or_stop(make_current(client, settings), settings)} is current."

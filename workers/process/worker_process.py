@@ -14,7 +14,6 @@ from enum import IntEnum
 from typing import NoReturn, TypeVar
 
 from temporalio.client import Client
-from temporalio.runtime import Runtime
 from temporalio.worker import Worker
 
 from workers.client import attributes
@@ -31,9 +30,10 @@ from workers.conf import WorkersConf, conf
 from workers.interceptors.attempts import named, running
 from workers.process import metrics
 from workers.process.build_worker import activity_slots, build
-from workers.process.health import Health, Watched, log_blocked
+from workers.process.health import Health, Watched
 from workers.process.plugins import worker_plugins
 from workers.process.versions import build_id
+from workers.process.watch import watch_server, watch_slots
 from workers.registry.registry import Queue, registry
 
 logger = logging.getLogger(__name__)
@@ -67,15 +67,8 @@ class _Stopped(Exception):
     """A signal came before the workers ran."""
 
 
-async def connected(settings: WorkersConf, identity: str, runtime: Runtime | None = None) -> Client:
-    try:
-        return await connect(settings, for_worker=True, identity=identity, runtime=runtime)
-    except TemporalError as error:
-        raise Stop(Exit.UNAVAILABLE, f"Temporal at {settings.address}: {error.message}") from error
-
-
 async def or_stop(awaitable: Awaitable[T], settings: WorkersConf) -> T:
-    """The result of a call about attributes or plugins; its errors as a Stop."""
+    """The result of what is done before workers poll; its errors as a Stop."""
     try:
         return await awaitable
     except attributes.AttributeMismatch as error:
@@ -84,23 +77,17 @@ async def or_stop(awaitable: Awaitable[T], settings: WorkersConf) -> T:
         raise Stop(Exit.UNAVAILABLE, f"Temporal at {settings.address}: {error.message}") from error
 
 
-async def prepare_plugins(client: Client) -> None:
-    """What plugins need before workers poll, such as the workflows of registered breakers."""
-    for plugin in registry.plugins.values():
-        await plugin.prepare(client)
-
-
 class WorkerProcess:
     """Runs workers for `queues` until a signal, or until one of them fails."""
 
     def __init__(
         self, queues: Sequence[Queue], *, identity: str = "", host: str = "127.0.0.1", health_port: int = 0
     ) -> None:
-        """`host`: where the health port and WORKER_METRICS_PORT are opened; 0: no health port."""
+        """`host`: where `health_port` (0: none) and WORKER_METRICS_PORT are opened."""
         self.queues = queues
         self.identity = identity
         self.host = host
-        self.health = Health((host, health_port)) if health_port else None
+        self.health = Health((host, health_port))
         settings = conf()
         self.conf = settings.model_copy(update={"build_id": build_id(settings)})  # hashed once
         self.stopping = asyncio.Event()
@@ -112,19 +99,17 @@ class WorkerProcess:
             loop = asyncio.get_running_loop()
             for number in (signal.SIGTERM, signal.SIGINT):
                 loop.add_signal_handler(number, self._signalled, number)
-        if self.health:
-            try:
-                await self.health.start()
-            except OSError as error:
-                raise Stop(Exit.USAGE, f"The health port cannot be opened: {error.strerror}.") from error
+        try:
+            await self.health.start()
+        except OSError as error:
+            raise Stop(Exit.USAGE, f"The health port cannot be opened: {error.strerror}.") from error
         try:
             client = await self._unless_stopped(self._prepare())
             await self._serve(client)
         except _Stopped:
             return
         finally:
-            if self.health:
-                await self.health.stop()
+            await self.health.stop()
 
     def _name(self, role: str) -> str:
         return self.identity or process_name(role)
@@ -136,8 +121,7 @@ class WorkerProcess:
         if self.stopping.is_set():
             _exit(128 + number, "Second signal: stopping at once.")
         logger.info("%s: draining for up to %g s.", number.name, self.conf.drain_seconds)
-        if self.health:
-            self.health.draining = True
+        self.health.draining = True
         self._signal = number
         self.stopping.set()
 
@@ -159,9 +143,11 @@ class WorkerProcess:
             runtime = metrics.runtime(self.host, port)
         except OSError as error:
             raise Stop(Exit.USAGE, f"The metrics port {port} cannot be opened: {error}.") from error
-        client = await connected(self.conf, self._name("worker"), runtime)
+        name = self._name("worker")
+        client = await or_stop(connect(self.conf, for_worker=True, identity=name, runtime=runtime), self.conf)
         await or_stop(attributes.ensure(client, [*attributes.PLATFORM, *registry.attributes]), self.conf)
-        await or_stop(prepare_plugins(client), self.conf)
+        for plugin in registry.plugins.values():
+            await or_stop(plugin.prepare(client), self.conf)
         set_client(client)
         return client
 
@@ -175,7 +161,7 @@ class WorkerProcess:
             raise Stop(Exit.WORKFLOW, f"A worker cannot be built: {error}") from error
         runs = [asyncio.create_task(worker.run()) for worker in workers]
         logger.info("Polling %s.", ", ".join(queue.name for queue in self.queues))
-        await self._until_stopped(client, runs)
+        await self._until_stopped(client, workers, runs)
         failed = next((run.exception() for run in runs if run.done()), None)
         code = Exit.FATAL if failed else 128 + self._signal
         with _bounded(self.conf.drain_seconds + CANCEL_SECONDS, code):
@@ -184,16 +170,16 @@ class WorkerProcess:
         if failed:
             raise Stop(Exit.FATAL, f"A worker failed: {failed}") from failed
 
-    async def _until_stopped(self, client: Client, runs: Sequence[asyncio.Task[None]]) -> None:
+    async def _until_stopped(
+        self, client: Client, workers: Sequence[Worker], runs: Sequence[asyncio.Task[None]]
+    ) -> None:
         """Watch the workers until a signal comes or one of them ends."""
         watched = [self._watched(queue) for queue in self.queues]
-        if self.health:
-            self.health.watch(client, watched)
-        watching = (log_blocked(watched), self._name_unserved(client), self.stopping.wait())
-        *background, stop = (asyncio.ensure_future(work) for work in watching)
+        self.health.watch(client, watched)
+        watches = watch_server(client, workers), watch_slots(watched), self._name_unserved(client)
+        *background, stop = map(asyncio.ensure_future, (*watches, self.stopping.wait()))
         await asyncio.wait({*runs, stop}, return_when=asyncio.FIRST_COMPLETED)
-        if self.health:
-            self.health.draining = True
+        self.health.draining = True
         for task in (*background, stop):
             task.cancel()
 

@@ -12,9 +12,9 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any, Self
 
 from temporalio.client import Client
 from temporalio.plugin import SimplePlugin
@@ -30,9 +30,6 @@ from workers.registry.definitions import (
     workflow_name,
 )
 from workers.registry.registrar import Brought, Registrar
-
-if TYPE_CHECKING:
-    from workers.registry.registry import Registry
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,39}")
 
@@ -53,15 +50,11 @@ class Plugin(Registrar, SimplePlugin):
         self.distribution = ""
         """Name and version of the installed package that it came with, or ""."""
         self.brought: list[Brought] = []
-        self.problems: list[Problem] = []
+        Registrar.__init__(self)
         self._interceptors = interceptors
 
     def _add(self, brought: Brought) -> None:
         self.brought.append(brought)
-
-    def report(self, problem: Problem) -> None:
-        """See base class."""
-        self.problems.append(problem)
 
     def fresh(self) -> Self:
         """This plugin with interceptors of its own, for one worker process or one Replayer."""
@@ -75,8 +68,9 @@ class Plugin(Registrar, SimplePlugin):
         Raises workers.client.errors.TemporalError when it cannot be done.
         """
 
-    def check(self, registry: Registry) -> Iterable[Problem]:
-        """What `runworker --check` finds besides what the registry knows by itself."""
+    def check(self, activities: Mapping[str, Callable[..., Any]]) -> Iterable[Problem]:
+        """What `runworker --check` finds besides what the registry knows by itself. `activities`: all that
+        are registered, by name."""
         return ()
 
     def describe(self, activity: Callable[..., Any]) -> str:

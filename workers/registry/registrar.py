@@ -31,7 +31,10 @@ class Brought:
 
 class Registrar:
     """The ways to register, of the registry and of every plugin. A plugin keeps what it is given until it is
-    installed in the registry."""
+    installed in the registry. Mistakes are kept in `reported`, until load() names them all."""
+
+    def __init__(self) -> None:
+        self.reported: list[Problem] = []
 
     def add(
         self,
@@ -58,8 +61,8 @@ class Registrar:
         raise NotImplementedError
 
     def report(self, problem: Problem) -> None:
-        """Keep a mistake for load(), which tells all of them."""
-        raise NotImplementedError
+        if problem not in self.reported:
+            self.reported.append(problem)
 
     def workflow(self, queue: str, *, entity: bool = False) -> Callable[[C], C]:
         """`@registry.workflow("queue")` above `@workflow.defn`. `entity`: see add()."""

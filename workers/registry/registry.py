@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, TypeVar
@@ -64,11 +64,11 @@ class Registry(Registrar):
     """Queues, search attributes and plugins of all apps. Adding the same thing twice changes nothing."""
 
     def __init__(self) -> None:
+        super().__init__()
         self.queues: dict[str, Queue] = {}
         self.attributes: tuple[SearchAttributeKey[Any], ...] = ()
         self.shared: tuple[Callable[..., Any], ...] = ()
         self.plugins: dict[str, Plugin] = {}
-        self._reported: list[Problem] = []
         self._loading = threading.RLock()
         self._loaded = False
         self._wrong: tuple[Problem, ...] = ()
@@ -149,15 +149,11 @@ class Registry(Registrar):
         limits: dict[str, Any] = {key: value for key, value in given.items() if value is not None}
         self.queues[name] = replace(self.queues[name], **limits)
 
-    def report(self, problem: Problem) -> None:
-        if problem not in self._reported:
-            self._reported.append(problem)
-
     def problems(self) -> list[Problem]:
         """All mistakes so far: what could not be registered, and what is wrong with what was."""
-        found = list(self._reported)
+        found = list(self.reported)
         for plugin in self.plugins.values():
-            found += plugin.problems
+            found += plugin.reported
         for queue in self.queues.values():
             for cls in queue.workflows:
                 found += workflow_problems(cls)
@@ -209,37 +205,28 @@ class Registry(Registrar):
             fix = 'Write `plugin = Plugin("name")` there, and register through it.'
             self.report(Problem(path, f"Module {path} is named as a plugin but declares none.", fix))
 
-    def _queue_of(self, name: str) -> str | None:
-        return next(
-            (q.name for q in self.queues.values() if name in map(workflow_name, q.workflows)),
-            None,
-        )
+    def _places(self) -> Iterator[tuple[str, Callable[..., Any], str]]:
+        """Name, function and queue of every registered activity, on each of its queues."""
+        for queue in self.queues.values():
+            for fn in queue.activities:
+                if (name := activity_name(fn)) != ANY:
+                    yield name, fn, queue.name
 
     def activities(self) -> dict[str, Callable[..., Any]]:
         """Every registered activity by its name."""
-        found: dict[str, Callable[..., Any]] = {}
-        for queue in self.queues.values():
-            for fn in queue.activities:
-                found.setdefault(activity_name(fn), fn)
-        found.pop(ANY, None)
-        return found
+        return {name: fn for name, fn, _ in self._places()}
 
     def activity_queues(self) -> dict[str, str]:
         """Every registered activity's name, and the first queue whose workers run it."""
-        found: dict[str, str] = {}
-        for queue in self.queues.values():
-            for fn in queue.activities:
-                found.setdefault(activity_name(fn), queue.name)
-        found.pop(ANY, None)
-        return found
+        return {name: queue for name, _, queue in reversed([*self._places()])}
 
     def queue_of(self, item: type | str | Callable[..., Any]) -> str:
         """The queue of a workflow, given its class, run method or type name."""
         name = workflow_name(item)
-        queue = self._queue_of(name)
-        if queue is None:
-            raise RegistryError(f"No app has registered a queue for workflow {name}.")
-        return queue
+        for queue in self.queues.values():
+            if name in map(workflow_name, queue.workflows):
+                return queue.name
+        raise RegistryError(f"No app has registered a queue for workflow {name}.")
 
 
 def _is_dynamic(item: Any) -> bool:

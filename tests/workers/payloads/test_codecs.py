@@ -19,10 +19,9 @@ from temporalio.api.common.v1 import Payload
 from temporalio.converter import DataConverter, PayloadCodec
 
 from workers.conf import ConfigurationError, WorkersConf, compose, conf
-from workers.payloads import compression
+from workers.payloads import codecs
 from workers.payloads.assembly import data_converter
-from workers.payloads.codecs import Codec, codec_of
-from workers.payloads.compression import compressed, decompressed
+from workers.payloads.codecs import ZLIB, Codec, codec_of, compressed, decompressed
 from workers.payloads.encryption import CIPHER, KEY_ID, KeyRing
 from workers.payloads.errors import (
     ClaimMissing,
@@ -67,15 +66,15 @@ def test_compression_never_makes_a_payload_larger(payload: Payload) -> None:
 
 
 def test_text_that_repeats_is_compressed_and_small_or_random_bytes_are_not() -> None:
-    assert compressed(Payload(metadata=JSON, data=b"abc" * 500)).metadata["encoding"] == compression.ENCODING
+    assert compressed(Payload(metadata=JSON, data=b"abc" * 500)).metadata["encoding"] == ZLIB
     for data in (b"abc" * 5, os.urandom(5000)):
         payload = Payload(metadata=JSON, data=data)
         assert compressed(payload) is payload
 
 
 def test_a_payload_that_unpacks_to_gigabytes_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compression, "LARGEST", 100_000)
-    bomb = Payload(metadata={"encoding": compression.ENCODING}, data=zlib.compress(bytes(1_000_000)))
+    monkeypatch.setattr(codecs, "LARGEST", 100_000)
+    bomb = Payload(metadata={"encoding": ZLIB}, data=zlib.compress(bytes(1_000_000)))
     with pytest.raises(PayloadUnreadable, match="100,000"):
         decompressed(bomb)
 

@@ -14,7 +14,9 @@ from pydantic import BaseModel, ValidationError
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 
 from tests.workers.process import logging_workflows as talkers
+from workers.client.errors import TemporalUnavailable
 from workers.client.tenancy import tenant_context
+from workers.interceptors.tenancy import OtherTenant
 from workers.patterns.breaker.names import circuit_open
 from workers.process.logs import Context, CoreFields, FailedAttempts, Json, Plain
 
@@ -31,6 +33,26 @@ def test_a_line_of_the_core_is_short() -> None:
     assert record.getMessage().startswith("Activity not found on completion. (details=xxx")
     assert len(record.getMessage()) < 310
     assert "task_token" not in record.getMessage()
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        ('Status { code: Unknown, message: "transport error", source: None }', False),
+        ('Status { code: Unavailable, message: "connection refused" }', False),
+        ('Status { code: DeadlineExceeded, message: "Timeout expired" }', False),
+        ('Status { code: PermissionDenied, message: "Request unauthorized." }', True),
+    ],
+)
+def test_retries_of_the_core_are_left_out_while_the_server_is_away_alone(error: str, kept: bool) -> None:
+    class Retried:
+        message = "gRPC call poll_activity_task_queue retried 6 times"
+        fields = {"error": error}
+
+    name = "temporalio-sdk_core::temporalio_client::retry"
+    record = logging.LogRecord(name, logging.WARNING, "", 1, "", None, None)
+    record.temporal_log = Retried()
+    assert CoreFields().filter(record) is kept
 
 
 def failed(error: BaseException, attempt: int) -> logging.LogRecord:
@@ -80,6 +102,16 @@ def test_the_refusal_of_an_open_breaker_is_not_logged_at_all() -> None:
     )  # the SDK's word for it
 
 
+@pytest.mark.parametrize(
+    "error", [OtherTenant("This run names no tenant."), TemporalUnavailable("Temporal cannot be reached.")]
+)
+def test_a_known_refusal_is_a_sentence_and_no_traceback(error: Exception) -> None:
+    record = logging.LogRecord("x", logging.WARNING, "", 1, "Failed task of %s", ("Order",), None)
+    record.exc_info = (type(error), error, None)
+    assert Context().filter(record)
+    assert Plain().format(record).endswith(f"WARNING x: Failed task of Order: {error}")
+
+
 @pytest.mark.parametrize("error", [TypeError("a fault"), KeyError("x")])
 def test_a_fault_keeps_its_traceback(error: Exception) -> None:
     assert "Traceback" in told(error)
@@ -108,6 +140,41 @@ def test_a_line_of_no_run_is_about_nothing() -> None:
     assert Context().filter(record)
     assert re.fullmatch(r"\d\d:\d\d:\d\d INFO x: hello you", Plain().format(record))
     assert set(json.loads(Json().format(record))) == {"at", "level", "logger", "message"}
+
+
+def test_text_from_outside_forges_no_line() -> None:
+    forged = "x\n12:00:00 INFO audit: all is well\r\x1b[2K\u2028end\ttab"
+    for record in (
+        logging.LogRecord("x", logging.INFO, "", 1, "name %s", (forged,), None),
+        raised(ValueError(forged)),
+    ):
+        lines = Plain().format(record).split("\n")
+        assert all(line.startswith("  ") for line in lines[1:])
+        assert not any(sign in "".join(lines) for sign in "\r\x1b\u2028")
+    record = logging.LogRecord("x", logging.INFO, "", 1, "name %s", (forged,), None)
+    assert Plain().format(record).endswith(r"x\n12:00:00 INFO audit: all is well\r\x1b[2K\u2028end" + "\ttab")
+    assert "\n" not in Json().format(record)
+
+
+def test_json_keeps_what_the_caller_adds_without_secrets() -> None:
+    holds_itself = list[object]()
+    holds_itself.append(holds_itself)
+    record = logging.LogRecord("x", logging.INFO, "", 1, "hello", None, None)
+    vars(record).update(
+        order={"id": 7, "password": "hunter2"},
+        api_key="k-123",
+        level="shadow",
+        card=Card(limit=3),
+        other=object,
+        loop=holds_itself,
+        note="password=hunter2",
+        temporal_activity={"attempt": 1},
+    )
+    line = json.loads(Json().format(record))
+    assert line["order"] == {"id": 7, "password": "[redacted]"}
+    assert (line["api_key"], line["level"], line["card"]) == ("[redacted]", "INFO", {"limit": 3})
+    assert "hunter2" not in json.dumps(line)
+    assert "temporal_activity" not in line
 
 
 def test_what_the_sdk_attached_is_used_elsewhere() -> None:

@@ -20,8 +20,9 @@ from workers.client.connection import connect, has_pollers
 from workers.conf import conf
 from workers.process import metrics
 from workers.process.build_worker import activity_slots, build
-from workers.process.health import Health, Watched, log_blocked
+from workers.process.health import Health, Watched
 from workers.process.plugins import worker_plugins
+from workers.process.watch import watch_slots
 from workers.process.worker_process import Exit
 from workers.registry.registry import Queue
 
@@ -82,7 +83,7 @@ async def test_slots_held_past_their_timeout_make_the_worker_unready_and_are_nam
     with django_db_blocker.unblock():
         async with build(client, limited, conf(), worker_plugins(), "me"):
             health.watch(client, [watched])
-            watch = asyncio.create_task(log_blocked([watched], every=0.05))
+            watch = asyncio.create_task(watch_slots([watched], every=0.05))
             handle = await client.start_workflow(
                 builds.CrowdWorkflow.run, args=[2, 1.0], id=name, task_queue=queue
             )

@@ -5,7 +5,7 @@ An app calls `breakers.register("payments", threshold=5, open_seconds=60)` in it
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any
 
 from temporalio.client import Client
@@ -20,7 +20,6 @@ from workers.patterns.breaker.start import start_breaker
 from workers.patterns.breaker.workflow import BreakerWorkflow
 from workers.registry.definitions import Problem, place
 from workers.registry.plugins import Plugin
-from workers.registry.registry import Registry
 
 
 class BreakerPlugin(Plugin):
@@ -60,9 +59,9 @@ class BreakerPlugin(Plugin):
             with rpc_errors():  # the settings of the worker that starts last count
                 await handle.signal("configure", config)
 
-    def check(self, registry: Registry) -> Iterator[Problem]:
+    def check(self, activities: Mapping[str, Callable[..., Any]]) -> Iterator[Problem]:
         """Activities behind a breaker that is not registered: their calls would all be admitted."""
-        for name, fn in registry.activities().items():
+        for name, fn in activities.items():
             dependency = declared_dependency(fn)
             if dependency and dependency not in self.configs:
                 known = ", ".join(sorted(self.configs)) or "none"
