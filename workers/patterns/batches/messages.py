@@ -21,7 +21,7 @@ class Carried(BaseModel):
     """
 
     progress: ProgressState
-    decisions: DecisionLog
+    decisions: DecisionLog | None = None
     targets: dict[str, Resolved] | None = None
     paused_by: str | None = None
     cancelled_by: str | None = None

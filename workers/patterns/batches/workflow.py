@@ -9,12 +9,13 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from workers.client.attributes import STAGE, WAITING_FOR
-    from workers.contracts import Progress, Signal, Status, Verdict
+    from workers.client.attributes import STAGE
+    from workers.contracts import Progress, Status
+    from workers.history import history_full
     from workers.patterns.batches.batches import (
         ONE_ATTEMPT,
         Attempts,
@@ -33,10 +34,9 @@ with workflow.unsafe.imports_passed_through():
         PageQuery,
     )
     from workers.patterns.batches.progress import PauseControl, ProgressState
-    from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
+    from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.dynamic.switches import activities_of_run
-    from workers.patterns.guarded_calls import GuardedCalls
-    from workers.patterns.search_attributes import upsert_changed
+    from workers.patterns.handlers import HoldHandlers
 
 R = TypeVar("R")
 
@@ -45,7 +45,7 @@ NOTICE_ATTEMPTS = 3
 
 
 @workflow.defn(name="LongRunningWorkflow")
-class LongRunningWorkflow:
+class LongRunningWorkflow(HoldHandlers):
     """Batch by batch; after each attempt it looks whether to pause, stop, notify, or go on in a new run."""
 
     @workflow.init
@@ -54,18 +54,16 @@ class LongRunningWorkflow:
         total = len(start.items) or start.total
         first = min(start.first, total)
         carried = start.carried or Carried(
-            progress=ProgressState(total=total, first=first, checkpoint=first, started_at=workflow.now()),
-            decisions=DecisionLog(chain=workflow.info().first_execution_run_id),
+            progress=ProgressState(total=total, first=first, checkpoint=first, started_at=workflow.now())
         )
+        super().__init__(timedelta(seconds=start.retry_seconds), carried.decisions)
         self._progress = carried.progress
-        self._control = PauseControl(carried.decisions, carried.paused_by, carried.cancelled_by)
+        self._control = PauseControl(carried.paused_by, carried.cancelled_by)
         self._targets = carried.targets or {}
         self._notified_failures = carried.notified_failures
         self._attempts = Attempts(start.batch_attempts, start.retry_seconds, carried.fruitless_attempts)
-        self._guarded = GuardedCalls(start.retry_seconds, self._publish)
         self._page: list[Any] = []
         self._page_first = 0
-        self._updated_at = workflow.now()
 
     @workflow.run
     async def run(self, start: LongRunningInput) -> LongRunningResult:
@@ -75,11 +73,11 @@ class LongRunningWorkflow:
             # Without a reason the worker only drops it from its cache.
             if workflow.cancellation_reason() is not None and is_cancelled_exception(error):
                 self._control.cancelled_by, self._control.over = self._control.cancelled_by or "", True
-                self._publish()
+                self.show()
             raise
 
     async def _run_to_end(self) -> LongRunningResult:
-        self._publish()
+        self.show()
         if not self._targets:
             start = self._start
             self._targets = await activities_of_run(start.activity, start.pages, start.notify)
@@ -94,7 +92,7 @@ class LongRunningWorkflow:
         outcome = self._stage()
         await self._notify(outcome)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        self._publish()
+        self.show()
         counts = self._progress.model_dump(include={"done", "failed", "failed_items"})
         return LongRunningResult(outcome=outcome, total=self._progress.total - self._progress.first, **counts)
 
@@ -118,7 +116,7 @@ class LongRunningWorkflow:
         elif wait:
             await self._wait(wait)
         if self._progress.record(results):
-            self._updated_at = workflow.now()
+            self.updated_at = workflow.now()
             if self._progress.reach_checkpoint(self._start.checkpoint_every):
                 await self._checkpoint()
 
@@ -160,9 +158,9 @@ class LongRunningWorkflow:
     async def _call(self, name: str, argument: Any, **options: Any) -> Any:
         """Call an activity by its name in the input, held while a breaker refuses it."""
         target = self._targets[name]
-        return await self._guarded.call(
+        return await self.calls.call(
             target.name,
-            *([argument] if target.takes_input else []),
+            *target.arguments(argument),
             task_queue=target.queue,
             start_to_close_timeout=timedelta(seconds=self._start.batch_seconds),
             **{"retry_policy": RetryPolicy(maximum_interval=timedelta(seconds=60)), **options},
@@ -174,8 +172,7 @@ class LongRunningWorkflow:
         task = asyncio.create_task(work)
         await workflow.wait_condition(
             lambda: (
-                task.done()
-                or ((at_once or bool(self._guarded.held)) and (self._control.stops or self._full()))
+                task.done() or ((at_once or bool(self.calls.held)) and (self._control.stops or self._full()))
             )
         )
         if task.done():
@@ -227,7 +224,7 @@ class LongRunningWorkflow:
         try:
             await workflow.execute_activity(
                 target.name,
-                args=[notice] if target.takes_input else [],
+                args=target.arguments(notice),
                 task_queue=target.queue,
                 summary=f"notice: {event}",
                 start_to_close_timeout=timedelta(seconds=self._start.batch_seconds),
@@ -243,15 +240,15 @@ class LongRunningWorkflow:
             self._notified_failures = known
 
     async def _pause(self) -> None:
-        self._publish()
+        self.show()
         await workflow.wait_condition(lambda: not self._control.paused)
-        self._publish()
+        self.show()
 
     async def _renew(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
         carried = Carried(
             progress=self._progress,
-            decisions=self._control.decisions,
+            decisions=self.decisions,
             targets=self._targets,
             paused_by=self._control.paused_by,
             cancelled_by=self._control.cancelled_by,
@@ -267,37 +264,27 @@ class LongRunningWorkflow:
             return "completed"
         return "paused" if self._control.paused else "running"
 
-    def _publish(self) -> None:
-        upsert_changed({STAGE: self._stage(), WAITING_FOR: self._guarded.waiting_for()})
+    def attributes(self) -> dict[SearchAttributeKey[Any], Any]:
+        """See base class."""
+        return {STAGE: self._stage()}
 
     def _full(self) -> bool:
-        info = workflow.info()
-        length = info.get_current_history_length()
-        return info.is_continue_as_new_suggested() or length > self._start.most_events
-
-    def _decide(self, verb: Signal, raw: RawValue) -> None:
-        self._control.decide(verb, raw, workflow.now())
-        self._updated_at = workflow.now()
+        return history_full(self._start.most_events)
 
     @workflow.signal(name="pause", description="Stop after the batch under way. Body: a Decision.")
     @lenient_signal
     def pause(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(Signal.PAUSE, raw)
+        self.decide(raw, self._control.pause)
 
     @workflow.signal(name="unpause", description="Go on. Body: a Decision.")
     @lenient_signal
     def unpause(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(Signal.UNPAUSE, raw)
+        self.decide(raw, self._control.unpause)
 
     @workflow.signal(name="cancel", description="End after the batch under way. Body: a Decision.")
     @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(Signal.CANCEL, raw)
-
-    @workflow.signal(name="resume", description="A breaker lets it go on. Body: a Resume.")
-    @lenient_signal
-    def resume(self, raw: RawValue = NO_BODY) -> None:
-        self._guarded.resume(raw)
+        self.decide(raw, self._control.cancel)
 
     @workflow.query(name="get_progress", description="How many of how many, and which failed.")
     def progress(self) -> Progress:
@@ -305,7 +292,7 @@ class LongRunningWorkflow:
 
     @workflow.query(name="get_status", description="Stage, and what happens next.")
     def status(self) -> Status:
-        stage, held, by = self._stage(), self._guarded.held, self._control.paused_by
+        stage, held, by = self._stage(), self.calls.held, self._control.paused_by
         summary = {
             "paused": f"Paused{f' by {by}' if by else ''}; it goes on when it is unpaused.",
             "cancelling": "It stops after the batch under way.",
@@ -316,11 +303,7 @@ class LongRunningWorkflow:
         return Status(
             status=stage,
             stage=stage,
-            updated_at=self._updated_at,
-            waiting_for=self._guarded.waiting_for(),
+            updated_at=self.updated_at,
+            waiting_for=self.waiting_for(),
             summary=summary,
         )
-
-    @workflow.query(name="get_decision", description="The verdict on a decision, by its id.")
-    def decision(self, decision_id: str) -> Verdict:
-        return self._control.decisions.get(decision_id)

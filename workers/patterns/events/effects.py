@@ -75,7 +75,7 @@ class EffectRunner:
                 try:
                     await self._guarded.start(
                         target.name,
-                        *([effect] if target.takes_input else []),
+                        *target.arguments(effect),
                         idempotency_key=effect.idempotency_key,
                         lease=lease,
                         task_queue=target.queue,

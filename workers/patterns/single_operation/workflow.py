@@ -23,8 +23,8 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.breaker.machine import Machine
     from workers.patterns.decisions import NO_BODY, DecisionResult, lenient_signal
     from workers.patterns.dynamic.resolve import Resolved
-    from workers.patterns.dynamic.switches import activities_of_run
-    from workers.patterns.guarded_calls import GuardedCalls
+    from workers.patterns.dynamic.switches import activity_of_run
+    from workers.patterns.handlers import HoldHandlers
     from workers.patterns.search_attributes import upsert_changed
     from workers.patterns.single_operation.messages import CircuitOperation
 
@@ -34,23 +34,26 @@ MAX_PAUSE_SECONDS = 60.0
 
 
 @workflow.defn
-class CircuitBreakerWorkflow(BreakerHandlers):
+class CircuitBreakerWorkflow(BreakerHandlers, HoldHandlers):
     """Ends with the activity's result or its refusal, with OperationUnavailable or OperationCancelled."""
 
     @workflow.init
     def __init__(self, operation: CircuitOperation) -> None:
         config = BreakerConfig.model_validate(operation.model_dump(include=set(BreakerConfig.model_fields)))
-        super().__init__(operation.machine or Machine(config=config), operation.decisions)
+        super().__init__(
+            operation.machine or Machine(config=config),
+            operation.decisions,
+            held_retry=timedelta(seconds=operation.open_seconds),
+        )
         self._operation = operation
         self._tries, self._openings = operation.tries, operation.openings
-        self._calls = GuardedCalls(operation.open_seconds)
         self._try: asyncio.Task[Any] | None = None
         self._wake = False
         self._cancelled: Decision | None = None
 
     @workflow.run
     async def run(self, operation: CircuitOperation) -> Any:
-        resolved = operation.resolved or await self._resolve(operation.activity)
+        resolved = operation.resolved or await activity_of_run(operation.activity)
         upsert_changed({CIRCUIT_STATE: self._machine.state.value})
         self._end_if_cancelled()
         while True:
@@ -61,22 +64,12 @@ class CircuitBreakerWorkflow(BreakerHandlers):
                 if done:
                     return result
             self._end_if_cancelled()
-            before = self._machine.state
             self._machine.tick(workflow.now())
-            self._moved(before)
+            self._moved()
             if workflow.info().is_continue_as_new_suggested():
-                carried = {"machine": self._machine, "decisions": self._decisions, "resolved": resolved}
+                carried = {"machine": self._machine, "decisions": self.decisions, "resolved": resolved}
                 counts = {"tries": self._tries, "openings": self._openings}
                 workflow.continue_as_new(operation.model_copy(update={**carried, **counts}))
-
-    async def _resolve(self, name: str) -> Resolved:
-        try:
-            return (await activities_of_run(name))[name]
-        except ActivityError as error:
-            cause = error.cause
-            if not isinstance(cause, ApplicationError):
-                raise
-            raise ApplicationError(cause.message, type=cause.type, non_retryable=True) from error
 
     async def _try_once(self, resolved: Resolved) -> tuple[bool, Any]:
         """Returns whether that was the last try, and its result. Raises the operation's own refusal."""
@@ -111,9 +104,9 @@ class CircuitBreakerWorkflow(BreakerHandlers):
         """One try; a refusal by the shared breaker of its dependency is none, it only waits."""
         operation = self._operation
         self._try = asyncio.create_task(
-            self._calls.call(
+            self.calls.call(
                 resolved.name,
-                *([operation.input] if resolved.takes_input else []),
+                *resolved.arguments(operation.input),
                 idempotency_key=workflow.info().first_execution_run_id,  # the same operation in each try
                 task_queue=resolved.queue,
                 summary=f"try {self._tries}",
@@ -125,7 +118,7 @@ class CircuitBreakerWorkflow(BreakerHandlers):
 
     def _report(self, epoch: int, lease: str, *, failure: str = "") -> None:
         """Report the try to the machine, as a process would report to the shared breaker."""
-        failed, before = bool(failure), self._machine.state
+        failed = bool(failure)
         report = Report(
             process="self",
             seq=self._tries,
@@ -140,7 +133,7 @@ class CircuitBreakerWorkflow(BreakerHandlers):
         self._machine.report(report, workflow.now())
         opened = self._machine.state is CircuitState.OPEN and self._machine.epoch != epoch
         self._openings += opened and not self._machine.forced
-        self._moved(before)
+        self._moved()
 
     def _fail_if_opened_too_often(self, failure: str) -> None:
         operation = self._operation
@@ -180,33 +173,24 @@ class CircuitBreakerWorkflow(BreakerHandlers):
     @workflow.signal(name="cancel", description="Try no more. Body: a Decision.")
     @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
-        self._decisions.apply(raw, workflow.now(), self._cancel)
+        self.decide(raw, self._cancel)
 
     @workflow.signal(name="probe", description="Try now instead of waiting. Body: a Decision.")
     @lenient_signal
     def probe(self, raw: RawValue = NO_BODY) -> None:
-        before = self._machine.state
-        self._decisions.apply(raw, workflow.now(), self._probe)
-        self._moved(before)
-
-    @workflow.signal(name="resume", description="A breaker lets the try go on. Body: a Resume.")
-    @lenient_signal
-    def resume(self, raw: RawValue = NO_BODY) -> None:
-        self._calls.resume(raw)
+        self.decide(raw, self._probe)
 
     def _cancel(self, decision: Decision) -> DecisionResult:
         if self._cancelled:
             by = self._cancelled.actor
             return Outcome.ALREADY_DECIDED, f"Already cancelled by {by}.", by
         self._cancelled, self._wake = decision, True
-        if self._try is not None and self._calls.held:
+        if self._try is not None and self.calls.held:
             self._try.cancel()
         return Outcome.APPLIED, "It is not tried again.", ""
 
     def _probe(self, decision: Decision) -> DecisionResult:
         if problem := refuses_probe(self._machine, decision):
             return Outcome.REFUSED, problem, ""
-        if self._machine.state is CircuitState.OPEN:
-            why = f"{decision.actor} requested a probe: {decision.reason}"[:500]
-            self._machine.half_open(workflow.now(), why)
+        self._half_open(decision)
         return Outcome.APPLIED, "It is tried now.", ""
