@@ -16,8 +16,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 from workers.client.attributes import WAITING_FOR
-from workers.contracts import Resume, WaitingFor
-from workers.patterns.breaker.names import CIRCUIT_OPEN, current_key, current_lease
+from workers.contracts import CIRCUIT_OPEN, Resume, WaitingFor
+from workers.patterns.breaker.names import current_key, current_lease
 from workers.patterns.decisions import read
 from workers.patterns.search_attributes import upsert_changed
 
