@@ -111,15 +111,16 @@ class ProgressState(BaseModel):
         )
 
 
-class PauseControl:
+class PauseControl(BaseModel):
     """Pause, unpause and cancel of a long process: what a decision on each does.
 
     paused_by, cancelled_by: the actor, "" for one without a name; None: not paused, not cancelled.
     over: the process has ended, so nothing can be decided.
     """
 
-    def __init__(self, paused_by: str | None = None, cancelled_by: str | None = None) -> None:
-        self.paused_by, self.cancelled_by, self.over = paused_by, cancelled_by, False
+    paused_by: str | None = None
+    cancelled_by: str | None = None
+    over: bool = Field(False, exclude=True)
 
     @property
     def paused(self) -> bool:
