@@ -15,13 +15,8 @@ with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import CIRCUIT_STATE
     from workers.contracts import CircuitState, CircuitStatus, Decision, Outcome, Status
     from workers.patterns.breaker.machine import Machine
-    from workers.patterns.decisions import (
-        NO_BODY,
-        DecisionHandlers,
-        DecisionLog,
-        DecisionResult,
-        lenient_signal,
-    )
+    from workers.patterns.breaker.messages import MachineInput
+    from workers.patterns.decisions import NO_BODY, DecisionHandlers, DecisionResult, lenient_signal
     from workers.patterns.search_attributes import upsert_changed
 
 FORCED_FOR = timedelta(hours=1)
@@ -99,13 +94,13 @@ class BreakerHandlers(DecisionHandlers):
     """The signals force_open, force_close and release, each applied once by its decision's id; the queries;
     and a log line for each opening and closing.
 
-    decisions: as for DecisionHandlers. more: for further base classes.
+    more: for further base classes.
     """
 
-    def __init__(self, machine: Machine, decisions: DecisionLog | None, **more: Any) -> None:
-        super().__init__(decisions=decisions, **more)
-        self._machine = machine
-        self._last_state, self._last_epoch = machine.state, machine.epoch
+    def __init__(self, start: MachineInput, **more: Any) -> None:
+        super().__init__(decisions=start.decisions, **more)
+        self._machine = start.machine or Machine(config=start.config())
+        self._last_state, self._last_epoch = self._machine.state, self._machine.epoch
         self._held: int | None = None  # workflows held, as of the last look at the list
 
     def _moved(self) -> None:

@@ -17,7 +17,6 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.breaker.activities import Wake, find_held, offer_probe, release_held
     from workers.patterns.breaker.config import BreakerConfig, Report
     from workers.patterns.breaker.handlers import BreakerHandlers, refuses_probe
-    from workers.patterns.breaker.machine import Machine
     from workers.patterns.breaker.messages import BreakerState
     from workers.patterns.breaker.names import WORKFLOW_TYPE
     from workers.patterns.breaker.release import Release
@@ -34,8 +33,7 @@ class BreakerWorkflow(BreakerHandlers):
 
     @workflow.init
     def __init__(self, start: BreakerState) -> None:
-        config = BreakerConfig.model_validate(start.model_dump(include=set(BreakerConfig.model_fields)))
-        super().__init__(start.machine or Machine(config=config), start.decisions)
+        super().__init__(start)
         self._release = start.release or Release()
         self._most_events = start.most_events
         self._wake = False

@@ -18,9 +18,8 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import CIRCUIT_STATE
     from workers.contracts import CircuitState, Decision, Outcome
-    from workers.patterns.breaker.config import BreakerConfig, Report
+    from workers.patterns.breaker.config import Report
     from workers.patterns.breaker.handlers import BreakerHandlers, refuses_probe
-    from workers.patterns.breaker.machine import Machine
     from workers.patterns.decisions import NO_BODY, DecisionResult, lenient_signal
     from workers.patterns.dynamic.resolve import Resolved
     from workers.patterns.dynamic.switches import activity_of_run
@@ -39,44 +38,37 @@ class CircuitBreakerWorkflow(BreakerHandlers, HoldHandlers):
 
     @workflow.init
     def __init__(self, operation: CircuitOperation) -> None:
-        config = BreakerConfig.model_validate(operation.model_dump(include=set(BreakerConfig.model_fields)))
-        super().__init__(
-            operation.machine or Machine(config=config),
-            operation.decisions,
-            held_retry=timedelta(seconds=operation.open_seconds),
-        )
-        self._operation = operation
-        self._tries, self._openings = operation.tries, operation.openings
+        super().__init__(operation, held_retry=timedelta(seconds=operation.open_seconds))
+        self._operation = operation.model_copy(update={"machine": self._machine, "decisions": self.decisions})
         self._try: asyncio.Task[Any] | None = None
         self._wake = False
         self._cancelled: Decision | None = None
 
     @workflow.run
     async def run(self, operation: CircuitOperation) -> Any:
-        resolved = operation.resolved or await activity_of_run(operation.activity)
+        operation = self._operation
+        operation.resolved = operation.resolved or await activity_of_run(operation.activity)
         upsert_changed({CIRCUIT_STATE: self._machine.state.value})
         self._end_if_cancelled()
         while True:
             if self._machine.state is CircuitState.OPEN:
                 await self._wait(self._machine.next_probe_at)
             else:
-                done, result = await self._try_once(resolved)
+                done, result = await self._try_once(operation.resolved)
                 if done:
                     return result
             self._end_if_cancelled()
             self._machine.tick(workflow.now())
             self._moved()
             if workflow.info().is_continue_as_new_suggested():
-                carried = {"machine": self._machine, "decisions": self.decisions, "resolved": resolved}
-                counts = {"tries": self._tries, "openings": self._openings}
-                workflow.continue_as_new(operation.model_copy(update={**carried, **counts}))
+                workflow.continue_as_new(operation)
 
     async def _try_once(self, resolved: Resolved) -> tuple[bool, Any]:
         """Returns whether that was the last try, and its result. Raises the operation's own refusal."""
         machine, lease, epoch = self._machine, "", self._machine.epoch
-        self._tries += 1
+        self._operation.tries += 1
         if machine.state is CircuitState.HALF_OPEN:
-            lease = str(self._tries)
+            lease = str(self._operation.tries)
             machine.grant_lease(lease, workflow.now())
         try:
             result = await self._call(resolved)
@@ -109,7 +101,7 @@ class CircuitBreakerWorkflow(BreakerHandlers, HoldHandlers):
                 *resolved.arguments(operation.input),
                 idempotency_key=workflow.info().first_execution_run_id,  # the same operation in each try
                 task_queue=resolved.queue,
-                summary=f"try {self._tries}",
+                summary=f"try {operation.tries}",
                 start_to_close_timeout=timedelta(seconds=operation.try_seconds),
                 retry_policy=RetryPolicy(maximum_attempts=1),
             )
@@ -121,7 +113,7 @@ class CircuitBreakerWorkflow(BreakerHandlers, HoldHandlers):
         failed = bool(failure)
         report = Report(
             process="self",
-            seq=self._tries,
+            seq=self._operation.tries,
             epoch=epoch,
             calls=1,
             failures=failed,
@@ -132,16 +124,15 @@ class CircuitBreakerWorkflow(BreakerHandlers, HoldHandlers):
         )
         self._machine.report(report, workflow.now())
         opened = self._machine.state is CircuitState.OPEN and self._machine.epoch != epoch
-        self._openings += opened and not self._machine.forced
+        self._operation.openings += opened and not self._machine.forced
         self._moved()
 
     def _fail_if_opened_too_often(self, failure: str) -> None:
         operation = self._operation
-        if self._openings >= operation.max_openings and not self._machine.forced:
-            counts = f"{operation.activity} opened its breaker {self._openings} times in {self._tries} tries"
-            raise ApplicationError(
-                f"{counts}, the last with: {failure}", type=OPENED_TOO_OFTEN, non_retryable=True
-            )
+        if operation.openings >= operation.max_openings and not self._machine.forced:
+            what = f"{operation.activity} opened its breaker {operation.openings} times"
+            message = f"{what} in {operation.tries} tries, the last with: {failure}"
+            raise ApplicationError(message, type=OPENED_TOO_OFTEN, non_retryable=True)
 
     def _pause_until(self) -> datetime:
         doublings = min(max(0, self._machine.failure_count - 1), 10)
