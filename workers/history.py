@@ -1,11 +1,17 @@
-"""When a workflow's history is long enough to continue as new."""
+"""When a workflow's history is too long to go on in the same run."""
 
 from __future__ import annotations
 
 from temporalio import workflow
 
 
-def history_full(most_events: int) -> bool:
-    """Does the server suggest to continue as new, or has this run more than `most_events` events?"""
+def should_continue_as_new(most_events: int) -> bool:
+    """Does the server suggest it, or has this run more than `most_events` events?"""
     info = workflow.info()
     return info.is_continue_as_new_suggested() or info.get_current_history_length() > most_events
+
+
+def history_exceeds(events: int, size: int) -> bool:
+    """Has the history of this run more events, or more bytes (`size`)?"""
+    info = workflow.info()
+    return info.get_current_history_length() > events or info.get_current_history_size() > size

@@ -15,7 +15,7 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import STAGE
     from workers.contracts import Progress, Status
-    from workers.history import history_full
+    from workers.history import should_continue_as_new
     from workers.patterns.batches.batches import Attempt, Attempts, Batch, attempt_batch, complete, reason
     from workers.patterns.batches.messages import (
         Carried,
@@ -247,7 +247,7 @@ class LongRunningWorkflow(HoldHandlers):
         return {STAGE: self._stage()}
 
     def _full(self) -> bool:
-        return history_full(self._start.most_events)
+        return should_continue_as_new(self._start.most_events)
 
     @workflow.signal(name="pause", description="Stop after the batch under way. Body: a Decision.")
     @lenient_signal

@@ -13,7 +13,7 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import CIRCUIT_STATE
     from workers.contracts import CircuitState, Decision, Outcome
-    from workers.history import history_full
+    from workers.history import should_continue_as_new
     from workers.patterns.breaker.activities import Wake, find_held, offer_probe, release_held
     from workers.patterns.breaker.config import BreakerConfig, Report
     from workers.patterns.breaker.handlers import BreakerHandlers, refuses_probe
@@ -44,7 +44,7 @@ class BreakerWorkflow(BreakerHandlers):
         if start.machine is None:
             self._release.look_once()
         upsert_changed({CIRCUIT_STATE: self._machine.state.value})
-        while self._pending_probe or not history_full(self._most_events):
+        while self._pending_probe or not should_continue_as_new(self._most_events):
             await self._step()
             self._machine.tick(workflow.now())
             self._moved()
@@ -85,7 +85,7 @@ class BreakerWorkflow(BreakerHandlers):
         def changed() -> bool:
             moved = (machine.epoch, machine.lease, machine.lease_until) != known
             refused = refusals is not None and machine.refusals > refusals
-            return moved or self._wake or refused or history_full(self._most_events)
+            return moved or self._wake or refused or should_continue_as_new(self._most_events)
 
         timeout = max(timedelta(), until - workflow.now()) if until else None
         with contextlib.suppress(TimeoutError):  # then `tick` does what is due

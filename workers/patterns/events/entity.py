@@ -16,7 +16,7 @@ from temporalio.common import RawValue, SearchAttributeKey
 
 from workers.client.attributes import STAGE
 from workers.contracts import Decision, Outcome, Status, Verdict, WaitingFor
-from workers.history import history_full
+from workers.history import history_exceeds, should_continue_as_new
 from workers.patterns.alerts.calls import Alerts
 from workers.patterns.decisions import NO_BODY, DecisionResult, lenient_signal
 from workers.patterns.dynamic.switches import activities_of_run
@@ -207,17 +207,13 @@ class Entity(HoldHandlers):
         """No further effect is started in this run. One that was cancelled natively goes on while there is
         room, as the next run of the chain could not end as cancelled."""
         if workflow.cancellation_reason() is not None:
-            return self._without_room()
-        return history_full(self._start.most_events)
+            return history_exceeds(HARD_EVENTS, HARD_BYTES)
+        return should_continue_as_new(self._start.most_events)
 
     def _must_renew(self) -> bool:
         """The history is full, and no effect or alert is running, or there is no room to wait for it."""
         busy = self._effects.calling or self._alerts.delivering
-        return self._without_room() if busy else self._full()
-
-    def _without_room(self) -> bool:
-        info = workflow.info()
-        return info.get_current_history_length() > HARD_EVENTS or info.get_current_history_size() > HARD_BYTES
+        return history_exceeds(HARD_EVENTS, HARD_BYTES) if busy else self._full()
 
     def _set_deadline(self, carried: datetime | None = None) -> None:
         if self._start.inactivity_seconds:
