@@ -16,9 +16,10 @@ from temporalio.worker import ActivityInboundInterceptor, ExecuteActivityInput, 
 
 from bench.results import Row, at_most
 from workers.patterns.breaker.activities import find_held, offer_probe, release_held
+from workers.patterns.breaker.config import BreakerConfig
 from workers.patterns.breaker.gate import Gate
 from workers.patterns.breaker.interceptor import BreakerInterceptor
-from workers.patterns.breaker.names import QUEUE, WORKFLOW_TYPE, BreakerConfig, breaker_id, guarded
+from workers.patterns.breaker.names import QUEUE, WORKFLOW_TYPE, breaker_id, guarded
 from workers.patterns.breaker.workflow import BreakerWorkflow
 from workers.process.sandbox import workflow_runner
 

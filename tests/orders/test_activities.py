@@ -23,8 +23,9 @@ from tests.orders.samples import body, new_order
 from tests.support import end, eventually
 from workers.client.launch import launch
 from workers.contracts import Decision, Signal
+from workers.patterns.breaker.config import BreakerConfig
 from workers.patterns.breaker.names import QUEUE as BREAKER_QUEUE
-from workers.patterns.breaker.names import BreakerConfig, breaker_id, dependency_of
+from workers.patterns.breaker.names import breaker_id, dependency_of
 from workers.patterns.breaker.plugin import breakers
 
 

@@ -25,8 +25,9 @@ from workers.contracts import ApprovalPolicy, Decision
 from workers.patterns.alerts.activities import raise_alert
 from workers.patterns.breaker import names as breaker
 from workers.patterns.breaker.activities import find_held, offer_probe, release_held
+from workers.patterns.breaker.config import Report
 from workers.patterns.breaker.messages import BreakerState
-from workers.patterns.breaker.names import Report, breaker_id
+from workers.patterns.breaker.names import breaker_id
 from workers.patterns.breaker.workflow import BreakerWorkflow
 
 FOLDER = Path(__file__).parent.parent / "histories"

@@ -151,6 +151,26 @@ class DecisionLog(BaseModel):
         return decision.model_copy(update={"decision_id": f"unnamed-{self.unnamed}"})
 
 
+class DecisionHandlers:
+    """Answers `get_decision`. `decide` is for the signals of a subclass.
+
+    decisions: those of the run before this one in the chain.
+    """
+
+    def __init__(self, decisions: DecisionLog | None = None) -> None:
+        self.decisions = decisions or DecisionLog(chain=workflow.info().first_execution_run_id)
+        self.updated_at: datetime = workflow.now()
+
+    def decide(self, raw: object, handler: Callable[[Decision], DecisionResult]) -> None:
+        """Let `handler` decide on a signal's body once, and keep the verdict."""
+        self.updated_at = workflow.now()
+        self.decisions.apply(raw, workflow.now(), handler)
+
+    @workflow.query(name="get_decision", description="The verdict on a decision, by its id.")
+    def get_decision(self, decision_id: str) -> Verdict:
+        return self.decisions.get(decision_id)
+
+
 def _oversized(decision: Decision) -> str:
     if max(map(len, (decision.decision_id, decision.actor, decision.to))) > LONGEST_ID:
         return f"decision_id, actor and to may have {LONGEST_ID} characters at most."

@@ -8,6 +8,7 @@ delay, never the workflow.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,8 +17,8 @@ from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 
 from workers.client.attributes import WAITING_FOR
-from workers.contracts import Resume, WaitingFor
-from workers.patterns.breaker.names import CIRCUIT_OPEN, current_key, current_lease
+from workers.contracts import CIRCUIT_OPEN, Resume, WaitingFor
+from workers.patterns.breaker.names import current_key, current_lease
 from workers.patterns.decisions import read
 from workers.patterns.search_attributes import upsert_changed
 
@@ -66,15 +67,24 @@ class GuardedCalls:
         """The values of WaitingFor for `held`: `breaker`, and `breaker:<dependency>` for each."""
         return WaitingFor.at_breakers(self.held)
 
-    async def call(self, activity: Any, *args: Any, idempotency_key: str = "", **options: Any) -> Any:
+    async def call(
+        self,
+        activity: Any,
+        *args: Any,
+        idempotency_key: str = "",
+        lock: asyncio.Lock | None = None,
+        **options: Any,
+    ) -> Any:
         """As `workflow.execute_activity`, again after each refusal by a breaker. Other failures pass.
 
-        All its tries have one `idempotency_key`, which `call_http` sends; default: a new UUID.
+        idempotency_key: of all its tries, which `call_http` sends; default: a new UUID.
+        lock: held during each try, not while it waits for a breaker.
         """
         key, lease = idempotency_key or str(workflow.uuid4()), ""
         while True:
             try:
-                return await self.start(activity, *args, idempotency_key=key, lease=lease, **options)
+                async with lock or contextlib.nullcontext():
+                    return await self.start(activity, *args, idempotency_key=key, lease=lease, **options)
             except ActivityError as error:
                 dependency, _ = refused_at(error)
                 if not dependency:

@@ -9,8 +9,8 @@ from __future__ import annotations
 import ast
 import inspect
 import textwrap
-from collections.abc import Callable, Iterator
-from datetime import datetime, timedelta
+from collections.abc import Iterator
+from datetime import timedelta
 from functools import cache
 from typing import Any
 
@@ -18,8 +18,7 @@ from temporalio import workflow
 from temporalio.common import RawValue, SearchAttributeKey
 
 from workers.client.attributes import WAITING_FOR
-from workers.contracts import Decision, Verdict
-from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
+from workers.patterns.decisions import NO_BODY, DecisionHandlers, DecisionLog, lenient_signal
 from workers.patterns.guarded_calls import GuardedCalls
 from workers.patterns.search_attributes import upsert_changed
 from workers.registry.definitions import Problem, place, workflow_name
@@ -33,26 +32,6 @@ _NEEDED = {
     "Approval": ("ApprovalHandlers", {"approve", "reject", "get_approval_status", "get_decision"}),
 }
 """What a class makes by itself: the base class that makes it, and the signals and queries that go with it."""
-
-
-class DecisionHandlers:
-    """Answers `get_decision`. `decide` is for the signals of a subclass.
-
-    decisions: those of the run before this one in the chain.
-    """
-
-    def __init__(self, decisions: DecisionLog | None = None) -> None:
-        self.decisions = decisions or DecisionLog(chain=workflow.info().first_execution_run_id)
-        self.updated_at: datetime = workflow.now()
-
-    def decide(self, raw: object, handler: Callable[[Decision], DecisionResult]) -> None:
-        """Let `handler` decide on a signal's body once, and keep the verdict."""
-        self.updated_at = workflow.now()
-        self.decisions.apply(raw, workflow.now(), handler)
-
-    @workflow.query(name="get_decision", description="The verdict on a decision, by its id.")
-    def get_decision(self, decision_id: str) -> Verdict:
-        return self.decisions.get(decision_id)
 
 
 class HoldHandlers(DecisionHandlers):

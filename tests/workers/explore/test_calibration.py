@@ -72,24 +72,24 @@ def _resolve(world: World, call: Call) -> dict[str, dict[str, str]]:
     return {name: {"name": name, "queue": ""} for name in call.input["names"]}
 
 
-class Rails(World):
+class ReservationWorld(World):
     """Steps and undos that can be steered from outside; what is resolved is answered by the worker itself."""
 
     activities: ClassVar = {
         **PLATFORM,
         "resolve_activities": Activity(_resolve, role="other", faults=frozenset({"error"})),
-        "couple": Activity(step, faults=FAULTS),
-        "uncouple": Activity(undo, role="undo", faults=frozenset({"error", "error-after"}), most_faults=1),
+        "reserve": Activity(step, faults=FAULTS),
+        "release": Activity(undo, role="undo", faults=frozenset({"error", "error-after"}), most_faults=1),
     }
 
 
 STEPS = [
-    SagaStep(name=name, activity="couple", input=name, undo="uncouple", attempts=2) for name in ("a", "b")
+    SagaStep(name=name, activity="reserve", input=name, undo="release", attempts=2) for name in ("a", "b")
 ]
 SAGA_TRACES = Scenario(
     SagaWorkflow,
     SagaPlan(steps=STEPS, rules=SagaRules(step_seconds=2)),
-    Rails,
+    ReservationWorld,
     messages=[Say("cancel", decision("cancel-1"))],
     interceptors=(),
 )
@@ -163,7 +163,7 @@ class OperatedOn:
     @workflow.run
     async def run(self, again: bool) -> str:
         charge = workflow.start_activity(
-            "couple",
+            "reserve",
             StepCall(idempotency_key="k", input="charge"),
             activity_id="charge",
             schedule_to_close_timeout=timedelta(seconds=2),
@@ -176,7 +176,7 @@ class OperatedOn:
             return str(await charge)
         except ActivityError:
             return await workflow.execute_activity(
-                "couple",
+                "reserve",
                 StepCall(idempotency_key="k", input="charge"),
                 activity_id="charge",
                 start_to_close_timeout=timedelta(seconds=2),
@@ -188,7 +188,7 @@ class OperatedOn:
 
 
 class OperatedWorld(World):
-    activities: ClassVar = {"couple": Activity(step, faults=frozenset({"error"}))}
+    activities: ClassVar = {"reserve": Activity(step, faults=frozenset({"error"}))}
 
 
 OPERATED = Scenario(OperatedOn, False, OperatedWorld, interceptors=(), task_failures=True)

@@ -14,9 +14,9 @@ from workers.contracts import ApprovalPolicy
 from workers.patterns.approval.approval import Approval
 from workers.patterns.approval.handlers import ApprovalHandlers
 from workers.patterns.approval.workflow import ApprovalWorkflow
-from workers.patterns.decisions import NO_BODY, lenient_signal
+from workers.patterns.decisions import NO_BODY, DecisionHandlers, lenient_signal
 from workers.patterns.guarded_calls import GuardedCalls
-from workers.patterns.handlers import DecisionHandlers, HoldHandlers, handler_problems
+from workers.patterns.handlers import HoldHandlers, handler_problems
 from workers.patterns.saga.handlers import SagaHandlers
 from workers.patterns.saga.saga import Saga
 from workers.patterns.saga.workflow import SagaWorkflow

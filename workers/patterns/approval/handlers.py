@@ -7,8 +7,7 @@ from temporalio.common import RawValue
 
 from workers.contracts import ApprovalStatus
 from workers.patterns.approval.approval import Approval
-from workers.patterns.decisions import NO_BODY, lenient_signal
-from workers.patterns.handlers import DecisionHandlers
+from workers.patterns.decisions import NO_BODY, DecisionHandlers, lenient_signal
 
 
 class ApprovalHandlers(DecisionHandlers):

@@ -22,6 +22,7 @@ with workflow.unsafe.imports_passed_through():
         Status,
         WaitingFor,
     )
+    from workers.history import should_continue_as_new
     from workers.patterns.alerts.calls import Alerts
     from workers.patterns.approval.approval import Approval
     from workers.patterns.approval.handlers import ApprovalHandlers
@@ -121,9 +122,7 @@ class ApprovalWorkflow(ApprovalHandlers):
         self._alerts.raise_soon(alert_id, title, detail=detail)
 
     def _full(self) -> bool:
-        info = workflow.info()
-        most = self._request.most_events
-        return info.is_continue_as_new_suggested() or info.get_current_history_length() > most
+        return should_continue_as_new(self._request.most_events)
 
     def _cancel(self, decision: Decision) -> DecisionResult:
         if self.approval.decided:

@@ -17,8 +17,9 @@ from pydantic_core import to_jsonable_python
 from temporalio import activity
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory, CancelledError
 
+from workers.contracts import CIRCUIT_OPEN
 from workers.patterns.batches.batches import WORKER_SHUTDOWN, Batch, BatchResult, ItemResult
-from workers.patterns.breaker.names import CIRCUIT_OPEN, UNAVAILABLE
+from workers.patterns.breaker.names import UNAVAILABLE
 
 HEARTBEATS = 3  # within the heartbeat timeout
 NO_TIMEOUT_SECONDS = 1.0  # between heartbeats of an activity that was called without a heartbeat timeout

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import itertools
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any
@@ -29,8 +29,6 @@ from workers.patterns.guarded_calls import GuardedCalls
 
 SIZE = 100
 WORKER_SHUTDOWN = "WorkerShutdown"
-ONE_ATTEMPT = RetryPolicy(maximum_attempts=1)
-"""Of a batch activity as it is called here: a retry by the server would hide what was done before it."""
 MAX_DOUBLINGS = 4
 
 
@@ -40,11 +38,6 @@ class Batch(BaseModel):
     key: str = ""
     first: int = 0
     items: list[Any] = Field(default_factory=list)
-
-    @property
-    def first_key(self) -> str:
-        """The idempotency key of its first item."""
-        return f"{self.key}/{self.first}"
 
     def after(self, count: int) -> Batch:
         """The same batch without its first `count` items."""
@@ -134,10 +127,28 @@ def complete(batch: Batch, answer: BatchResult | None, error: str = "No result."
     )
 
 
-async def attempt_batch(call: Awaitable[BatchResult], batch: Batch) -> Attempt:
-    """Await one call of a batch activity. Raises ActivityError when it was cancelled."""
+async def attempt_batch(
+    calls: GuardedCalls,
+    activity: str | Callable[..., Any],
+    batch: Batch,
+    *,
+    seconds: float,
+    heartbeat_seconds: float,
+    queue: str = "",
+) -> Attempt:
+    """Call a batch activity once, held while a breaker refuses it. Raises ActivityError when cancelled."""
     try:
-        answer = await call
+        answer: BatchResult = await calls.call(
+            activity,
+            batch,
+            idempotency_key=f"{batch.key}/{batch.first}",  # of its first item
+            result_type=BatchResult,
+            task_queue=queue or None,
+            summary=f"items {batch.first + 1} to {batch.first + len(batch.items)}",
+            start_to_close_timeout=timedelta(seconds=seconds),
+            heartbeat_timeout=timedelta(seconds=heartbeat_seconds),
+            retry_policy=RetryPolicy(maximum_attempts=1),  # a retry would hide what was done before it
+        )
     except ActivityError as error:
         if is_cancelled_exception(error):
             raise
@@ -176,26 +187,19 @@ async def in_batches(
         shows. Without it the batches only try again by themselves.
     """
     calls = guarded or GuardedCalls(retry_seconds, lambda: None)
-    options = {
-        "result_type": BatchResult,
-        "task_queue": queue or None,
-        "start_to_close_timeout": timedelta(seconds=seconds),
-        "heartbeat_timeout": timedelta(seconds=heartbeat_seconds),
-        "retry_policy": ONE_ATTEMPT,
-    }
 
     async def run(batch: Batch) -> list[ItemResult]:
         results: list[ItemResult] = []
         tries = Attempts(attempts, retry_seconds)
         while (left := batch.after(len(results))).items:
-            summary = f"items {left.first + 1} to {batch.first + len(batch.items)}"
-            call = calls.call(activity, left, idempotency_key=left.first_key, summary=summary, **options)
-            attempt = await attempt_batch(call, left)
+            attempt = await attempt_batch(
+                calls, activity, left, seconds=seconds, heartbeat_seconds=heartbeat_seconds, queue=queue
+            )
             results += attempt.results
             if wait := tries.wait_after(attempt):
                 if tries.used_up:
                     return [*results, *complete(left, None, attempt.error).results]
-                await workflow.sleep(wait, summary=f"{summary}: try again")
+                await workflow.sleep(wait, summary="try the batch again")
         return results
 
     batches = batched(items, key=key or workflow.info().first_execution_run_id, size=size)

@@ -6,25 +6,23 @@ from typing import Any, Literal, Self
 
 from pydantic import BaseModel, Field, model_validator
 
-from workers.patterns.batches.progress import FailedItem, ProgressState
+from workers.patterns.batches.progress import FailedItem, PauseControl, ProgressState
 from workers.patterns.decisions import DecisionLog
 from workers.patterns.dynamic.resolve import Resolved
 
 MAX_INLINE = 1_000  # items in the argument itself, which every run of the chain carries
 
 
-class Carried(BaseModel):
+class Carried(PauseControl):
     """What continue-as-new carries on.
 
-    paused_by, cancelled_by: the actor, or None. notified_failures: how many failed items notices have named.
+    targets: by the name in the input. notified_failures: how many failed items notices have named.
     fruitless_attempts: attempts of the batch that is next, in a row, that did nothing.
     """
 
     progress: ProgressState
-    decisions: DecisionLog
-    targets: dict[str, Resolved] | None = None
-    paused_by: str | None = None
-    cancelled_by: str | None = None
+    decisions: DecisionLog | None = None
+    targets: dict[str, Resolved] = Field(default_factory=dict)
     notified_failures: int = 0
     fruitless_attempts: int = 0
 

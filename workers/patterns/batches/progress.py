@@ -7,9 +7,9 @@ from datetime import datetime
 
 from pydantic import BaseModel, Field
 
-from workers.contracts import Decision, Outcome, Progress, Signal
+from workers.contracts import Decision, Outcome, Progress
 from workers.patterns.batches.batches import ItemResult
-from workers.patterns.decisions import DecisionLog, DecisionResult
+from workers.patterns.decisions import DecisionResult
 
 MAX_FAILED_ITEMS = 100  # kept; all are counted
 MAX_ERROR = 300  # characters
@@ -111,18 +111,16 @@ class ProgressState(BaseModel):
         )
 
 
-class PauseControl:
-    """Pause, unpause and cancel of a long process: decisions, each applied once.
+class PauseControl(BaseModel):
+    """Pause, unpause and cancel of a long process: what a decision on each does.
 
     paused_by, cancelled_by: the actor, "" for one without a name; None: not paused, not cancelled.
     over: the process has ended, so nothing can be decided.
     """
 
-    def __init__(
-        self, decisions: DecisionLog, paused_by: str | None = None, cancelled_by: str | None = None
-    ) -> None:
-        self.decisions, self.paused_by, self.cancelled_by = decisions, paused_by, cancelled_by
-        self.over = False
+    paused_by: str | None = None
+    cancelled_by: str | None = None
+    over: bool = Field(False, exclude=True)
 
     @property
     def paused(self) -> bool:
@@ -137,27 +135,35 @@ class PauseControl:
         """No further batch is to begin now."""
         return self.paused or self.cancelled
 
-    def decide(self, verb: Signal, raw: object, now: datetime) -> None:
-        """The body of a signal: pause, unpause or cancel."""
-        self.decisions.apply(raw, now, lambda decision: self._apply(verb, decision))
-
-    def _apply(self, verb: Signal, decision: Decision) -> DecisionResult:
-        if self.over:
-            return Outcome.REFUSED, "It is over.", ""
-        if self.cancelled_by is not None:
-            return Outcome.ALREADY_DECIDED, f"Cancelled already{_by(self.cancelled_by)}.", self.cancelled_by
-        if verb is Signal.CANCEL:
-            self.cancelled_by, self.paused_by = decision.actor, None
-            return Outcome.APPLIED, "It stops after the batch that is under way.", ""
-        if verb is Signal.UNPAUSE:
-            was, self.paused_by = self.paused_by, None
-            if was is None:
-                return Outcome.REFUSED, "It is not paused.", ""
-            return Outcome.APPLIED, "It goes on.", ""
+    def pause(self, decision: Decision) -> DecisionResult:
+        if ended := self._ended():
+            return ended
         if self.paused_by is not None:
             return Outcome.ALREADY_DECIDED, f"Paused already{_by(self.paused_by)}.", self.paused_by
         self.paused_by = decision.actor
         return Outcome.APPLIED, "It pauses after the batch that is under way.", ""
+
+    def unpause(self, decision: Decision) -> DecisionResult:
+        if ended := self._ended():
+            return ended
+        if self.paused_by is None:
+            return Outcome.REFUSED, "It is not paused.", ""
+        self.paused_by = None
+        return Outcome.APPLIED, "It goes on.", ""
+
+    def cancel(self, decision: Decision) -> DecisionResult:
+        if ended := self._ended():
+            return ended
+        self.cancelled_by, self.paused_by = decision.actor, None
+        return Outcome.APPLIED, "It stops after the batch that is under way.", ""
+
+    def _ended(self) -> DecisionResult | None:
+        """The result of any decision once it is over or cancelled."""
+        if self.over:
+            return Outcome.REFUSED, "It is over.", ""
+        if self.cancelled_by is not None:
+            return Outcome.ALREADY_DECIDED, f"Cancelled already{_by(self.cancelled_by)}.", self.cancelled_by
+        return None
 
 
 def _by(actor: str) -> str:

@@ -9,21 +9,14 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 from temporalio import workflow
-from temporalio.common import RawValue, RetryPolicy
+from temporalio.common import RawValue, RetryPolicy, SearchAttributeKey
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
-    from workers.client.attributes import STAGE, WAITING_FOR
-    from workers.contracts import Progress, Signal, Status, Verdict
-    from workers.patterns.batches.batches import (
-        ONE_ATTEMPT,
-        Attempts,
-        Batch,
-        BatchResult,
-        attempt_batch,
-        complete,
-        reason,
-    )
+    from workers.client.attributes import STAGE
+    from workers.contracts import Progress, Status
+    from workers.history import should_continue_as_new
+    from workers.patterns.batches.batches import Attempt, Attempts, Batch, attempt_batch, complete, reason
     from workers.patterns.batches.messages import (
         Carried,
         LongRunningInput,
@@ -32,11 +25,10 @@ with workflow.unsafe.imports_passed_through():
         Page,
         PageQuery,
     )
-    from workers.patterns.batches.progress import PauseControl, ProgressState
-    from workers.patterns.decisions import NO_BODY, DecisionLog, lenient_signal
+    from workers.patterns.batches.progress import ProgressState
+    from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.dynamic.switches import activities_of_run
-    from workers.patterns.guarded_calls import GuardedCalls
-    from workers.patterns.search_attributes import upsert_changed
+    from workers.patterns.handlers import HoldHandlers
 
 R = TypeVar("R")
 
@@ -45,7 +37,7 @@ NOTICE_ATTEMPTS = 3
 
 
 @workflow.defn(name="LongRunningWorkflow")
-class LongRunningWorkflow:
+class LongRunningWorkflow(HoldHandlers):
     """Batch by batch; after each attempt it looks whether to pause, stop, notify, or go on in a new run."""
 
     @workflow.init
@@ -53,19 +45,15 @@ class LongRunningWorkflow:
         self._start = start
         total = len(start.items) or start.total
         first = min(start.first, total)
-        carried = start.carried or Carried(
-            progress=ProgressState(total=total, first=first, checkpoint=first, started_at=workflow.now()),
-            decisions=DecisionLog(chain=workflow.info().first_execution_run_id),
+        self._carried = start.carried or Carried(
+            progress=ProgressState(total=total, first=first, checkpoint=first, started_at=workflow.now())
         )
-        self._progress = carried.progress
-        self._control = PauseControl(carried.decisions, carried.paused_by, carried.cancelled_by)
-        self._targets = carried.targets or {}
-        self._notified_failures = carried.notified_failures
-        self._attempts = Attempts(start.batch_attempts, start.retry_seconds, carried.fruitless_attempts)
-        self._guarded = GuardedCalls(start.retry_seconds, self._publish)
+        super().__init__(timedelta(seconds=start.retry_seconds), self._carried.decisions)
+        self._progress = self._carried.progress
+        fruitless = self._carried.fruitless_attempts
+        self._attempts = Attempts(start.batch_attempts, start.retry_seconds, fruitless)
         self._page: list[Any] = []
         self._page_first = 0
-        self._updated_at = workflow.now()
 
     @workflow.run
     async def run(self, start: LongRunningInput) -> LongRunningResult:
@@ -74,27 +62,27 @@ class LongRunningWorkflow:
         except (asyncio.CancelledError, ActivityError) as error:
             # Without a reason the worker only drops it from its cache.
             if workflow.cancellation_reason() is not None and is_cancelled_exception(error):
-                self._control.cancelled_by, self._control.over = self._control.cancelled_by or "", True
-                self._publish()
+                self._carried.cancelled_by, self._carried.over = self._carried.cancelled_by or "", True
+                self.show()
             raise
 
     async def _run_to_end(self) -> LongRunningResult:
-        self._publish()
-        if not self._targets:
+        self.show()
+        if not self._carried.targets:
             start = self._start
-            self._targets = await activities_of_run(start.activity, start.pages, start.notify)
-        while not self._progress.over and not self._control.cancelled:
-            if self._control.paused:
+            self._carried.targets = await activities_of_run(start.activity, start.pages, start.notify)
+        while not self._progress.over and not self._carried.cancelled:
+            if self._carried.paused:
                 await self._pause()
             elif self._full():
                 await self._renew()
             else:
                 await self._next_attempt()
-        self._control.over = True
+        self._carried.over = True
         outcome = self._stage()
         await self._notify(outcome)
         await workflow.wait_condition(workflow.all_handlers_finished)
-        self._publish()
+        self.show()
         counts = self._progress.model_dump(include={"done", "failed", "failed_items"})
         return LongRunningResult(outcome=outcome, total=self._progress.total - self._progress.first, **counts)
 
@@ -109,7 +97,7 @@ class LongRunningWorkflow:
             return
         key = self._start.key or workflow.info().first_execution_run_id
         batch = Batch(key=key, first=indices.start, items=items)
-        attempt = await self._unless_stopped(attempt_batch(self._call_batch(batch), batch))
+        attempt = await self._unless_stopped(self._attempt(batch))
         if attempt is None:
             return
         results, wait = attempt.results, self._attempts.wait_after(attempt)
@@ -118,7 +106,7 @@ class LongRunningWorkflow:
         elif wait:
             await self._wait(wait)
         if self._progress.record(results):
-            self._updated_at = workflow.now()
+            self.updated_at = workflow.now()
             if self._progress.reach_checkpoint(self._start.checkpoint_every):
                 await self._checkpoint()
 
@@ -139,34 +127,29 @@ class LongRunningWorkflow:
         offset = indices.start - self._page_first
         return self._page[offset : offset + len(indices)]
 
-    async def _call_batch(self, batch: Batch) -> BatchResult:
-        start = self._start
-        answer: BatchResult = await self._call(
-            start.activity,
+    async def _attempt(self, batch: Batch) -> Attempt:
+        start, target = self._start, self._carried.targets[self._start.activity]
+        return await attempt_batch(
+            self.calls,
+            target.name,
             batch,
-            idempotency_key=batch.first_key,
-            result_type=BatchResult,
-            summary=f"items {batch.first + 1} to {batch.first + len(batch.items)}",
-            heartbeat_timeout=timedelta(seconds=start.heartbeat_seconds),
-            retry_policy=ONE_ATTEMPT,
+            seconds=start.batch_seconds,
+            heartbeat_seconds=start.heartbeat_seconds,
+            queue=target.queue,
         )
-        return answer
 
     async def _read_page(self, query: PageQuery) -> Page:
-        summary = f"read items {query.first + 1} to {query.first + query.limit}"
-        page: Page = await self._call(self._start.pages, query, result_type=Page, summary=summary)
-        return page
-
-    async def _call(self, name: str, argument: Any, **options: Any) -> Any:
-        """Call an activity by its name in the input, held while a breaker refuses it."""
-        target = self._targets[name]
-        return await self._guarded.call(
+        target = self._carried.targets[self._start.pages]
+        page: Page = await self.calls.call(
             target.name,
-            *([argument] if target.takes_input else []),
+            *target.arguments(query),
+            result_type=Page,
             task_queue=target.queue,
+            summary=f"read items {query.first + 1} to {query.first + query.limit}",
             start_to_close_timeout=timedelta(seconds=self._start.batch_seconds),
-            **{"retry_policy": RetryPolicy(maximum_interval=timedelta(seconds=60)), **options},
+            retry_policy=RetryPolicy(maximum_interval=timedelta(seconds=60)),
         )
+        return page
 
     async def _unless_stopped(self, work: Coroutine[Any, Any, R], *, at_once: bool = False) -> R | None:
         """Its result. None: it was ended by a pause, a cancel or a full history while a breaker held it; with
@@ -174,8 +157,7 @@ class LongRunningWorkflow:
         task = asyncio.create_task(work)
         await workflow.wait_condition(
             lambda: (
-                task.done()
-                or ((at_once or bool(self._guarded.held)) and (self._control.stops or self._full()))
+                task.done() or ((at_once or bool(self.calls.held)) and (self._carried.stops or self._full()))
             )
         )
         if task.done():
@@ -188,7 +170,7 @@ class LongRunningWorkflow:
         """Until the next attempt, or until it is paused or cancelled."""
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(
-                lambda: self._control.stops, timeout=seconds, timeout_summary="try the batch again"
+                lambda: self._carried.stops, timeout=seconds, timeout_summary="try the batch again"
             )
 
     async def _checkpoint(self) -> None:
@@ -213,7 +195,7 @@ class LongRunningWorkflow:
         """Send a notice; one that cannot be sent is logged, and stops nothing."""
         if not self._start.notify:
             return
-        progress, info, target = self._progress, workflow.info(), self._targets[self._start.notify]
+        progress, info, target = self._progress, workflow.info(), self._carried.targets[self._start.notify]
         notice = Notice(
             key=f"{info.first_execution_run_id}/{event}/{progress.position}",
             workflow_id=info.workflow_id,
@@ -221,13 +203,13 @@ class LongRunningWorkflow:
             total=progress.total - progress.first,
             done=progress.done,
             failed=progress.failed,
-            failures=progress.failed_items[self._notified_failures :],
+            failures=progress.failed_items[self._carried.notified_failures :],
         )
         known = len(progress.failed_items)
         try:
             await workflow.execute_activity(
                 target.name,
-                args=[notice] if target.takes_input else [],
+                args=target.arguments(notice),
                 task_queue=target.queue,
                 summary=f"notice: {event}",
                 start_to_close_timeout=timedelta(seconds=self._start.batch_seconds),
@@ -240,72 +222,55 @@ class LongRunningWorkflow:
                 raise
             workflow.logger.warning("The notice %s could not be sent: %s", event, reason(error))
         else:
-            self._notified_failures = known
+            self._carried.notified_failures = known
 
     async def _pause(self) -> None:
-        self._publish()
-        await workflow.wait_condition(lambda: not self._control.paused)
-        self._publish()
+        self.show()
+        await workflow.wait_condition(lambda: not self._carried.paused)
+        self.show()
 
     async def _renew(self) -> None:
         await workflow.wait_condition(workflow.all_handlers_finished)
-        carried = Carried(
-            progress=self._progress,
-            decisions=self._control.decisions,
-            targets=self._targets,
-            paused_by=self._control.paused_by,
-            cancelled_by=self._control.cancelled_by,
-            notified_failures=self._notified_failures,
-            fruitless_attempts=self._attempts.failed,
-        )
+        update = {"decisions": self.decisions, "fruitless_attempts": self._attempts.failed}
+        carried = self._carried.model_copy(update=update)
         workflow.continue_as_new(self._start.model_copy(update={"carried": carried}))
 
     def _stage(self) -> str:
-        if self._control.cancelled:
-            return "cancelled" if self._control.over else "cancelling"
-        if self._control.over:
+        if self._carried.cancelled:
+            return "cancelled" if self._carried.over else "cancelling"
+        if self._carried.over:
             return "completed"
-        return "paused" if self._control.paused else "running"
+        return "paused" if self._carried.paused else "running"
 
-    def _publish(self) -> None:
-        upsert_changed({STAGE: self._stage(), WAITING_FOR: self._guarded.waiting_for()})
+    def attributes(self) -> dict[SearchAttributeKey[Any], Any]:
+        """See base class."""
+        return {STAGE: self._stage()}
 
     def _full(self) -> bool:
-        info = workflow.info()
-        length = info.get_current_history_length()
-        return info.is_continue_as_new_suggested() or length > self._start.most_events
-
-    def _decide(self, verb: Signal, raw: RawValue) -> None:
-        self._control.decide(verb, raw, workflow.now())
-        self._updated_at = workflow.now()
+        return should_continue_as_new(self._start.most_events)
 
     @workflow.signal(name="pause", description="Stop after the batch under way. Body: a Decision.")
     @lenient_signal
     def pause(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(Signal.PAUSE, raw)
+        self.decide(raw, self._carried.pause)
 
     @workflow.signal(name="unpause", description="Go on. Body: a Decision.")
     @lenient_signal
     def unpause(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(Signal.UNPAUSE, raw)
+        self.decide(raw, self._carried.unpause)
 
     @workflow.signal(name="cancel", description="End after the batch under way. Body: a Decision.")
     @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
-        self._decide(Signal.CANCEL, raw)
-
-    @workflow.signal(name="resume", description="A breaker lets it go on. Body: a Resume.")
-    @lenient_signal
-    def resume(self, raw: RawValue = NO_BODY) -> None:
-        self._guarded.resume(raw)
+        self.decide(raw, self._carried.cancel)
 
     @workflow.query(name="get_progress", description="How many of how many, and which failed.")
     def progress(self) -> Progress:
-        return self._progress.status(paused=self._control.paused)
+        return self._progress.status(paused=self._carried.paused)
 
     @workflow.query(name="get_status", description="Stage, and what happens next.")
     def status(self) -> Status:
-        stage, held, by = self._stage(), self._guarded.held, self._control.paused_by
+        stage, held, by = self._stage(), self.calls.held, self._carried.paused_by
         summary = {
             "paused": f"Paused{f' by {by}' if by else ''}; it goes on when it is unpaused.",
             "cancelling": "It stops after the batch under way.",
@@ -316,11 +281,7 @@ class LongRunningWorkflow:
         return Status(
             status=stage,
             stage=stage,
-            updated_at=self._updated_at,
-            waiting_for=self._guarded.waiting_for(),
+            updated_at=self.updated_at,
+            waiting_for=self.waiting_for(),
             summary=summary,
         )
-
-    @workflow.query(name="get_decision", description="The verdict on a decision, by its id.")
-    def decision(self, decision_id: str) -> Verdict:
-        return self._control.decisions.get(decision_id)

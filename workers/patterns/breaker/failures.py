@@ -8,7 +8,8 @@ import httpx
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 
-from workers.patterns.breaker.names import CIRCUIT_OPEN, UNAVAILABLE
+from workers.contracts import CIRCUIT_OPEN
+from workers.patterns.breaker.names import UNAVAILABLE
 
 FAILURES: tuple[type[BaseException], ...] = (OSError, httpx.TransportError)
 """Connections, name resolution, TLS and time-outs of the standard library, and of httpx. Those of requests

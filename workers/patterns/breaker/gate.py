@@ -16,8 +16,9 @@ from temporalio.service import RPCError, RPCStatusCode
 
 from workers import counters
 from workers.contracts import CircuitState, CircuitStatus, Query
+from workers.patterns.breaker.config import BreakerConfig, Report
 from workers.patterns.breaker.machine import Machine
-from workers.patterns.breaker.names import BreakerConfig, Report, breaker_id, circuit_open
+from workers.patterns.breaker.names import breaker_id, circuit_open
 from workers.patterns.breaker.reporter import Reporter
 
 logger = logging.getLogger(__name__)

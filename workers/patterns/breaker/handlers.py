@@ -6,15 +6,17 @@ The functions are pure: force it, release it, ask for a probe; each answers what
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue
 
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import CIRCUIT_STATE
-    from workers.contracts import CircuitState, CircuitStatus, Decision, Outcome, Status, Verdict
+    from workers.contracts import CircuitState, CircuitStatus, Decision, Outcome, Status
     from workers.patterns.breaker.machine import Machine
-    from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
+    from workers.patterns.breaker.messages import MachineInput
+    from workers.patterns.decisions import NO_BODY, DecisionHandlers, DecisionResult, lenient_signal
     from workers.patterns.search_attributes import upsert_changed
 
 FORCED_FOR = timedelta(hours=1)
@@ -88,23 +90,37 @@ def summary(machine: Machine) -> str:
     return SENTENCES[machine.state]
 
 
-class BreakerHandlers:
+class BreakerHandlers(DecisionHandlers):
     """The signals force_open, force_close and release, each applied once by its decision's id; the queries;
-    and a log line for each opening and closing."""
+    and a log line for each opening and closing.
 
-    def __init__(self, machine: Machine, decisions: DecisionLog | None) -> None:
-        """`decisions`: those of an earlier run of the chain."""
-        self._machine = machine
-        self._decisions = decisions or DecisionLog(chain=workflow.info().first_execution_run_id)
-        self._updated_at = workflow.now()
-        self._logged_epoch = machine.epoch
+    more: for further base classes.
+    """
+
+    def __init__(self, start: MachineInput, **more: Any) -> None:
+        super().__init__(decisions=start.decisions, **more)
+        self._machine = start.machine or Machine(config=start.config())
+        self._last_state, self._last_epoch = self._machine.state, self._machine.epoch
         self._held: int | None = None  # workflows held, as of the last look at the list
 
-    def _moved(self, before: CircuitState) -> None:
-        """Something happened, and the machine may be in another state than `before`."""
-        self._updated_at = workflow.now()
+    def _moved(self) -> None:
+        """Something happened, and the machine may be in another state or epoch than before."""
+        before, self._last_state = self._last_state, self._machine.state
+        self.updated_at = workflow.now()
         upsert_changed({CIRCUIT_STATE: self._machine.state.value})
         self._log_transition()
+        if self._machine.state is not before:
+            self._state_changed()
+
+    def _state_changed(self) -> None:
+        """The machine is in another state than before."""
+
+    def _half_open(self, decision: Decision) -> None:
+        """A person requested a probe: HALF_OPEN, if it is OPEN."""
+        if self._machine.state is CircuitState.OPEN:
+            why = f"{decision.actor} requested a probe: {decision.reason}"[:500]
+            self._machine.half_open(workflow.now(), why)
+            self._moved()
 
     def _release_held(self) -> None:
         """A person released what is held, and nothing was forced."""
@@ -112,9 +128,9 @@ class BreakerHandlers:
     def _log_transition(self) -> None:
         """Once for each opening (also by a probe that failed) and closing."""
         machine = self._machine
-        if machine.epoch == self._logged_epoch:
+        if machine.epoch == self._last_epoch:
             return
-        self._logged_epoch = machine.epoch
+        self._last_epoch = machine.epoch
         if machine.state is CircuitState.HALF_OPEN:
             return
         opened = machine.state is CircuitState.OPEN
@@ -144,20 +160,19 @@ class BreakerHandlers:
     )
     @lenient_signal
     def release(self, raw: RawValue = NO_BODY) -> None:
-        now, before, forced = workflow.now(), self._machine.state, self._machine.forced
-        decision = self._decisions.accept(raw, now)
-        if decision is None:
-            return
-        outcome, detail, by = release(self._machine, decision, now)
-        self._decisions.record(decision, outcome, detail, now, by)
-        self._moved(before)
-        if outcome is Outcome.APPLIED and not forced:
+        self.decide(raw, self._apply_release)
+        self._moved()
+
+    def _apply_release(self, decision: Decision) -> DecisionResult:
+        was_forced = self._machine.forced is not None
+        result = release(self._machine, decision, workflow.now())
+        if result[0] is Outcome.APPLIED and not was_forced:
             self._release_held()
+        return result
 
     def _force(self, raw: RawValue, state: CircuitState) -> None:
-        now, before = workflow.now(), self._machine.state
-        self._decisions.apply(raw, now, lambda decision: force(self._machine, decision, state, now))
-        self._moved(before)
+        self.decide(raw, lambda decision: force(self._machine, decision, state, workflow.now()))
+        self._moved()
 
     @workflow.query(name="get_circuit_status", description="The breaker as it is.")
     def circuit_status(self) -> CircuitStatus:
@@ -165,8 +180,4 @@ class BreakerHandlers:
 
     @workflow.query(name="get_status", description="State and what happens next.")
     def status(self) -> Status:
-        return Status(status=self._machine.state, updated_at=self._updated_at, summary=summary(self._machine))
-
-    @workflow.query(name="get_decision", description="The verdict on a decision, by its id.")
-    def decision(self, decision_id: str) -> Verdict:
-        return self._decisions.get(decision_id)
+        return Status(status=self._machine.state, updated_at=self.updated_at, summary=summary(self._machine))

@@ -25,12 +25,12 @@ from temporalio.worker import (
 )
 from temporalio.workflow import ActivityHandle
 
+from workers.patterns.breaker.config import BreakerConfig
 from workers.patterns.breaker.failures import dependency_failed
 from workers.patterns.breaker.gate import Gate
 from workers.patterns.breaker.names import (
     KEY_HEADER,
     LEASE_HEADER,
-    BreakerConfig,
     current_key,
     current_lease,
     dependency_of,

@@ -1,4 +1,4 @@
-"""The argument of the breaker workflow; what is not a setting is carried on by continue-as-new.
+"""The arguments of workflows that keep a Machine; what is not a setting is carried on by continue-as-new.
 
 Not in the workflow file: the sandbox loads that anew for each run, and would build the model each time.
 """
@@ -13,13 +13,21 @@ from workers.patterns.decisions import DecisionLog
 MOST_EVENTS = 2_000
 
 
-class BreakerState(BreakerConfig):
+class MachineInput(BreakerConfig):
+    """Settings, of which a first run makes its machine."""
+
+    machine: Machine | None = None
+    decisions: DecisionLog | None = None
+
+    def config(self) -> BreakerConfig:
+        return BreakerConfig.model_validate(self.model_dump(include=set(BreakerConfig.model_fields)))
+
+
+class BreakerState(MachineInput):
     """The argument of BreakerWorkflow; a BreakerConfig is enough.
 
     most_events: of its history, before it continues as new.
     """
 
-    machine: Machine | None = None
-    decisions: DecisionLog | None = None
     release: Release | None = None
     most_events: int = MOST_EVENTS

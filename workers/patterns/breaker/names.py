@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 
 from workers.contracts import CIRCUIT_OPEN
-from workers.patterns.breaker.config import BreakerConfig, Report
 
 QUEUE = "breaker-queue"
 WORKFLOW_TYPE = "BreakerWorkflow"
@@ -91,23 +90,3 @@ def circuit_open(dependency: str, never_sent: bool, retry_after: timedelta | Non
         next_retry_delay=retry_after,
         category=ApplicationErrorCategory.BENIGN,  # the breaker at work: nothing for the worker's log
     )
-
-
-__all__ = [
-    "CIRCUIT_OPEN",
-    "KEY_HEADER",
-    "LEASE_HEADER",
-    "QUEUE",
-    "UNAVAILABLE",
-    "WORKFLOW_TYPE",
-    "BreakerConfig",
-    "Report",
-    "breaker_id",
-    "circuit_open",
-    "current_key",
-    "current_lease",
-    "declared_dependency",
-    "dependency_of",
-    "failures_of",
-    "guarded",
-]

@@ -19,8 +19,9 @@ from temporalio.client import Client
 from temporalio.service import RPCError, RPCStatusCode
 
 from workers.contracts import CircuitState
+from workers.patterns.breaker.config import BreakerConfig, Report
 from workers.patterns.breaker.machine import Machine
-from workers.patterns.breaker.names import BreakerConfig, Report, breaker_id
+from workers.patterns.breaker.names import breaker_id
 from workers.patterns.breaker.start import start_breaker
 
 logger = logging.getLogger(__name__)

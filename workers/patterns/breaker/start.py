@@ -9,7 +9,8 @@ from temporalio.common import WorkflowIDReusePolicy
 
 from workers.client.launch import launch
 from workers.client.tenants import PLATFORM_TENANT
-from workers.patterns.breaker.names import WORKFLOW_TYPE, BreakerConfig, breaker_id
+from workers.patterns.breaker.config import BreakerConfig
+from workers.patterns.breaker.names import WORKFLOW_TYPE, breaker_id
 
 
 async def start_breaker(client: Client, config: BreakerConfig) -> WorkflowHandle[Any, Any]:

@@ -13,14 +13,14 @@ from temporalio.exceptions import ActivityError
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import CIRCUIT_STATE
     from workers.contracts import CircuitState, Decision, Outcome
+    from workers.history import should_continue_as_new
     from workers.patterns.breaker.activities import Wake, find_held, offer_probe, release_held
     from workers.patterns.breaker.config import BreakerConfig, Report
     from workers.patterns.breaker.handlers import BreakerHandlers, refuses_probe
-    from workers.patterns.breaker.machine import Machine
     from workers.patterns.breaker.messages import BreakerState
     from workers.patterns.breaker.names import WORKFLOW_TYPE
     from workers.patterns.breaker.release import Release
-    from workers.patterns.decisions import NO_BODY, lenient_signal, read
+    from workers.patterns.decisions import NO_BODY, DecisionResult, lenient_signal, read
     from workers.patterns.search_attributes import upsert_changed
 
 SEARCHES = 3
@@ -33,8 +33,7 @@ class BreakerWorkflow(BreakerHandlers):
 
     @workflow.init
     def __init__(self, start: BreakerState) -> None:
-        config = BreakerConfig.model_validate(start.model_dump(include=set(BreakerConfig.model_fields)))
-        super().__init__(start.machine or Machine(config=config), start.decisions)
+        super().__init__(start)
         self._release = start.release or Release()
         self._most_events = start.most_events
         self._wake = False
@@ -45,17 +44,16 @@ class BreakerWorkflow(BreakerHandlers):
         if start.machine is None:
             self._release.look_once()
         upsert_changed({CIRCUIT_STATE: self._machine.state.value})
-        while self._pending_probe or not self._is_full():
+        while self._pending_probe or not should_continue_as_new(self._most_events):
             await self._step()
-            before = self._machine.state
             self._machine.tick(workflow.now())
-            self._moved(before)
+            self._moved()
         await workflow.wait_condition(workflow.all_handlers_finished)
         workflow.continue_as_new(
             BreakerState(
                 **self._machine.config.model_dump(),
                 machine=self._machine,
-                decisions=self._decisions,
+                decisions=self.decisions,
                 release=self._release,
                 most_events=self._most_events,
             )
@@ -87,7 +85,7 @@ class BreakerWorkflow(BreakerHandlers):
         def changed() -> bool:
             moved = (machine.epoch, machine.lease, machine.lease_until) != known
             refused = refusals is not None and machine.refusals > refusals
-            return moved or self._wake or refused or self._is_full()
+            return moved or self._wake or refused or should_continue_as_new(self._most_events)
 
         timeout = max(timedelta(), until - workflow.now()) if until else None
         with contextlib.suppress(TimeoutError):  # then `tick` does what is due
@@ -124,39 +122,33 @@ class BreakerWorkflow(BreakerHandlers):
 
     async def _probe(self, decision: Decision) -> None:
         """A person wants a probe now, of a certain workflow or of any that is held."""
-        machine, holder = self._machine, ""
-        why = f"{decision.actor} requested a probe: {decision.reason}"[:500]
-        problem = refuses_probe(machine, decision)
-        if not problem:
-            with contextlib.suppress(ActivityError):
-                holder = await workflow.execute_activity(
-                    find_held,
-                    self._target(workflow_id=decision.workflow_id, avoid=machine.skipped),
-                    summary="find a workflow to probe",
-                    start_to_close_timeout=timedelta(seconds=10),
-                    retry_policy=RetryPolicy(maximum_attempts=3),
-                )
-            problem = refuses_probe(machine, decision)
-        if holder and not problem:
-            if machine.state is CircuitState.OPEN:
-                machine.half_open(workflow.now(), why)
-                self._moved(CircuitState.OPEN)
-            holder = holder if await self._offer_probe(holder) else ""
-        if holder and not problem:
-            outcome, detail = Outcome.APPLIED, f"{holder} probes."
-        elif problem or decision.workflow_id:
-            outcome, detail = (
-                Outcome.REFUSED,
-                problem or f"{decision.workflow_id} is not held at this breaker.",
-            )
-        else:
-            if machine.state is CircuitState.OPEN:
-                machine.half_open(workflow.now(), why)
-                self._moved(CircuitState.OPEN)
-            machine.no_candidate(workflow.now())
-            outcome, detail = Outcome.APPLIED, "No workflow is held at this breaker; the next call probes."
-        self._decisions.record(decision, outcome, detail, workflow.now())
+        outcome, detail = await self._try_probe(decision)
+        self.decisions.record(decision, outcome, detail, workflow.now())
         self._pending_probe = None
+
+    async def _try_probe(self, decision: Decision) -> tuple[Outcome, str]:
+        machine, holder = self._machine, ""
+        if problem := refuses_probe(machine, decision):
+            return Outcome.REFUSED, problem
+        with contextlib.suppress(ActivityError):
+            holder = await workflow.execute_activity(
+                find_held,
+                self._target(workflow_id=decision.workflow_id, avoid=machine.skipped),
+                summary="find a workflow to probe",
+                start_to_close_timeout=timedelta(seconds=10),
+                retry_policy=RetryPolicy(maximum_attempts=3),
+            )
+        if problem := refuses_probe(machine, decision):  # it may have changed meanwhile
+            return Outcome.REFUSED, problem
+        if holder:
+            self._half_open(decision)
+            if await self._offer_probe(holder):
+                return Outcome.APPLIED, f"{holder} probes."
+        if decision.workflow_id:
+            return Outcome.REFUSED, f"{decision.workflow_id} is not held at this breaker."
+        self._half_open(decision)
+        machine.no_candidate(workflow.now())
+        return Outcome.APPLIED, "No workflow is held at this breaker; the next call probes."
 
     async def _release_batch(self) -> None:
         """Wake some of the held workflows, then pause; stop when it opens again."""
@@ -179,15 +171,7 @@ class BreakerWorkflow(BreakerHandlers):
     def _target(self, **which: Any) -> Wake:
         return Wake(dependency=self._machine.config.dependency, epoch=self._machine.epoch, **which)
 
-    def _is_full(self) -> bool:
-        info = workflow.info()
-        return info.is_continue_as_new_suggested() or info.get_current_history_length() > self._most_events
-
-    def _moved(self, before: CircuitState) -> None:
-        super()._moved(before)
-        upsert_changed({CIRCUIT_STATE: self._machine.state.value})
-        if self._machine.state is before:
-            return
+    def _state_changed(self) -> None:
         if self._machine.state is CircuitState.CLOSED:
             self._release.begin()
         else:
@@ -203,9 +187,9 @@ class BreakerWorkflow(BreakerHandlers):
         report = read(raw, Report)
         if report is None:
             return
-        before, now = self._machine.state, workflow.now()
-        self._machine.report(report, now)
-        self._moved(before)
+        before = self._machine.state
+        self._machine.report(report, workflow.now())
+        self._moved()
         closed = self._machine.state is before is CircuitState.CLOSED
         if closed and report.refused:
             # A process with an older state refused a call; its workflow is held, and perhaps not listed yet.
@@ -216,23 +200,20 @@ class BreakerWorkflow(BreakerHandlers):
     @lenient_signal
     def configure(self, raw: RawValue = NO_BODY) -> None:
         config = read(raw, BreakerConfig)
-        machine, before = self._machine, self._machine.state
+        machine = self._machine
         if config and config.dependency == machine.config.dependency and config != machine.config:
             machine.configure(config, workflow.now())
-            self._moved(before)
+            self._moved()
             self._wake = True
 
     @workflow.signal(name="probe", description="Probe now, by `workflow_id` or by any. Body: a Decision.")
     @lenient_signal
     def probe(self, raw: RawValue = NO_BODY) -> None:
-        now = workflow.now()
-        decision = self._decisions.accept(raw, now)
-        if decision is None:
-            return
+        self.decide(raw, self._accept_probe)
+
+    def _accept_probe(self, decision: Decision) -> DecisionResult:
         pending = "Another probe is being prepared." if self._pending_probe else ""
         if problem := pending or refuses_probe(self._machine, decision):
-            self._decisions.record(decision, Outcome.REFUSED, problem, now)
-            return
-        detail = "Looking for a held workflow to run the probe."
-        self._decisions.record(decision, Outcome.PENDING, detail, now)
+            return Outcome.REFUSED, problem, ""
         self._pending_probe, self._wake = decision, True
+        return Outcome.PENDING, "Looking for a held workflow to run the probe.", ""

@@ -32,6 +32,10 @@ class Resolved(BaseModel):
     queue: str
     takes_input: bool = True
 
+    def arguments(self, value: Any) -> list[Any]:
+        """`value` as the arguments of a call; none for an activity that takes none."""
+        return [value] if self.takes_input else []
+
 
 @activity.defn(no_thread_cancel_exception=True)
 def resolve_activities(wanted: Names) -> dict[str, Resolved]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio import workflow
+from temporalio.exceptions import ActivityError, ApplicationError
 
 from workers.patterns.dynamic.resolve import (
     Names,
@@ -39,6 +40,17 @@ async def activities_of_run(*names: str) -> dict[str, Resolved]:
     return await workflow.execute_activity(
         resolve_activities, Names(names=[*names]), start_to_close_timeout=_LIMIT
     )
+
+
+async def activity_of_run(name: str) -> Resolved:
+    """As `activities_of_run`, for one. Raises UnknownActivity itself rather than an ActivityError."""
+    try:
+        return (await activities_of_run(name))[name]
+    except ActivityError as error:
+        cause = error.cause
+        if not isinstance(cause, ApplicationError):
+            raise
+        raise ApplicationError(cause.message, type=cause.type, non_retryable=True) from error
 
 
 async def queue_of_run(workflow_type: str) -> str:

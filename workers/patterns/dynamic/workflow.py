@@ -7,48 +7,40 @@ activity; everywhere else an unknown type stays what it is, a task that no worke
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
 from temporalio.common import RawValue, RetryPolicy
-from temporalio.exceptions import ActivityError, ApplicationError
+from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workers.contracts import Status
-    from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.dynamic.messages import ATTEMPTS, TIMEOUT_SECONDS, DynamicInput
-    from workers.patterns.dynamic.switches import activities_of_run
-    from workers.patterns.guarded_calls import GuardedCalls
+    from workers.patterns.dynamic.switches import activity_of_run
+    from workers.patterns.handlers import HoldHandlers
 
-HELD_RETRY_SECONDS = 60.0
+HELD_RETRY = timedelta(seconds=60)
 
 
-class _OneActivity:
+class _OneActivity(HoldHandlers):
     """Resolves a name and runs what it means."""
 
     def __init__(self) -> None:
+        super().__init__(HELD_RETRY)
         self._name = workflow.info().workflow_type
-        self._updated_at: datetime = workflow.now()
         self._stage = "resolving"
-        self._calls = GuardedCalls(HELD_RETRY_SECONDS)
 
     def _go(self, stage: str) -> None:
-        self._stage, self._updated_at = stage, workflow.now()
+        self._stage, self.updated_at = stage, workflow.now()
 
     async def _run(self, name: str, given: Sequence[Any], attempts: int, seconds: float) -> Any:
         self._name = name
-        try:
-            resolved = (await activities_of_run(name))[name]
-        except ActivityError as error:
-            cause = error.cause
-            if not isinstance(cause, ApplicationError):
-                raise
-            raise ApplicationError(cause.message, type=cause.type, non_retryable=True) from error
+        resolved = await activity_of_run(name)
         if resolved.takes_input and not given:
             raise ApplicationError(f"{name} needs an input.", type="MissingInput", non_retryable=True)
         self._go("running")
-        result = await self._calls.call(
+        result = await self.calls.call(
             resolved.name,
             *(given[:1] if resolved.takes_input else []),
             task_queue=resolved.queue,
@@ -58,19 +50,14 @@ class _OneActivity:
         self._go("done")
         return result
 
-    @workflow.signal(name="resume", description="A breaker lets it go on. Body: a Resume.")
-    @lenient_signal
-    def resume(self, raw: RawValue = NO_BODY) -> None:
-        self._calls.resume(raw)
-
     @workflow.query(name="get_status", description="Which activity runs here.")
     def status(self) -> Status:
-        held = " and ".join(self._calls.held)
+        held = " and ".join(self.calls.held)
         return Status(
             status=self._stage,
             stage=self._stage,
-            updated_at=self._updated_at,
-            waiting_for=self._calls.waiting_for(),
+            updated_at=self.updated_at,
+            waiting_for=self.waiting_for(),
             summary=f"Held until {held} works again." if held else f"Runs {self._name}.",
         )
 

@@ -15,7 +15,7 @@ from workers.patterns.dynamic.resolve import Resolved
 from workers.patterns.events.fold import Recorded
 from workers.patterns.events.messages import Effect, EntityInput
 from workers.patterns.events.store import EventStore
-from workers.patterns.guarded_calls import GuardedCalls, refused_at
+from workers.patterns.guarded_calls import GuardedCalls
 
 
 class EffectRunner:
@@ -69,32 +69,25 @@ class EffectRunner:
 
     async def _call(self, event: Recorded, target: Resolved) -> str:
         """Call until it is done, then "", or failed for good, then why; held while a breaker refuses it."""
-        effect, lease = self._effect(event), ""
-        while True:
-            async with self._one_call:
-                try:
-                    await self._guarded.start(
-                        target.name,
-                        *([effect] if target.takes_input else []),
-                        idempotency_key=effect.idempotency_key,
-                        lease=lease,
-                        task_queue=target.queue,
-                        summary=f"{effect.type} {event.event_id}"[:200],
-                        start_to_close_timeout=timedelta(seconds=self._options.effect_seconds),
-                        retry_policy=RetryPolicy(
-                            maximum_interval=timedelta(seconds=60),
-                            maximum_attempts=self._options.effect_attempts,
-                        ),
-                    )
-                except ActivityError as error:
-                    dependency, _ = refused_at(error)
-                    if not dependency:
-                        return str(error.cause or error) or "It failed."
-                except ApplicationError as error:  # its argument must not be sent: too large, or a secret
-                    return error.message
-                else:
-                    return ""
-            lease = await self._guarded.wait(dependency)
+        effect, options = self._effect(event), self._options
+        try:
+            await self._guarded.call(
+                target.name,
+                *target.arguments(effect),
+                idempotency_key=effect.idempotency_key,
+                lock=self._one_call,
+                task_queue=target.queue,
+                summary=f"{effect.type} {event.event_id}"[:200],
+                start_to_close_timeout=timedelta(seconds=options.effect_seconds),
+                retry_policy=RetryPolicy(
+                    maximum_interval=timedelta(seconds=60), maximum_attempts=options.effect_attempts
+                ),
+            )
+        except ActivityError as error:
+            return str(error.cause or error) or "It failed."
+        except ApplicationError as error:  # its argument must not be sent: too large, or a secret
+            return error.message
+        return ""
 
     def _target(self, event: Recorded) -> Resolved:
         assert self.targets is not None

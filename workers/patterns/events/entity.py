@@ -12,19 +12,19 @@ from datetime import datetime, timedelta
 from typing import Any, ClassVar
 
 from temporalio import workflow
-from temporalio.common import RawValue
+from temporalio.common import RawValue, SearchAttributeKey
 
-from workers.client.attributes import STAGE, WAITING_FOR
+from workers.client.attributes import STAGE
 from workers.contracts import Decision, Outcome, Status, Verdict, WaitingFor
+from workers.history import history_exceeds, should_continue_as_new
 from workers.patterns.alerts.calls import Alerts
-from workers.patterns.decisions import NO_BODY, DecisionLog, DecisionResult, lenient_signal
+from workers.patterns.decisions import NO_BODY, DecisionResult, lenient_signal
 from workers.patterns.dynamic.switches import activities_of_run
 from workers.patterns.events.effects import EffectRunner
 from workers.patterns.events.fold import Aggregate, Recorded
 from workers.patterns.events.messages import Carried, EntityInput
 from workers.patterns.events.store import EventStore, FailedEffect
-from workers.patterns.guarded_calls import GuardedCalls
-from workers.patterns.search_attributes import upsert_changed
+from workers.patterns.handlers import HoldHandlers
 
 CLOSED, BY_EVENT, INACTIVITY, CANCELLED = "closed", "completed by event", "inactivity", "cancelled"
 SHORTEST = timedelta(milliseconds=10)  # a timer even when it is over: events on their way are handled first
@@ -34,7 +34,7 @@ HARD_EVENTS = 9_000
 HARD_BYTES = 20_000_000
 
 
-class Entity:
+class Entity(HoldHandlers):
     """Base of event workflows. Signal handlers only record and apply; effects run in `run_until_closed`.
 
     open_stage, end_stage: values of the search attribute Stage while it is open, and at the end; in between
@@ -47,18 +47,16 @@ class Entity:
 
     @workflow.init
     def __init__(self, start: EntityInput) -> None:
-        chain = workflow.info().first_execution_run_id
         self._start = start
-        self._carried = start.carried or Carried(decisions=DecisionLog(chain=chain))
+        self._carried = start.carried or Carried()
+        super().__init__(timedelta(seconds=start.retry_seconds), self._carried.decisions)
         self._store: EventStore[Any] = EventStore(self.aggregate, self._carried.log)
-        self._guarded = GuardedCalls(start.retry_seconds, self._publish)
         self._effects = EffectRunner(
-            self._store, start, self._guarded, effect_type=self.effect_type, finished=self._effect_finished
+            self._store, start, self.calls, effect_type=self.effect_type, finished=self._effect_finished
         )
         self._alerts = Alerts()
         self._full_alerted = False
         self._over = False
-        self._updated_at = workflow.now()
         self._set_deadline(self._carried.deadline)
 
     def effect_type(self, event: Recorded) -> str:
@@ -76,7 +74,7 @@ class Entity:
         before the run ends as cancelled. Raises CancelledError then, and ActivityError for an effect whose
         activity is not registered.
         """
-        self._publish()
+        self.show()
         deadline = asyncio.create_task(self._close_when_inactive())
         await self._prepare_effects()
         while not self._finished:
@@ -88,7 +86,7 @@ class Entity:
         await self._wait(workflow.all_handlers_finished)
         deadline.cancel()
         self._over = True
-        self._publish()
+        self.show()
         if self._carried.reason == CANCELLED and workflow.cancellation_reason() is not None:
             raise asyncio.CancelledError
         state: dict[str, Any] = self._store.state.model_dump(mode="json")
@@ -107,7 +105,7 @@ class Entity:
         if event is None:
             self._alert_when_full()
             return
-        self._updated_at = now
+        self.updated_at = now
         self._set_deadline()
         if self.effect_type(event) in self._start.completed_by:
             self._close(BY_EVENT)
@@ -125,19 +123,13 @@ class Entity:
             self._close(reason, decision.actor)
             return Outcome.APPLIED, f"It is {reason}. {self._outlook()}", ""
 
-        self._carried.decisions.apply(raw, workflow.now(), decide)
+        self.decide(raw, decide)
 
     @workflow.signal(name="resolve", description="Settle a failed effect. Body: a Decision; step: event id.")
     @lenient_signal
     def resolve(self, raw: RawValue = NO_BODY) -> None:
-        self._carried.decisions.apply(raw, workflow.now(), self._store.resolve)
-        self._updated_at = workflow.now()
-        self._publish()
-
-    @workflow.signal(name="resume", description="A breaker lets held effects go on. Body: a Resume.")
-    @lenient_signal
-    def resume(self, raw: RawValue = NO_BODY) -> None:
-        self._guarded.resume(raw)
+        self.decide(raw, self._store.resolve)
+        self.show()
 
     @workflow.query(name="get_state", description="State, version, recent events, what awaits its effect.")
     def state(self) -> dict[str, Any]:
@@ -150,14 +142,14 @@ class Entity:
         return Status(
             status=(self._carried.reason or stage) if self._over else stage,
             stage=stage,
-            updated_at=self._updated_at,
-            waiting_for=self._waiting_for(),
+            updated_at=self.updated_at,
+            waiting_for=self.waiting_for(),
             summary=self._outlook(),
         )
 
     @workflow.query(name="get_decision", description="What became of an event or a decision, by its id.")
-    def decision(self, decision_id: str) -> Verdict:
-        known = self._carried.decisions.get(decision_id)
+    def get_decision(self, decision_id: str) -> Verdict:
+        known = self.decisions.get(decision_id)
         return known if known.outcome != Outcome.UNKNOWN else self._store.verdict(decision_id)
 
     async def _wait(self, condition: Callable[[], bool]) -> None:
@@ -197,6 +189,7 @@ class Entity:
         not_before = workflow.now() + timedelta(seconds=self._start.effect_seconds)
         update = {
             "log": self._store.log(),
+            "decisions": self.decisions,
             "effects_not_before": not_before if self._effects.calling else None,
         }
         carried = self._carried.model_copy(update=update)
@@ -213,21 +206,14 @@ class Entity:
     def _full(self) -> bool:
         """No further effect is started in this run. One that was cancelled natively goes on while there is
         room, as the next run of the chain could not end as cancelled."""
-        info = workflow.info()
         if workflow.cancellation_reason() is not None:
-            return self._without_room()
-        return info.is_continue_as_new_suggested() or (
-            info.get_current_history_length() > self._start.most_events
-        )
+            return history_exceeds(HARD_EVENTS, HARD_BYTES)
+        return should_continue_as_new(self._start.most_events)
 
     def _must_renew(self) -> bool:
         """The history is full, and no effect or alert is running, or there is no room to wait for it."""
         busy = self._effects.calling or self._alerts.delivering
-        return self._without_room() if busy else self._full()
-
-    def _without_room(self) -> bool:
-        info = workflow.info()
-        return info.get_current_history_length() > HARD_EVENTS or info.get_current_history_size() > HARD_BYTES
+        return history_exceeds(HARD_EVENTS, HARD_BYTES) if busy else self._full()
 
     def _set_deadline(self, carried: datetime | None = None) -> None:
         if self._start.inactivity_seconds:
@@ -244,12 +230,11 @@ class Entity:
 
     def _close(self, reason: str, by: str = "") -> None:
         if not self._carried.reason:
-            self._carried.reason, self._carried.by, self._updated_at = reason, by, workflow.now()
+            self._carried.reason, self._carried.by, self.updated_at = reason, by, workflow.now()
             if self._store.pending:
-                self._publish()
+                self.show()
 
     def _effect_finished(self, event: Recorded, error: str) -> None:
-        self._updated_at = workflow.now()
         if error:
             best_effort = self.effect_type(event) in self._start.best_effort
             failed = self._store.effect_failed(event, error, workflow.now(), best_effort=best_effort)
@@ -258,7 +243,7 @@ class Entity:
         else:
             self._store.effect_done(event.event_id)
             self._carried.effects_done += 1
-        self._publish()
+        self.show()
 
     def _alert_when_full(self) -> None:
         """Once, until there is room again: senders of signals do not hear that their events are refused."""
@@ -283,17 +268,19 @@ class Entity:
             return "closing"
         return "cancelled" if self._carried.reason == CANCELLED else self.end_stage
 
-    def _waiting_for(self) -> list[str]:
+    def waiting_for(self) -> list[str]:
+        """See base class."""
         operator = [WaitingFor.OPERATOR.value] if self._store.waiting_for_operator() else []
-        return [*operator, *self._guarded.waiting_for()]
+        return [*operator, *super().waiting_for()]
 
-    def _publish(self) -> None:
-        upsert_changed({STAGE: self._stage(), WAITING_FOR: self._waiting_for()})
+    def attributes(self) -> dict[SearchAttributeKey[Any], Any]:
+        """See base class."""
+        return {STAGE: self._stage()}
 
     def _outlook(self) -> str:
         """What happens next, in a sentence or two."""
         stuck, count = self._store.waiting_for_operator(), len(self._store.pending)
-        held, deadline = self._guarded.held, self._carried.deadline
+        held, deadline = self.calls.held, self._carried.deadline
         parts = [f"Effects to be done: {count}."] if count else []
         if stuck:
             parts.append(f"Waiting for an operator: {len(stuck)}; {stuck[0].event_id}: {stuck[0].error}")

@@ -39,7 +39,7 @@ class Carried(BaseModel):
     """
 
     log: EventLog = Field(default_factory=EventLog)
-    decisions: DecisionLog = Field(default_factory=DecisionLog)
+    decisions: DecisionLog | None = None
     targets: dict[str, Resolved] | None = None
     deadline: datetime | None = None
     reason: str = ""

@@ -6,13 +6,11 @@ from typing import Any
 
 from pydantic import Field
 
-from workers.patterns.breaker.config import BreakerConfig
-from workers.patterns.breaker.machine import Machine
-from workers.patterns.decisions import DecisionLog
+from workers.patterns.breaker.messages import MachineInput
 from workers.patterns.dynamic.resolve import Resolved
 
 
-class CircuitOperation(BreakerConfig):
+class CircuitOperation(MachineInput):
     """The argument of CircuitBreakerWorkflow.
 
     activity, input: the registered activity to run, by name, and its argument as plain JSON.
@@ -27,8 +25,6 @@ class CircuitOperation(BreakerConfig):
     try_seconds: float = Field(30, gt=0)
     pause_seconds: float = Field(1, gt=0)
     max_openings: int = Field(10, ge=1)
-    machine: Machine | None = None
-    decisions: DecisionLog | None = None
     tries: int = 0
     openings: int = 0
     resolved: Resolved | None = None

@@ -18,13 +18,12 @@ from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_
 with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import CIRCUIT_STATE
     from workers.contracts import CircuitState, Decision, Outcome
-    from workers.patterns.breaker.config import BreakerConfig, Report
+    from workers.patterns.breaker.config import Report
     from workers.patterns.breaker.handlers import BreakerHandlers, refuses_probe
-    from workers.patterns.breaker.machine import Machine
     from workers.patterns.decisions import NO_BODY, DecisionResult, lenient_signal
     from workers.patterns.dynamic.resolve import Resolved
-    from workers.patterns.dynamic.switches import activities_of_run
-    from workers.patterns.guarded_calls import GuardedCalls
+    from workers.patterns.dynamic.switches import activity_of_run
+    from workers.patterns.handlers import HoldHandlers
     from workers.patterns.search_attributes import upsert_changed
     from workers.patterns.single_operation.messages import CircuitOperation
 
@@ -34,56 +33,42 @@ MAX_PAUSE_SECONDS = 60.0
 
 
 @workflow.defn
-class CircuitBreakerWorkflow(BreakerHandlers):
+class CircuitBreakerWorkflow(BreakerHandlers, HoldHandlers):
     """Ends with the activity's result or its refusal, with OperationUnavailable or OperationCancelled."""
 
     @workflow.init
     def __init__(self, operation: CircuitOperation) -> None:
-        config = BreakerConfig.model_validate(operation.model_dump(include=set(BreakerConfig.model_fields)))
-        super().__init__(operation.machine or Machine(config=config), operation.decisions)
-        self._operation = operation
-        self._tries, self._openings = operation.tries, operation.openings
-        self._calls = GuardedCalls(operation.open_seconds)
+        super().__init__(operation, held_retry=timedelta(seconds=operation.open_seconds))
+        self._operation = operation.model_copy(update={"machine": self._machine, "decisions": self.decisions})
         self._try: asyncio.Task[Any] | None = None
         self._wake = False
         self._cancelled: Decision | None = None
 
     @workflow.run
     async def run(self, operation: CircuitOperation) -> Any:
-        resolved = operation.resolved or await self._resolve(operation.activity)
+        operation = self._operation
+        operation.resolved = operation.resolved or await activity_of_run(operation.activity)
         upsert_changed({CIRCUIT_STATE: self._machine.state.value})
         self._end_if_cancelled()
         while True:
             if self._machine.state is CircuitState.OPEN:
                 await self._wait(self._machine.next_probe_at)
             else:
-                done, result = await self._try_once(resolved)
+                done, result = await self._try_once(operation.resolved)
                 if done:
                     return result
             self._end_if_cancelled()
-            before = self._machine.state
             self._machine.tick(workflow.now())
-            self._moved(before)
+            self._moved()
             if workflow.info().is_continue_as_new_suggested():
-                carried = {"machine": self._machine, "decisions": self._decisions, "resolved": resolved}
-                counts = {"tries": self._tries, "openings": self._openings}
-                workflow.continue_as_new(operation.model_copy(update={**carried, **counts}))
-
-    async def _resolve(self, name: str) -> Resolved:
-        try:
-            return (await activities_of_run(name))[name]
-        except ActivityError as error:
-            cause = error.cause
-            if not isinstance(cause, ApplicationError):
-                raise
-            raise ApplicationError(cause.message, type=cause.type, non_retryable=True) from error
+                workflow.continue_as_new(operation)
 
     async def _try_once(self, resolved: Resolved) -> tuple[bool, Any]:
         """Returns whether that was the last try, and its result. Raises the operation's own refusal."""
         machine, lease, epoch = self._machine, "", self._machine.epoch
-        self._tries += 1
+        self._operation.tries += 1
         if machine.state is CircuitState.HALF_OPEN:
-            lease = str(self._tries)
+            lease = str(self._operation.tries)
             machine.grant_lease(lease, workflow.now())
         try:
             result = await self._call(resolved)
@@ -111,12 +96,12 @@ class CircuitBreakerWorkflow(BreakerHandlers):
         """One try; a refusal by the shared breaker of its dependency is none, it only waits."""
         operation = self._operation
         self._try = asyncio.create_task(
-            self._calls.call(
+            self.calls.call(
                 resolved.name,
-                *([operation.input] if resolved.takes_input else []),
+                *resolved.arguments(operation.input),
                 idempotency_key=workflow.info().first_execution_run_id,  # the same operation in each try
                 task_queue=resolved.queue,
-                summary=f"try {self._tries}",
+                summary=f"try {operation.tries}",
                 start_to_close_timeout=timedelta(seconds=operation.try_seconds),
                 retry_policy=RetryPolicy(maximum_attempts=1),
             )
@@ -125,10 +110,10 @@ class CircuitBreakerWorkflow(BreakerHandlers):
 
     def _report(self, epoch: int, lease: str, *, failure: str = "") -> None:
         """Report the try to the machine, as a process would report to the shared breaker."""
-        failed, before = bool(failure), self._machine.state
+        failed = bool(failure)
         report = Report(
             process="self",
-            seq=self._tries,
+            seq=self._operation.tries,
             epoch=epoch,
             calls=1,
             failures=failed,
@@ -139,16 +124,15 @@ class CircuitBreakerWorkflow(BreakerHandlers):
         )
         self._machine.report(report, workflow.now())
         opened = self._machine.state is CircuitState.OPEN and self._machine.epoch != epoch
-        self._openings += opened and not self._machine.forced
-        self._moved(before)
+        self._operation.openings += opened and not self._machine.forced
+        self._moved()
 
     def _fail_if_opened_too_often(self, failure: str) -> None:
         operation = self._operation
-        if self._openings >= operation.max_openings and not self._machine.forced:
-            counts = f"{operation.activity} opened its breaker {self._openings} times in {self._tries} tries"
-            raise ApplicationError(
-                f"{counts}, the last with: {failure}", type=OPENED_TOO_OFTEN, non_retryable=True
-            )
+        if operation.openings >= operation.max_openings and not self._machine.forced:
+            what = f"{operation.activity} opened its breaker {operation.openings} times"
+            message = f"{what} in {operation.tries} tries, the last with: {failure}"
+            raise ApplicationError(message, type=OPENED_TOO_OFTEN, non_retryable=True)
 
     def _pause_until(self) -> datetime:
         doublings = min(max(0, self._machine.failure_count - 1), 10)
@@ -180,33 +164,24 @@ class CircuitBreakerWorkflow(BreakerHandlers):
     @workflow.signal(name="cancel", description="Try no more. Body: a Decision.")
     @lenient_signal
     def cancel(self, raw: RawValue = NO_BODY) -> None:
-        self._decisions.apply(raw, workflow.now(), self._cancel)
+        self.decide(raw, self._cancel)
 
     @workflow.signal(name="probe", description="Try now instead of waiting. Body: a Decision.")
     @lenient_signal
     def probe(self, raw: RawValue = NO_BODY) -> None:
-        before = self._machine.state
-        self._decisions.apply(raw, workflow.now(), self._probe)
-        self._moved(before)
-
-    @workflow.signal(name="resume", description="A breaker lets the try go on. Body: a Resume.")
-    @lenient_signal
-    def resume(self, raw: RawValue = NO_BODY) -> None:
-        self._calls.resume(raw)
+        self.decide(raw, self._probe)
 
     def _cancel(self, decision: Decision) -> DecisionResult:
         if self._cancelled:
             by = self._cancelled.actor
             return Outcome.ALREADY_DECIDED, f"Already cancelled by {by}.", by
         self._cancelled, self._wake = decision, True
-        if self._try is not None and self._calls.held:
+        if self._try is not None and self.calls.held:
             self._try.cancel()
         return Outcome.APPLIED, "It is not tried again.", ""
 
     def _probe(self, decision: Decision) -> DecisionResult:
         if problem := refuses_probe(self._machine, decision):
             return Outcome.REFUSED, problem, ""
-        if self._machine.state is CircuitState.OPEN:
-            why = f"{decision.actor} requested a probe: {decision.reason}"[:500]
-            self._machine.half_open(workflow.now(), why)
+        self._half_open(decision)
         return Outcome.APPLIED, "It is tried now.", ""

@@ -9,6 +9,7 @@ import uuid
 from datetime import timedelta
 from functools import partial
 from typing import Any
+from unittest import mock
 
 import pytest
 from hypothesis import given, settings
@@ -42,6 +43,7 @@ from workers.patterns.batches.batches import (
 from workers.patterns.batches.parallel import CallResult, gather
 from workers.patterns.breaker.names import UNAVAILABLE
 from workers.patterns.cache.activities import forget
+from workers.patterns.guarded_calls import GuardedCalls
 
 
 @given(st.lists(st.integers(), max_size=250), st.integers(1, 120))
@@ -251,10 +253,9 @@ DONE = [{"index": 10, "value": "a"}, {"index": 11, "error": "no"}]
 async def test_what_an_attempt_did_is_known_whatever_ended_it(
     cause: BaseException, known: list[int], transient: bool, final: bool
 ) -> None:
-    async def call() -> BatchResult:
-        raise refusal(cause)
-
-    attempt = await attempt_batch(call(), Batch(first=10, items=["a", "b", "c"]))
+    calls = mock.Mock(spec=GuardedCalls, call=mock.AsyncMock(side_effect=refusal(cause)))
+    batch = Batch(first=10, items=["a", "b", "c"])
+    attempt = await attempt_batch(calls, "rows", batch, seconds=1, heartbeat_seconds=1)
     assert [result.index for result in attempt.results] == known
     assert (attempt.transient, attempt.final, bool(attempt.error)) == (transient, final, True)
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from workers.contracts import Outcome, Signal
+from workers.contracts import Decision, Outcome, Signal
 from workers.patterns.batches.batches import ItemResult
 from workers.patterns.batches.progress import MAX_ERROR, MAX_FAILED_ITEMS, PauseControl, ProgressState
 from workers.patterns.decisions import DecisionLog
@@ -67,20 +67,19 @@ VERBS = st.sampled_from([Signal.PAUSE, Signal.UNPAUSE, Signal.CANCEL])
 @settings(deadline=None, max_examples=100)
 @given(st.lists(st.tuples(VERBS, st.sampled_from(["ann", "bob", ""])), max_size=12))
 def test_decisions_apply_once_and_nothing_follows_a_cancel(decisions) -> None:
-    control, paused, cancelled = PauseControl(DecisionLog()), False, False
+    control, log, paused, cancelled = PauseControl(), DecisionLog(), False, False
     for number, (verb, actor) in enumerate(decisions):
         body = {"decision_id": str(number), "actor": actor}
         fits = not cancelled and {"pause": not paused, "unpause": paused, "cancel": True}[verb]
-        control.decide(verb, body, NOW)
-        assert (control.decisions.get(str(number)).outcome == Outcome.APPLIED) is fits
+        log.apply(body, NOW, getattr(control, verb.value))
+        assert (log.get(str(number)).outcome == Outcome.APPLIED) is fits
         if fits:
             paused, cancelled = verb is Signal.PAUSE, verb is Signal.CANCEL
-        before = control.decisions.model_copy(deep=True)
-        control.decide(verb, body, NOW)
-        assert (control.paused, control.cancelled, control.decisions) == (paused, cancelled, before)
+        before = log.model_copy(deep=True)
+        log.apply(body, NOW, getattr(control, verb.value))
+        assert (control.paused, control.cancelled, log) == (paused, cancelled, before)
     control.over = True
-    control.decide(Signal.PAUSE, {"decision_id": "late"}, NOW)
-    assert control.decisions.get("late").outcome == Outcome.REFUSED
+    assert control.pause(Decision())[0] is Outcome.REFUSED
 
 
 @pytest.mark.parametrize(

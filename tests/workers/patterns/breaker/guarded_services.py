@@ -21,15 +21,9 @@ with workflow.unsafe.imports_passed_through():
     from workers.client.attributes import WAITING_FOR
     from workers.contracts import CircuitStatus, Decision, Verdict, WaitingFor
     from workers.patterns.breaker.activities import find_held, offer_probe, release_held
+    from workers.patterns.breaker.config import Report
     from workers.patterns.breaker.messages import BreakerState
-    from workers.patterns.breaker.names import (
-        UNAVAILABLE,
-        WORKFLOW_TYPE,
-        Report,
-        breaker_id,
-        current_key,
-        guarded,
-    )
+    from workers.patterns.breaker.names import UNAVAILABLE, WORKFLOW_TYPE, breaker_id, current_key, guarded
     from workers.patterns.breaker.workflow import BreakerWorkflow
     from workers.patterns.decisions import NO_BODY, lenient_signal
     from workers.patterns.guarded_calls import GuardedCalls

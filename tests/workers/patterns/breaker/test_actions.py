@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from workers.contracts import CircuitState, Decision, Outcome
+from workers.patterns.breaker.config import BreakerConfig, Report
 from workers.patterns.breaker.handlers import force, refuses_probe, release
 from workers.patterns.breaker.machine import MAX_UNANSWERED, Machine
-from workers.patterns.breaker.names import BreakerConfig, Report
 from workers.patterns.breaker.release import LARGEST_BATCH, LATER_SECONDS, Release
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from workers.contracts import CircuitState
+from workers.patterns.breaker.config import BreakerConfig, Report
 from workers.patterns.breaker.machine import (
     LEASE_SECONDS,
     MAX_PROCESSES,
@@ -16,7 +17,7 @@ from workers.patterns.breaker.machine import (
     PICKUP_SECONDS,
     Machine,
 )
-from workers.patterns.breaker.names import BreakerConfig, Report, dependency_of, guarded
+from workers.patterns.breaker.names import dependency_of, guarded
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 CONFIG = BreakerConfig(dependency="payments", threshold=3, open_seconds=60)

@@ -32,8 +32,9 @@ from workers.client.attributes import WAITING_FOR
 from workers.client.launch import launch
 from workers.patterns.breaker import gate as gates
 from workers.patterns.breaker import reporter
+from workers.patterns.breaker.config import BreakerConfig
 from workers.patterns.breaker.names import QUEUE as BREAKERS
-from workers.patterns.breaker.names import BreakerConfig, breaker_id, guarded
+from workers.patterns.breaker.names import breaker_id, guarded
 from workers.patterns.breaker.plugin import breakers
 from workers.patterns.breaker.workflow import BreakerWorkflow
 from workers.patterns.dynamic.workflow import DynamicInput, DynamicWorkflow

@@ -13,8 +13,9 @@ import pytest
 from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 
+from workers.contracts import CIRCUIT_OPEN
 from workers.patterns.breaker.failures import dependency_failed
-from workers.patterns.breaker.names import CIRCUIT_OPEN, UNAVAILABLE
+from workers.patterns.breaker.names import UNAVAILABLE
 
 REQUEST = httpx.Request("GET", "http://rates")
 

@@ -14,12 +14,12 @@ from temporalio.exceptions import ApplicationError
 from temporalio.service import RPCError, RPCStatusCode
 
 from tests.support import eventually
-from workers.contracts import CircuitState, CircuitStatus, Forced
+from workers.contracts import CIRCUIT_OPEN, CircuitState, CircuitStatus, Forced
 from workers.patterns.breaker import gate as gates
 from workers.patterns.breaker import reporter as reporting
+from workers.patterns.breaker.config import BreakerConfig, Report
 from workers.patterns.breaker.gate import Gate
 from workers.patterns.breaker.machine import Machine
-from workers.patterns.breaker.names import CIRCUIT_OPEN, BreakerConfig, Report
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 

@@ -19,7 +19,7 @@ from workers.client.attributes import WAITING_FOR
 from workers.contracts import Resume, Status
 from workers.patterns.breaker import machine as breaker_machine
 from workers.patterns.breaker.activities import Wake, find_held, release_held
-from workers.patterns.breaker.names import Report
+from workers.patterns.breaker.config import Report
 from workers.patterns.breaker.release import LARGEST_BATCH
 from workers.patterns.breaker.workflow import BreakerWorkflow
 

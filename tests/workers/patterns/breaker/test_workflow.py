@@ -18,8 +18,9 @@ from workers.client.attributes import CIRCUIT_STATE, WAITING_FOR
 from workers.contracts import CircuitState, CircuitStatus, Decision, SagaStatus, Status, StepState
 from workers.patterns.breaker import names as breaker
 from workers.patterns.breaker.activities import find_held, offer_probe, release_held
+from workers.patterns.breaker.config import BreakerConfig, Report
 from workers.patterns.breaker.messages import BreakerState
-from workers.patterns.breaker.names import BreakerConfig, Report, breaker_id
+from workers.patterns.breaker.names import breaker_id
 from workers.patterns.breaker.plugin import breakers
 from workers.patterns.breaker.workflow import BreakerWorkflow
 

@@ -17,9 +17,8 @@ from temporalio.exceptions import ApplicationError
 
 from tests.support import eventually
 from workers.client.attributes import SAGA_STATE, WAITING_FOR
-from workers.contracts import Decision, Money, SagaStatus, Verdict
+from workers.contracts import CIRCUIT_OPEN, Decision, Money, SagaStatus, Verdict
 from workers.contracts.effects import effect_refused
-from workers.patterns.breaker.names import CIRCUIT_OPEN
 from workers.patterns.saga.messages import Retry, SagaResult, StepCall, UndoCall
 from workers.patterns.saga.plan import SagaPlan, SagaRules, SagaStep
 from workers.patterns.saga.workflow import SagaWorkflow
