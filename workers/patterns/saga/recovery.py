@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
-from workers.patterns.saga.messages import Message, Retry
+from workers.patterns.saga.messages import Retry
 
 TIMEOUT = "Timeout"
 MAX_KEPT = 100
@@ -25,7 +25,7 @@ class Action(StrEnum):
     ESCALATE = "escalate"
 
 
-class Failure(Message):
+class Failure(BaseModel):
     """`type`: of the ApplicationError, or Timeout. `retryable`: the activity does not rule out a retry."""
 
     type: str = ""
@@ -33,7 +33,7 @@ class Failure(Message):
     retryable: bool = True
 
 
-class Rule(Message):
+class Rule(BaseModel):
     """What to do about failures of the types `errors`. `then`: when the retries are used up."""
 
     errors: list[str] = Field(default_factory=list)
@@ -42,7 +42,7 @@ class Rule(Message):
     then: Action = Action.ESCALATE
 
 
-class RecoveryPolicy(Message):
+class RecoveryPolicy(BaseModel):
     """The first rule that names the type of a failure counts, else `otherwise`."""
 
     rules: list[Rule] = Field(default_factory=list)
@@ -56,7 +56,7 @@ class RecoveryPolicy(Message):
         return self.otherwise if number < 0 else self.rules[number]
 
 
-class Attempt(Message):
+class Attempt(BaseModel):
     """An attempt that failed, and what was decided then. `wait_seconds`: before the next one, for a retry."""
 
     number: int
@@ -67,7 +67,7 @@ class Attempt(Message):
     wait_seconds: float = 0
 
 
-class Recovery(Message):
+class Recovery(BaseModel):
     """The state of one step. `total` counts all attempts that failed, `attempts` keeps the last 100.
 
     `tries`: by the number of a rule, failures since the beginning or since an operator's retry.

@@ -105,7 +105,7 @@ class SagaWorkflow(SagaHandlers):
             name=step.label,
             undo=self._resolved[step.undo].name if step.undo else "",
             undo_input=step.undo_input,
-            undo_retry_policy=step.undo_retry.policy() if step.undo_retry else None,
+            undo_retry=step.undo_retry,
             undo_task_queue=self._resolved[step.undo].queue if step.undo else "",
             undo_after=step.undo_after,
             amount=step.amount,
