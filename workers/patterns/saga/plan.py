@@ -75,7 +75,10 @@ class SagaPlan(BaseModel):
 
     def activities(self) -> list[str]:
         """Names of all activities and undos, those of nested sagas too, each once."""
-        return list(dict.fromkeys(self._activities()))
+        names: list[str] = []
+        for step in self.steps:
+            names += [step.activity, step.undo, *(step.saga.activities() if step.saga else [])]
+        return list(dict.fromkeys(filter(None, names)))
 
     def parts(self) -> list[list[SagaStep]]:
         """The steps in order; those in one list run side by side."""
@@ -88,12 +91,6 @@ class SagaPlan(BaseModel):
     def problems(self) -> list[str]:
         """A sentence for each thing that cannot be run as it is declared."""
         return list(dict.fromkeys(self._problems(1)))
-
-    def _activities(self) -> Iterator[str]:
-        for step in self.steps:
-            yield from (name for name in (step.activity, step.undo) if name)
-            if step.saga is not None:
-                yield from step.saga._activities()
 
     def _problems(self, depth: int) -> Iterator[str]:
         if not self.steps:

@@ -48,12 +48,10 @@ class RecoveryPolicy(BaseModel):
     rules: list[Rule] = Field(default_factory=list)
     otherwise: Rule = Field(default_factory=Rule)
 
-    def rule_for(self, kind: str) -> int:
-        """Its index in `rules`; -1: `otherwise`."""
-        return next((number for number, rule in enumerate(self.rules) if kind in rule.errors), -1)
-
-    def rule(self, number: int) -> Rule:
-        return self.otherwise if number < 0 else self.rules[number]
+    def rule_for(self, kind: str) -> tuple[int, Rule]:
+        """The rule with its index in `rules`; -1: it is `otherwise`."""
+        named = ((number, rule) for number, rule in enumerate(self.rules) if kind in rule.errors)
+        return next(named, (-1, self.otherwise))
 
 
 class Attempt(BaseModel):
@@ -83,8 +81,7 @@ class Recovery(BaseModel):
 
         A failure that its activity declares non-retryable is not retried, unless a rule names its type.
         """
-        number = self.policy.rule_for(failure.type)
-        rule = self.policy.rule(number)
+        number, rule = self.policy.rule_for(failure.type)
         count = self.tries[number] = self.tries.get(number, 0) + 1
         action, wait = rule.action, 0.0
         if action is Action.RETRY:
