@@ -41,7 +41,7 @@ from workers.patterns.batches.batches import (
 )
 from workers.patterns.batches.parallel import CallResult, gather
 from workers.patterns.breaker.names import UNAVAILABLE
-from workers.patterns.cache.activities import forget
+from workers.patterns.cache import forget
 
 
 @given(st.lists(st.integers(), max_size=250), st.integers(1, 120))
