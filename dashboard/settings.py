@@ -156,7 +156,7 @@ if _dashboard.channel_redis_url:
     CACHES["workers"] = {
         "BACKEND": "django.core.cache.backends.redis.RedisCache",
         "LOCATION": _dashboard.channel_redis_url.get_secret_value(),
-        "OPTIONS": {"serializer": "workers.patterns.cache.activities.PlainText"},
+        "OPTIONS": {"serializer": "workers.patterns.cache.PlainText"},
     }
 
 AUTHENTICATION_BACKENDS = [

@@ -14,7 +14,7 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.batches.activities import batch_activity
     from workers.patterns.batches.batches import in_batches
     from workers.patterns.batches.parallel import gather
-    from workers.patterns.cache.activities import cached
+    from workers.patterns.cache import cached
 
 ASKED: Counter[str] = Counter()
 RATES = {"USD": 1.1, "CHF": 0.9}

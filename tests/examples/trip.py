@@ -3,24 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-from datetime import timedelta
 from typing import Any
 
 from pydantic import BaseModel
 from temporalio import activity, workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import FailureError
 
 with workflow.unsafe.imports_passed_through():
     from workers.contracts import Money
     from workers.contracts.effects import effect_refused
     from workers.patterns.saga.handlers import SagaHandlers
-    from workers.patterns.saga.messages import StepCall, UndoCall
+    from workers.patterns.saga.messages import Retry, StepCall, UndoCall
     from workers.patterns.saga.plan import SagaPlan, SagaStep
     from workers.registry.queues import PLATFORM
     from workers.shielding import run_shielded
 
-PATIENT = RetryPolicy(maximum_attempts=20, maximum_interval=timedelta(minutes=1))
+PATIENT = Retry(attempts=20, maximum_seconds=60)
 INSURANCE = SagaPlan(steps=[SagaStep(activity="insure", input={"what": "luggage"}, undo="end_insurance")])
 
 standing: dict[str, str] = {}
@@ -80,6 +78,6 @@ class TripWorkflow(SagaHandlers):
             saga.step("book_flight", call, undo="cancel_flight"),
         )
         await saga.nested("SagaWorkflow", INSURANCE, name="insurance", task_queue=PLATFORM)
-        await saga.step("charge_card", call, undo="refund_card", undo_retry_policy=PATIENT, amount=trip.price)
+        await saga.step("charge_card", call, undo="refund_card", undo_retry=PATIENT, amount=trip.price)
         await saga.step("issue_tickets", call, point_of_no_return=True)
         await run_shielded(saga.step("send_tickets", call, required=True))

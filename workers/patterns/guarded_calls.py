@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import Callable
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -35,12 +36,12 @@ def refused_at(error: FailureError) -> tuple[str, bool]:
     return "", False
 
 
+@dataclass
 class _Hold:
     """The calls that wait for one dependency, in the order in which they came, and their common timer."""
 
-    def __init__(self, timer: asyncio.Task[None]) -> None:
-        self.waiters: list[asyncio.Future[str]] = []
-        self.timer = timer
+    timer: asyncio.Task[None]
+    waiters: list[asyncio.Future[str]] = field(default_factory=list)
 
 
 class GuardedCalls:
@@ -53,7 +54,7 @@ class GuardedCalls:
 
     def __init__(self, retry_seconds: float, changed: Callable[[], None] | None = None) -> None:
         self._retry_seconds = retry_seconds
-        self._changed = changed or self._upsert_waiting_for
+        self._changed = changed or (lambda: upsert_changed({WAITING_FOR: self.waiting_for()}))
         self._holds: dict[str, _Hold] = {}
         self._retries: dict[str, int] = {}
         self._early: dict[str, tuple[str, datetime]] = {}
@@ -179,6 +180,3 @@ class GuardedCalls:
         await workflow.sleep(seconds, summary=f"try {dependency} again")
         self._retries[dependency] = retries + 1
         self._wake(dependency, "")
-
-    def _upsert_waiting_for(self) -> None:
-        upsert_changed({WAITING_FOR: self.waiting_for()})

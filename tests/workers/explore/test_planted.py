@@ -150,14 +150,14 @@ def every_step_gets_all_results() -> Iterator[None]:
 
 @contextmanager
 def nested_saga_that_cannot_start_is_not_noted() -> Iterator[None]:
-    judge = steps.Nested._outcome
+    judge = steps._outcome
 
-    def forgetful(self: steps.Nested, error: BaseException | None) -> tuple[str, str]:
+    def forgetful(entry: ledger.Entry, error: BaseException) -> tuple[str, str]:
         if isinstance(error, ChildWorkflowError):
-            return judge(self, error)
+            return judge(entry, error)
         return steps.NESTED_NOT_STARTED, str(error)
 
-    with mock.patch.object(steps.Nested, "_outcome", forgetful):
+    with mock.patch.object(steps, "_outcome", forgetful):
         yield
 
 

@@ -156,15 +156,14 @@ def _retry_after(headers: httpx.Headers) -> timedelta | None:
     """RFC 9110, 10.2.3: seconds or a date. Within an hour, as a service may also be wrong."""
     given = headers.get("retry-after", "").strip()
     try:
-        seconds = float(given) if given.isdigit() else _until(given)
+        if given.isdigit():
+            wait = timedelta(seconds=int(given))
+        else:
+            at = parsedate_to_datetime(given)
+            wait = at.replace(tzinfo=at.tzinfo or UTC) - datetime.now(UTC)
     except (ValueError, TypeError, OverflowError):
         return None
-    return min(timedelta(seconds=seconds), LONGEST_WAIT) if 0 < seconds < 10**9 else None
-
-
-def _until(given: str) -> float:
-    at = parsedate_to_datetime(given)
-    return ((at if at.tzinfo else at.replace(tzinfo=UTC)) - datetime.now(UTC)).total_seconds()
+    return min(wait, LONGEST_WAIT) if wait > timedelta() else None
 
 
 def _place(call: HttpCall) -> str:

@@ -11,10 +11,10 @@ from typing import Any
 
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from workers.contracts import SagaState, StepState
+from workers.contracts import CompensationStatus, SagaState, StepState, StepStatus
 from workers.patterns.alerts.calls import Alerts
 from workers.patterns.guarded_calls import GuardedCalls, refused_at
-from workers.patterns.saga.ledger import Entry, Ledger
+from workers.patterns.saga.ledger import CHOICES, Entry, Ledger
 from workers.patterns.saga.messages import UndoCall
 from workers.patterns.saga.steps import ActivityOptions, history_full
 from workers.shielding import wait_until
@@ -34,20 +34,21 @@ class Operator:
         self._ledger = ledger
         self._alerts = Alerts()
 
-    async def choice(self, entry: Entry, title: str, detail: str) -> str:
-        """Raise an alert and wait for the choice: retry, skip or settled_outside."""
-        entry.choice = ""
+    async def choice(
+        self, entry: Entry, stuck: StepStatus | CompensationStatus, title: str, then: SagaState
+    ) -> str:
+        """Raise an alert about the step or its compensation, and wait for the choice: retry, skip or
+        settled_outside. After it the saga is in the state `then`, unless something else is stuck."""
+        stuck.status, entry.choice = StepState.STUCK, ""
         self._ledger.go(SagaState.STUCK)
         name = entry.status.name
         alert_id = f"{entry.undo_key}/stuck/{entry.runs + entry.undo_runs}"
-        self._alerts.raise_soon(alert_id, f"{title}: {name}", detail=detail, step=name)
+        self._alerts.raise_soon(alert_id, f"{title}: {name}", detail=stuck.error or "", step=name)
         await wait_until(lambda: bool(entry.choice))
+        stuck.status = CHOICES[entry.choice]
+        if not any(other.stuck for other in self._ledger.entries):
+            self._ledger.go(then)
         return entry.choice
-
-    def resolved(self, state: SagaState) -> None:
-        """What was stuck has its choice; the saga is in `state` unless something else is stuck."""
-        if not any(entry.stuck for entry in self._ledger.entries):
-            self._ledger.go(state)
 
 
 class Compensator:
@@ -70,32 +71,22 @@ class Compensator:
         self._ledger.compensating = True
         if owed:
             self._ledger.go(SagaState.COMPENSATING)
-        await asyncio.gather(
-            *(
-                self._settle(entry, owed[number + 1 :], reason)
-                for number, entry in reversed([*enumerate(owed)])
-            )
-        )
+        order = reversed([*enumerate(owed, 1)])
+        await asyncio.gather(*(self._settle(entry, owed[number:], reason) for number, entry in order))
         self._ledger.go(SagaState.COMPENSATED)
 
     async def _settle(self, entry: Entry, later: list[Entry], reason: str) -> None:
         """Undo one step once its turn has come, as often as an operator says."""
         await wait_until(lambda: _is_next(entry, later))
-        while not await self._undo(entry, reason):
+        choice = "retry"
+        while choice == "retry" and not await self._undo(entry, reason):
             title = "A compensation failed for good"
-            choice = await self._operator.choice(entry, title, entry.undo.error or "")
-            entry.undo.status = settled_as(choice) if choice != "retry" else StepState.PENDING
-            self._operator.resolved(SagaState.COMPENSATING)
-            if choice != "retry":
-                return
+            choice = await self._operator.choice(entry, entry.undo, title, SagaState.COMPENSATING)
 
     async def _undo(self, entry: Entry, reason: str) -> bool:
         """False: it failed for good. While a breaker refuses it, it is held."""
         lease = ""
-        while True:
-            if not entry.has_undo:
-                entry.undo.status, entry.undo.error = StepState.STUCK, entry.status.error
-                return False
+        while entry.has_undo:
             entry.undo_starts()
             try:
                 await self._attempt(entry, reason, lease)
@@ -103,18 +94,19 @@ class Compensator:
                 dependency, _ = refused_at(error)
                 entry.undo.error = str(error.cause or error)
                 if not dependency or history_full(COMPENSATION_EVENTS, COMPENSATION_BYTES):
-                    entry.undo.status = StepState.STUCK
                     return False
                 entry.undo.status = StepState.PENDING
                 lease = await self._calls.wait(dependency)
             else:
                 entry.undo.status = StepState.DONE
                 return True
+        entry.undo.error = entry.status.error
+        return False
 
     async def _attempt(self, entry: Entry, reason: str, lease: str) -> None:
         options: ActivityOptions = {**self._options}
         if entry.undo_retry is not None:
-            options["retry_policy"] = entry.undo_retry
+            options["retry_policy"] = entry.undo_retry.policy()
         if entry.undo_queue:
             options["task_queue"] = entry.undo_queue
         await self._calls.start(
@@ -152,7 +144,3 @@ def _is_next(entry: Entry, later: list[Entry]) -> bool:
             return False
         waiting.append(other)
     return not any(entry.needs_undone(other) for other in waiting)
-
-
-def settled_as(choice: str) -> StepState:
-    return StepState.SKIPPED if choice == "skip" else StepState.SETTLED

@@ -8,11 +8,10 @@ effect and the other can be reset by an operator."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
-
-from temporalio.common import RetryPolicy
 
 from workers.contracts import (
     CompensationStatus,
@@ -26,8 +25,14 @@ from workers.contracts import (
 )
 from workers.patterns.decisions import DecisionResult
 from workers.patterns.saga.messages import Compensation, Retry, SagaResult
+from workers.patterns.saga.recovery import Recovery
 
-CHOICES = ("retry", "skip", "settled_outside")
+CHOICES = {
+    "retry": StepState.PENDING,
+    "skip": StepState.SKIPPED,
+    "settled_outside": StepState.SETTLED,
+}
+"""What an operator may choose, and what the step or compensation that was stuck then is."""
 OPERATOR = "settle_by_operator"
 """The name of a compensation that no code knows."""
 _HAPPENED = (StepState.DONE, StepState.SETTLED)
@@ -38,36 +43,35 @@ _FINISHED = (StepState.DONE, StepState.SKIPPED, StepState.SETTLED)
 class Entry:
     """A step, in the order of registration.
 
-    `started`: it may have reached the outside. `cancelled`: a cancellation was accepted before it was done,
-    so it is no point of no return any more. `undo_after`: names of the steps that must be undone before
-    this one; None: all that come after it, but for those of its group. `from_child`: a nested saga handed
-    it over; its undo takes an UndoCall. `editable`: the step takes an edited input when it is known that it
-    did not happen. `edited`, `undo_edited`: the inputs that an operator gave the step and its compensation.
-    `committed_amounts`: what a nested saga did for good."""
+    `key`: of its first run. `started`: it may have reached the outside. `cancelled`: a cancellation was
+    accepted before it was done, so it is no point of no return any more. `undo_after`: names of the steps
+    that must be undone before this one; None: all that come after it, but for those of its group.
+    `from_child`: a nested saga handed it over; its undo takes an UndoCall. `editable`: the step takes an
+    edited input when it is known that it did not happen. `edited`, `undo_edited`: the inputs that an operator
+    gave the step and its compensation. `committed_amounts`: what a nested saga did for good."""
 
     status: StepStatus
     label: str
+    key: str
     undo_input: Any = None
     undo_queue: str = ""
-    undo_retry: RetryPolicy | None = None
+    undo_retry: Retry | None = None
     undo_after: frozenset[str] | None = None
+    recovery: Recovery | None = None
     editable: bool = False
     from_child: bool = False
     result: Any = None
     started: bool = False
     cancelled: bool = False
     runs: int = 0
-    revision: int = 1
-    undo_started: bool = False
     undo_runs: int = 0
+    revision: int = 1
     edited: dict[str, Any] | None = None
     undo_edited: dict[str, Any] | None = None
     choice: str = ""
     committed_amounts: list[Money] = field(default_factory=list)
     _started_before: bool = False
-    _base_key: str = ""
-    _key_closed: bool = False
-    _keys: int = 1
+    _closed_keys: int = 0
 
     @property
     def may_have_happened(self) -> bool:
@@ -77,6 +81,11 @@ class Entry:
     def undo(self) -> CompensationStatus:
         assert self.status.compensation is not None
         return self.status.compensation
+
+    @property
+    def undo_status(self) -> str:
+        """A StepState; "" without a compensation."""
+        return self.status.compensation.status if self.status.compensation else ""
 
     @property
     def undo_key(self) -> str:
@@ -99,18 +108,22 @@ class Entry:
     @property
     def stuck(self) -> bool:
         """The step or its compensation waits for an operator."""
-        return StepState.STUCK in (self.status.status, self.status.compensation and self.undo.status)
+        return StepState.STUCK in (self.status.status, self.undo_status)
 
     @property
     def undo_finished(self) -> bool:
-        return self.status.compensation is not None and self.undo.status in _FINISHED
+        return self.undo_status in _FINISHED
 
     @property
     def undo_waits(self) -> bool:
         """Its compensation waits for an operator or for a breaker."""
-        return self.undo.status == StepState.STUCK or (
-            self.undo.status == StepState.PENDING and self.undo_runs > 0
-        )
+        held = self.undo_status == StepState.PENDING and self.undo_runs > 0
+        return held or self.undo_status == StepState.STUCK
+
+    @property
+    def lost_child(self) -> bool:
+        """A nested saga that was ended from outside. It made its own keys, so a second one does all anew."""
+        return self.started and bool(self.status.child_workflow_id)
 
     def needs_undone(self, later: Entry) -> bool:
         """Must `later`, which was registered after this one, be undone before this one is?"""
@@ -118,17 +131,10 @@ class Entry:
             return later.status.name in self.undo_after
         return not (self.status.group and self.status.group == later.status.group)
 
-    @property
-    def lost_child(self) -> bool:
-        """A nested saga that was ended from outside. It made its own keys, so a second one does all anew."""
-        return self.started and bool(self.status.child_workflow_id)
-
     def open_key(self) -> str:
         """The key for its next run: another one when a gateway refuses whatever comes under the last."""
-        if self._key_closed:
-            self._base_key = self._base_key or self.status.idempotency_key
-            self._keys, self._key_closed = self._keys + 1, False
-            self.status.idempotency_key = f"{self._base_key}/r{self._keys}"
+        if self._closed_keys:
+            self.status.idempotency_key = f"{self.key}/r{self._closed_keys + 1}"
         return self.status.idempotency_key
 
     def starts(self) -> None:
@@ -142,34 +148,30 @@ class Entry:
 
     def did_not_happen(self, why: str) -> None:
         """A gateway reported it and has closed the key, or a nested saga undid itself."""
-        self.started, self._key_closed = False, True
-        self.status.status, self.status.error = StepState.FAILED, why
+        self._closed_keys += 1
+        self._ended(why, started=False)
 
     def never_sent(self, why: str) -> None:
         """This run of it was not; an earlier one may have happened."""
-        self.started = self._started_before
-        self.status.status = StepState.UNKNOWN if self.started else StepState.FAILED
-        self.status.error = why
+        self._ended(why, started=self._started_before)
 
     def failed(self, why: str) -> None:
         """Whether it happened is not known; for a step that declares no effect it does not matter."""
-        if self.has_effect:
-            self.status.status = StepState.UNKNOWN
-        else:
-            self.started, self.status.status = False, StepState.FAILED
-        self.status.error = why
+        self._ended(why, started=self.has_effect)
 
     def lost(self, why: str) -> None:
         """Its outcome is unknown, and no code knows what would undo it."""
-        self.status.status, self.status.error = StepState.UNKNOWN, why
+        self._ended(why, started=True)
         self.status.compensation = CompensationStatus(name=OPERATOR)
 
     def held(self, never_sent: bool, why: str) -> None:
         """A breaker refused it. `never_sent`: no attempt of this run of the activity ever left the worker."""
-        if never_sent:
-            self.started = self._started_before
-        self.status.status = StepState.UNKNOWN if self.started else StepState.PENDING
-        self.status.error = why
+        started = self._started_before if never_sent else True
+        self._ended(why, started=started, otherwise=StepState.PENDING)
+
+    def _ended(self, why: str, *, started: bool, otherwise: StepState = StepState.FAILED) -> None:
+        self.started, self.status.error = started, why
+        self.status.status = StepState.UNKNOWN if started else otherwise
 
     def retries(self, edited: dict[str, Any] | None) -> None:
         """An operator has the step, or its compensation, run again."""
@@ -182,7 +184,7 @@ class Entry:
             self.revision += 1  # another input is another effect, so it needs another key
 
     def undo_starts(self) -> None:
-        self.choice, self.undo_runs, self.undo_started = "", self.undo_runs + 1, True
+        self.choice, self.undo_runs = "", self.undo_runs + 1
         self.undo.activity_id = numbered(f"{self.label}/undo", self.undo_runs)
         self.undo.status, self.undo.error = StepState.RUNNING, None
 
@@ -203,13 +205,12 @@ class Ledger:
 
     def register(self, prefix: str, status: StepStatus, *, undo: str = "", **more: Any) -> Entry:
         """Note a step before it runs. Its key is `<prefix>/<name>/<occurrence>`."""
-        occurrence = 1 + sum(
-            1 for entry in self.entries if not entry.from_child and entry.status.name == status.name
-        )
+        own = (entry.status.name for entry in self.entries if not entry.from_child)
+        occurrence = 1 + sum(name == status.name for name in own)
         status.idempotency_key = f"{prefix}/{status.name}/{occurrence}"
         status.compensation = CompensationStatus(name=undo) if undo else None
         label = status.name if occurrence == 1 else f"{status.name}/{occurrence}"
-        entry = Entry(status, label, **more)
+        entry = Entry(status, label, status.idempotency_key, **more)
         self.entries.append(entry)
         return entry
 
@@ -230,9 +231,10 @@ class Ledger:
                 child_workflow_id=item.child_workflow_id or child.status.child_workflow_id,
                 compensation=CompensationStatus(name=item.undo),
             )
-            entry = Entry(status, f"{child.label}/{number}/{item.step}", started=True, from_child=True)
-            entry.undo_input, entry.result, entry.undo_queue = item.input, item.result, item.queue
-            entry.undo_retry = item.retry.policy() if item.retry else None
+            entry = Entry(status, f"{child.label}/{number}/{item.step}", item.idempotency_key)
+            entry.started = entry.from_child = True
+            entry.undo_input, entry.result = item.input, item.result
+            entry.undo_queue, entry.undo_retry = item.queue, item.retry
             self.entries.append(entry)
 
     @property
@@ -256,35 +258,22 @@ class Ledger:
 
     def result(self, **more: Any) -> SagaResult:
         """How the saga ended, with what a saga around it takes over."""
-        if self.state is not SagaState.COMPLETED:
-            return SagaResult(state=self.state, by_hand=self.by_operator(), **more)
-        return SagaResult(
-            state=self.state,
-            by_hand=self.by_operator(),
-            committed=self.committed,
-            committed_amounts=_sums(entry for entry in self._standing() if entry not in self.owed()),
-            compensations=[_compensation(entry) for entry in self.owed() if entry.has_undo],
-            **more,
-        )
-
-    def by_operator(self) -> list[str]:
-        """Names of the steps that an operator skipped or settled."""
-        return [entry.status.name for entry in self.entries if entry.choice in ("skip", "settled_outside")]
+        settled = [each.status.name for each in self.entries if each.choice in ("skip", "settled_outside")]
+        result = SagaResult(state=self.state, by_hand=settled, **more)
+        if self.state is SagaState.COMPLETED:
+            owed = self.owed()
+            result.committed = self.committed
+            result.committed_amounts = _sums(entry for entry in self._standing() if entry not in owed)
+            result.compensations = [_compensation(entry) for entry in owed if entry.has_undo]
+        return result
 
     def _standing(self) -> list[Entry]:
-        return [
-            entry
-            for entry in self.entries
-            if entry.may_have_happened and not (entry.status.compensation and entry.undo.status in _HAPPENED)
-        ]
+        """What is, or may be, in effect."""
+        return [each for each in self.entries if each.may_have_happened and each.undo_status not in _HAPPENED]
 
     def status(self) -> SagaStatus:
-        """`exposure`: a sum for each currency of what is, or may be, in effect and not undone."""
-        return SagaStatus(
-            state=self.state,
-            steps=[entry.status for entry in self.entries],
-            exposure=_sums(self._standing()),
-        )
+        steps = [entry.status for entry in self.entries]
+        return SagaStatus(state=self.state, steps=steps, exposure=_sums(self._standing()))
 
     def resolve(self, decision: Decision) -> DecisionResult:
         """What an operator decides on a step that is stuck: retry (with edited input), skip,
@@ -319,7 +308,7 @@ def _objection(entry: Entry, decision: Decision, *, several: bool) -> str:
         return f"{name} may have happened. To start it anew, give evidence that it did not."
     if edited and forward and (entry.started or not entry.editable):
         return f"{name} can only be retried with the same input."
-    if edited and not forward and entry.undo_started and not evidence:
+    if edited and not forward and entry.undo_runs and not evidence:
         old = f"{name} may have happened with the old input."
         return f"{old} Retry with the same input, or give evidence that it did not."
     return ""
@@ -334,18 +323,17 @@ def _compensation(entry: Entry) -> Compensation:
         result=entry.result,
         amount=entry.status.amount,
         queue=entry.undo_queue,
-        retry=Retry.of(entry.undo_retry) if entry.undo_retry else None,
+        retry=entry.undo_retry,
         child_workflow_id=entry.status.child_workflow_id,
     )
 
 
-def _sums(entries: Sequence[Entry] | Any) -> list[Money]:
+def _sums(entries: Iterable[Entry]) -> list[Money]:
     """A sum for each currency."""
-    sums: dict[str, int] = {}
+    sums = Counter[str]()
     for entry in entries:
-        own = [entry.status.amount] if entry.status.amount is not None else []
-        for amount in [*own, *entry.committed_amounts]:
-            sums[amount.currency] = sums.get(amount.currency, 0) + amount.minor
+        for amount in filter(None, [entry.status.amount, *entry.committed_amounts]):
+            sums[amount.currency] += amount.minor
     return [Money(minor=minor, currency=currency) for currency, minor in sorted(sums.items()) if minor]
 
 

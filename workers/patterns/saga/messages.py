@@ -9,36 +9,19 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from temporalio.common import RetryPolicy
 
 from workers.contracts import Money, SagaState
 
 
-class Message(BaseModel):
-    model_config = ConfigDict(extra="ignore")
-
-
-class Retry(Message):
+class Retry(BaseModel):
     """How often something is tried, and how the waits between grow. `attempts` 0: no limit."""
 
     attempts: int = Field(8, ge=0)
     initial_seconds: float = Field(1, gt=0)
     backoff: float = Field(2, ge=1)
     maximum_seconds: float = Field(15, gt=0)
-
-    @classmethod
-    def of(cls, policy: RetryPolicy) -> Retry:
-        """The same as data."""
-        maximum = policy.maximum_interval
-        return cls(
-            attempts=policy.maximum_attempts,
-            initial_seconds=policy.initial_interval.total_seconds(),
-            backoff=policy.backoff_coefficient,
-            maximum_seconds=maximum.total_seconds()
-            if maximum
-            else 100 * policy.initial_interval.total_seconds(),
-        )
 
     def policy(self) -> RetryPolicy:
         return RetryPolicy(
@@ -54,7 +37,7 @@ class Retry(Message):
         return float(min(self.initial_seconds * self.backoff**doublings, self.maximum_seconds))
 
 
-class StepCall(Message):
+class StepCall(BaseModel):
     """The argument of a step. The effect happens at most once for each `idempotency_key`.
 
     `input`: as declared. `results`: what the steps that it needs answered, by their names.
@@ -65,7 +48,7 @@ class StepCall(Message):
     results: dict[str, Any] = Field(default_factory=dict)
 
 
-class UndoCall(Message):
+class UndoCall(BaseModel):
     """The argument of an undo.
 
     `idempotency_key` is the step's: what it did is undone, and a tombstone under it refuses the effect from
@@ -80,7 +63,7 @@ class UndoCall(Message):
     result: Any = None
 
 
-class Compensation(Message):
+class Compensation(BaseModel):
     """What would undo one step of a saga that has completed, as data for the saga around it.
 
     `queue`: whose workers run `undo`; empty: those of the workflow that asks.
@@ -97,7 +80,7 @@ class Compensation(Message):
     child_workflow_id: str = ""
 
 
-class SagaResult(Message):
+class SagaResult(BaseModel):
     """How a saga ended: `state` is completed or compensated, `outcome` a sentence for people.
 
     `results`: what the steps answered, by their names. `by_hand`: steps that an operator settled instead of

@@ -7,11 +7,11 @@ from collections import Counter
 from collections.abc import Iterator
 from itertools import groupby
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from pydantic_core import to_json
 
 from workers.contracts import Money
-from workers.patterns.saga.messages import Message, Retry
+from workers.patterns.saga.messages import Retry
 from workers.patterns.saga.recovery import RecoveryPolicy
 
 INVALID_SAGA = "InvalidSaga"
@@ -24,7 +24,7 @@ MAX_INPUT_BYTES = 20_000_000
 NAME = re.compile(r"[\w .:-]{1,100}")  # keys and ids are made of it, by / # and ~
 
 
-class SagaRules(Message):
+class SagaRules(BaseModel):
     """`step_seconds`: start-to-close timeout of a step or a compensation. `undo_attempts`: of a
     compensation, before it is stuck. `held_retry_seconds`: until a held saga retries by itself, varied by a
     quarter. `max_result_bytes`: of one step's result, as JSON; a larger one fails the saga, which is then
@@ -36,7 +36,7 @@ class SagaRules(Message):
     max_result_bytes: int = Field(16_384, ge=1, le=MAX_RESULTS_BYTES)
 
 
-class SagaStep(Message):
+class SagaStep(BaseModel):
     """A step: an activity that takes a StepCall, with the undo that takes an UndoCall; or a nested `saga`.
 
     `name`: how results and people call it; the activity's own when empty. `needs`: names of earlier steps
@@ -66,7 +66,7 @@ class SagaStep(Message):
         return self.name or self.activity
 
 
-class SagaPlan(Message):
+class SagaPlan(BaseModel):
     """The argument of SagaWorkflow. `subject`: what it is about, for people."""
 
     subject: str = ""
@@ -75,7 +75,10 @@ class SagaPlan(Message):
 
     def activities(self) -> list[str]:
         """Names of all activities and undos, those of nested sagas too, each once."""
-        return list(dict.fromkeys(self._activities()))
+        names: list[str] = []
+        for step in self.steps:
+            names += [step.activity, step.undo, *(step.saga.activities() if step.saga else [])]
+        return list(dict.fromkeys(filter(None, names)))
 
     def parts(self) -> list[list[SagaStep]]:
         """The steps in order; those in one list run side by side."""
@@ -88,12 +91,6 @@ class SagaPlan(Message):
     def problems(self) -> list[str]:
         """A sentence for each thing that cannot be run as it is declared."""
         return list(dict.fromkeys(self._problems(1)))
-
-    def _activities(self) -> Iterator[str]:
-        for step in self.steps:
-            yield from (name for name in (step.activity, step.undo) if name)
-            if step.saga is not None:
-                yield from step.saga._activities()
 
     def _problems(self, depth: int) -> Iterator[str]:
         if not self.steps:

@@ -8,11 +8,11 @@ from __future__ import annotations
 from datetime import datetime
 from enum import StrEnum
 
-from pydantic import Field
+from pydantic import BaseModel, Field
 from temporalio.exceptions import ActivityError, ApplicationError, FailureError
 from temporalio.exceptions import TimeoutError as TemporalTimeout
 
-from workers.patterns.saga.messages import Message, Retry
+from workers.patterns.saga.messages import Retry
 
 TIMEOUT = "Timeout"
 MAX_KEPT = 100
@@ -25,7 +25,7 @@ class Action(StrEnum):
     ESCALATE = "escalate"
 
 
-class Failure(Message):
+class Failure(BaseModel):
     """`type`: of the ApplicationError, or Timeout. `retryable`: the activity does not rule out a retry."""
 
     type: str = ""
@@ -33,7 +33,7 @@ class Failure(Message):
     retryable: bool = True
 
 
-class Rule(Message):
+class Rule(BaseModel):
     """What to do about failures of the types `errors`. `then`: when the retries are used up."""
 
     errors: list[str] = Field(default_factory=list)
@@ -42,21 +42,19 @@ class Rule(Message):
     then: Action = Action.ESCALATE
 
 
-class RecoveryPolicy(Message):
+class RecoveryPolicy(BaseModel):
     """The first rule that names the type of a failure counts, else `otherwise`."""
 
     rules: list[Rule] = Field(default_factory=list)
     otherwise: Rule = Field(default_factory=Rule)
 
-    def rule_for(self, kind: str) -> int:
-        """Its index in `rules`; -1: `otherwise`."""
-        return next((number for number, rule in enumerate(self.rules) if kind in rule.errors), -1)
-
-    def rule(self, number: int) -> Rule:
-        return self.otherwise if number < 0 else self.rules[number]
+    def rule_for(self, kind: str) -> tuple[int, Rule]:
+        """The rule with its index in `rules`; -1: it is `otherwise`."""
+        named = ((number, rule) for number, rule in enumerate(self.rules) if kind in rule.errors)
+        return next(named, (-1, self.otherwise))
 
 
-class Attempt(Message):
+class Attempt(BaseModel):
     """An attempt that failed, and what was decided then. `wait_seconds`: before the next one, for a retry."""
 
     number: int
@@ -67,7 +65,7 @@ class Attempt(Message):
     wait_seconds: float = 0
 
 
-class Recovery(Message):
+class Recovery(BaseModel):
     """The state of one step. `total` counts all attempts that failed, `attempts` keeps the last 100.
 
     `tries`: by the number of a rule, failures since the beginning or since an operator's retry.
@@ -83,8 +81,7 @@ class Recovery(Message):
 
         A failure that its activity declares non-retryable is not retried, unless a rule names its type.
         """
-        number = self.policy.rule_for(failure.type)
-        rule = self.policy.rule(number)
+        number, rule = self.policy.rule_for(failure.type)
         count = self.tries[number] = self.tries.get(number, 0) + 1
         action, wait = rule.action, 0.0
         if action is Action.RETRY:

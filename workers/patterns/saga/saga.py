@@ -11,21 +11,20 @@ from contextvars import ContextVar
 from datetime import timedelta
 from typing import Any, TypeVar, Unpack
 
-from temporalio import activity as activities
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError, is_cancelled_exception
 
-from workers.contracts import Decision, Money, SagaState, SagaStatus, StepState, StepStatus
+from workers.contracts import Decision, Money, SagaState, SagaStatus, StepStatus
 from workers.contracts.effects import says_no_effect
 from workers.patterns.decisions import DecisionResult
 from workers.patterns.guarded_calls import GuardedCalls
-from workers.patterns.saga.cancellation import Cancellation
-from workers.patterns.saga.compensation import Compensator, MakeUndo, Operator, settled_as
+from workers.patterns.saga.compensation import Compensator, MakeUndo, Operator
 from workers.patterns.saga.ledger import Entry, Ledger
-from workers.patterns.saga.messages import SagaResult
+from workers.patterns.saga.messages import Retry, SagaResult
 from workers.patterns.saga.recovery import Action, Attempt, Recovery, RecoveryPolicy, failure_of
-from workers.patterns.saga.steps import ActivityOptions, Forward, Nested, run_step
+from workers.patterns.saga.steps import ActivityOptions, Forward, run_nested, run_step
+from workers.registry.definitions import activity_name
 from workers.shielding import run_shielded
 
 R = TypeVar("R")
@@ -68,16 +67,13 @@ class Saga:
         undo: ActivityOptions | None = None,
     ) -> None:
         self._calls = calls
-        self._subject = subject
         self._options: ActivityOptions = {**FORWARD, **(forward or {})}
         self._ledger = Ledger(changed)
+        self._forward = Forward(self._ledger, subject)
         self._operator = Operator(self._ledger)
-        self._cancellation = Cancellation(subject, self._objection)
-        self._forward = Forward(self._ledger, self._cancellation)
         self._compensator = Compensator(
             self._ledger, calls, self._operator, undo_input, {**UNDO, **(undo or {})}
         )
-        self._recoveries: dict[str, Recovery] = {}
         self._groups = 0
 
     @property
@@ -92,7 +88,7 @@ class Saga:
     @property
     def cancelled_by(self) -> str | None:
         """A sentence that says who cancelled it and why, once a `cancel` was applied."""
-        return self._cancellation.cancelled_by
+        return self._forward.cancelled_by
 
     def status(self) -> SagaStatus:
         return self._ledger.status()
@@ -103,17 +99,17 @@ class Saga:
 
     def attempts(self) -> dict[str, list[Attempt]]:
         """By the name of each step with a recovery policy: the attempts that failed, the last 100."""
-        return {name: recovery.attempts for name, recovery in self._recoveries.items()}
+        return {entry.label: entry.recovery.attempts for entry in self._ledger.entries if entry.recovery}
 
     async def run(self, steps: Coroutine[Any, Any, T]) -> T:
         """Run the steps forward until they end, fail, or are cancelled. Raises CancelledError and what they
         raise; then the caller compensates."""
-        return await self._cancellation.run(steps)
+        return await self._forward.run(steps)
 
     def cancel(self, decision: Decision) -> DecisionResult:
         """The verdict on the signal `cancel`; applied, no further step begins, and `run` raises
         CancelledError."""
-        return self._cancellation.cancel(decision)
+        return self._forward.cancel(decision)
 
     def resolve(self, decision: Decision) -> DecisionResult:
         """The verdict on the signal `resolve_compensation`: retry (with edited input), skip,
@@ -128,7 +124,7 @@ class Saga:
         name: str = "",
         undo: Callable[..., Any] | str = "",
         undo_input: Any = None,
-        undo_retry_policy: RetryPolicy | None = None,
+        undo_retry: Retry | None = None,
         undo_task_queue: str = "",
         undo_after: Iterable[str] | None = None,
         amount: Money | None = None,
@@ -147,29 +143,30 @@ class Saga:
         step's idempotency key. make_edited: the same from an operator's input. undo_after: names of steps
         that must be undone before this one; None: all that are registered later. amount: shown as exposure
         until it is undone or committed; without an undo it is an operator's to settle. point_of_no_return:
-        done, nothing before it is undone any more. Without an undo, it waits for an operator
-            when its outcome is unknown.
-        required: failed for good, it waits for an operator instead of raising; settled by one, it returns
-        None. recovery: what to do about failures, by the type of their error; the activity then has one
-        attempt a run. options: as `workflow.start_activity`, for the step."""
+        done, nothing before it is undone any more; without an undo, it waits for an operator when its
+        outcome is unknown. required: failed for good, it waits for an operator instead of raising; settled by
+        one, it returns None. recovery: what to do about failures, by the type of their error; the activity
+        then has one attempt a run. options: as `workflow.start_activity`, for the step."""
+        name = name or _name(activity)
         entry = self._register(
-            StepStatus(name=name or _name(activity), amount=amount, point_of_no_return=point_of_no_return),
-            undo=_name(undo) if undo else "",
+            StepStatus(name=name, amount=amount, point_of_no_return=point_of_no_return),
+            undo=_name(undo),
             undo_input=undo_input,
-            undo_retry=undo_retry_policy,
+            undo_retry=undo_retry,
             undo_queue=undo_task_queue,
             undo_after=None if undo_after is None else frozenset(undo_after),
+            recovery=recovery and Recovery(policy=recovery),
             editable=make_edited is not None,
         )
         own: ActivityOptions = {**self._options, **options}
         if recovery is not None:
             own["retry_policy"] = RetryPolicy(maximum_attempts=1)
-            self._recoveries[entry.label] = Recovery(policy=recovery)
 
         def once() -> Coroutine[Any, Any, Any]:
             key = entry.open_key()
-            edited = entry.edited is not None and make_edited is not None
-            argument = make_edited(key, entry.edited or {}) if edited and make_edited else make(key)
+            argument = make(key)
+            if make_edited is not None and entry.edited is not None:
+                argument = make_edited(key, entry.edited)
             return run_step(entry, self._forward, self._calls, activity, argument, own)
 
         return await self._until_settled(entry, once, required)
@@ -189,15 +186,12 @@ class Saga:
         Raises ApplicationError NestedSagaCompensated when it has undone itself, NestedSagaNotStarted, and
         NestedSagaLost when it was terminated: its outcome is unknown, and an operator has to settle it.
         """
-        entry = self._register(
-            StepStatus(name=name or workflow_type, point_of_no_return=point_of_no_return), undo=""
-        )
+        entry = self._register(StepStatus(name=name or workflow_type, point_of_no_return=point_of_no_return))
 
         def once() -> Coroutine[Any, Any, SagaResult]:
-            return Nested(entry, self._forward).run(workflow_type, argument, task_queue)
+            return run_nested(entry, self._forward, workflow_type, argument, task_queue)
 
-        result: SagaResult | None = await self._until_settled(entry, once, required)
-        return result
+        return await self._until_settled(entry, once, required)
 
     async def together(self, *steps: Coroutine[Any, Any, Any], group: str = "") -> list[Any]:
         """Run steps side by side; their results in the same order.
@@ -213,7 +207,7 @@ class Saga:
         except (asyncio.CancelledError, Exception):
             for task in tasks:
                 task.cancel()
-            await run_shielded(_ended(tasks))
+            await run_shielded(workflow.wait(tasks))
             raise
 
     async def compensate(self, reason: str) -> None:
@@ -227,21 +221,11 @@ class Saga:
         """All steps are done. The workflow upserts with its last stage, so `changed` is not called here."""
         self._ledger.state = SagaState.COMPLETED
 
-    def _register(self, status: StepStatus, *, undo: str, **more: Any) -> Entry:
+    def _register(self, status: StepStatus, **more: Any) -> Entry:
         self._forward.check()
         status.group = _group.get()
         # a later run of the chain must find the same effect
-        return self._ledger.register(workflow.info().first_execution_run_id, status, undo=undo, **more)
-
-    def _objection(self) -> str:
-        """Why it cannot be cancelled now, or ""."""
-        if self._ledger.committed:
-            return f"{self._subject} has passed the point of no return; it can no longer be cancelled."
-        for entry in self._ledger.entries:
-            status = entry.status
-            if status.point_of_no_return and not entry.has_undo and entry.may_have_happened:
-                return f"{status.name} may have passed the point of no return; its outcome comes first."
-        return ""
+        return self._ledger.register(workflow.info().first_execution_run_id, status, **more)
 
     async def _until_settled(
         self, entry: Entry, once: Callable[[], Coroutine[Any, Any, R]], required: bool
@@ -267,45 +251,31 @@ class Saga:
         self, entry: Entry, error: ActivityError | ApplicationError, required: bool
     ) -> Action | float:
         """What to do about a failure; a number: seconds until the next try."""
-        status = entry.status
-        if (recovery := self._recoveries.get(entry.label)) is not None:
-            attempt = recovery.decide(failure_of(error), workflow.now())
+        if entry.recovery is not None:
+            attempt = entry.recovery.decide(failure_of(error), workflow.now())
             if attempt.action is Action.RETRY:
                 return attempt.wait_seconds
-            if attempt.action is Action.ESCALATE:
-                return Action.ESCALATE
+            required = required or attempt.action is Action.ESCALATE
         unknown = entry.started and not says_no_effect(error.cause or error)
-        if required or (status.point_of_no_return and not entry.has_undo and unknown):
+        if required or (entry.status.point_of_no_return and not entry.has_undo and unknown):
             return Action.ESCALATE
         return Action.COMPENSATE
 
     async def _escalate(self, entry: Entry) -> str:
         """Wait for an operator's choice. Skipped, it counts as not happened; settled outside, as done."""
-        before, entry.status.status = entry.status.status, StepState.STUCK
+        before, title = entry.status.status, "A step failed for good"
         try:
-            choice = await self._operator.choice(entry, "A step failed for good", entry.status.error or "")
+            choice = await self._operator.choice(entry, entry.status, title, SagaState.RUNNING)
         except asyncio.CancelledError:
             entry.status.status = before
             raise
-        if choice == "retry":
-            entry.status.status = StepState.PENDING
-            if recovery := self._recoveries.get(entry.label):
-                recovery.begin_again()
-        else:
-            entry.status.status = settled_as(choice)
+        if choice != "retry":
             entry.started = choice != "skip"
-        self._operator.resolved(SagaState.RUNNING)
+        elif entry.recovery is not None:
+            entry.recovery.begin_again()
         return choice
 
 
 def _name(activity: Callable[..., Any] | str) -> str:
     """The registered name of an activity."""
-    if isinstance(activity, str):
-        return activity
-    definition = activities._Definition.must_from_callable(activity)
-    assert definition.name, "A dynamic activity has no name to be called by."
-    return definition.name
-
-
-async def _ended(tasks: list[asyncio.Task[Any]]) -> None:
-    await asyncio.gather(*tasks, return_exceptions=True)
+    return activity if isinstance(activity, str) else activity_name(activity)

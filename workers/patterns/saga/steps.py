@@ -1,11 +1,12 @@
-"""One step of a saga: as an activity, or as a nested saga in a child workflow."""
+"""The steps of a saga on their way forward: whether the next may begin, what a cancellation does to them, and
+one step as an activity or as a nested saga in a child workflow."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from datetime import timedelta
-from typing import Any, TypedDict
+from typing import Any, TypedDict, TypeVar
 
 from temporalio import workflow
 from temporalio.common import Priority, RetryPolicy
@@ -19,12 +20,14 @@ from temporalio.exceptions import (
 )
 from temporalio.workflow import ChildWorkflowHandle, ParentClosePolicy
 
-from workers.contracts import SagaState
+from workers.contracts import Decision, Outcome, SagaState
 from workers.contracts.effects import says_no_effect
+from workers.patterns.decisions import DecisionResult
 from workers.patterns.guarded_calls import GuardedCalls, refused_at
-from workers.patterns.saga.cancellation import Cancellation
 from workers.patterns.saga.ledger import Entry, Ledger, numbered
 from workers.patterns.saga.messages import SagaResult
+
+T = TypeVar("T")
 
 NESTED_COMPENSATED = "NestedSagaCompensated"
 NESTED_LOST = "NestedSagaLost"
@@ -48,34 +51,66 @@ class ActivityOptions(TypedDict, total=False):
     priority: Priority
 
 
-def history_full(events: int, size: int) -> bool:
-    info = workflow.info()
-    return info.get_current_history_length() > events or info.get_current_history_size() > size
-
-
 class Forward:
-    """What every step looks at before it begins and when it has ended."""
+    """The way forward. Cancelled once, it is a state that every step looks at.
 
-    def __init__(self, ledger: Ledger, cancellation: Cancellation) -> None:
+    Cancelling the task that runs the steps only wakes it. A cancellation and the completion of an activity
+    may share one workflow task, and then the task ends with that completion and the cancellation is lost.
+    `subject`: what verdicts call the workflow. `cancelled_by`: who cancelled it and why, once one did.
+    """
+
+    def __init__(self, ledger: Ledger, subject: str) -> None:
         self.ledger = ledger
-        self._cancellation = cancellation
+        self.cancelled_by: str | None = None
+        self._subject = subject
+        self._task: asyncio.Task[Any] | None = None
+
+    async def run(self, steps: Coroutine[Any, Any, T]) -> T:
+        """Run `steps` to their end. Raises what they raise, and CancelledError when they were cancelled.
+
+        A cancellation may come in the moment in which they end by themselves: that end counts.
+        """
+        task = asyncio.create_task(steps)
+        self._task = task
+        if self.cancelled_by is not None:  # the signal came with the first workflow task
+            task.cancel()
+        try:
+            return await task
+        except (asyncio.CancelledError, FailureError):
+            if task.cancelled():
+                raise
+            return task.result()
+
+    def cancel(self, decision: Decision) -> DecisionResult:
+        """The verdict on the signal `cancel`; applied, no further step begins."""
+        if self.cancelled_by is not None:
+            return Outcome.ALREADY_DECIDED, f"It is being undone already. {self.cancelled_by}", ""
+        if objection := self._objection():
+            return Outcome.REFUSED, objection, ""
+        who = f" by {decision.actor}" if decision.actor else ""
+        self.cancelled_by = f"Cancelled{who}{f': {decision.reason}' if decision.reason else '.'}"
+        if self._task is not None:
+            self._task.cancel()
+        return Outcome.APPLIED, f"{self._subject} is being cancelled; what was done is undone.", ""
+
+    def _objection(self) -> str:
+        """Why it cannot be cancelled now, or ""."""
+        if self.ledger.committed:
+            return f"{self._subject} has passed the point of no return; it can no longer be cancelled."
+        for entry in self.ledger.entries:
+            if entry.status.point_of_no_return and not entry.has_undo and entry.may_have_happened:
+                return f"{entry.status.name} may have passed the point of no return; its outcome comes first."
+        if self._task is not None and self._task.done():
+            return f"{self._subject} is ending already."
+        return ""
 
     @property
     def stopped(self) -> bool:
         """No further step begins: a `cancel` was applied, or Temporal's cancellation came before the point
         of no return."""
-        return self._cancellation.cancelled_by is not None or (
+        return self.cancelled_by is not None or (
             workflow.cancellation_reason() is not None and not self.ledger.committed
         )
-
-    def ended(self, cancelled: bool) -> None:
-        """A step has ended and is in the ledger. Raises CancelledError when nothing may follow."""
-        if self.stopped or (cancelled and not self.ledger.committed):
-            raise asyncio.CancelledError
-
-    def revokes(self, entry: Entry, cancelled: bool) -> bool:
-        """Was it cancelled before it was done, so that it is undone and no point of no return?"""
-        return self._cancellation.cancelled_by is not None or (cancelled and entry.has_undo)
 
     def check(self) -> None:
         """May a step begin? Raises CancelledError, or ApplicationError: compensating, history full."""
@@ -87,17 +122,30 @@ class Forward:
             why = "The history of this run is nearly full, so no further step begins."
             raise ApplicationError(why, type=HISTORY_FULL, non_retryable=True)
 
+    def ended(self, cancelled: bool) -> None:
+        """A step has ended and is in the ledger. Raises CancelledError when nothing may follow."""
+        if self.stopped or (cancelled and not self.ledger.committed):
+            raise asyncio.CancelledError
 
-async def outcome_of(task: asyncio.Task[Any]) -> bool:
-    """Wait until an activity or child has ended; a cancellation meanwhile is passed on to it. Was there
-    one?"""
+    def revokes(self, entry: Entry, cancelled: bool) -> bool:
+        """Was it cancelled before it was done, so that it is undone and no point of no return?"""
+        return self.cancelled_by is not None or (cancelled and entry.has_undo)
+
+
+def history_full(events: int, size: int) -> bool:
+    info = workflow.info()
+    return info.get_current_history_length() > events or info.get_current_history_size() > size
+
+
+async def outcome_of(task: asyncio.Task[Any], *, pass_on: bool = True) -> bool:
+    """Wait until an activity or child has ended. Was there a cancellation meanwhile? It is passed on."""
     cancelled = False
     while not task.done():
         try:
             await asyncio.shield(task)
         except asyncio.CancelledError:
             cancelled = True
-            if not task.done():
+            if pass_on and not task.done():
                 task.cancel()
         except FailureError:
             break
@@ -132,21 +180,21 @@ async def run_step(
             entry.never_sent(error.message)
             raise
         cancelled = await outcome_of(handle)
-        dependency = _note(entry, handle, forward.revokes(entry, cancelled))
+        dependency = _note_step(entry, handle, forward.revokes(entry, cancelled))
         forward.ended(cancelled)
         if not dependency:
             return handle.result()
         lease = await calls.wait(dependency)
 
 
-def _note(entry: Entry, handle: asyncio.Task[Any], cancelled: bool) -> str:
+def _note_step(entry: Entry, handle: asyncio.Task[Any], cancelled: bool) -> str:
     """Keep in the ledger how the activity ended; the dependency whose breaker refused it, or ""."""
-    error = None if handle.cancelled() else handle.exception()
-    if not handle.cancelled() and error is None:
+    error = _error_of(handle)
+    if error is None:
         entry.cancelled = cancelled
         entry.done(handle.result())
         return ""
-    if error is None or is_cancelled_exception(error):
+    if is_cancelled_exception(error):
         entry.failed("Cancelled while it ran.")
         return ""
     if isinstance(error, FailureError):
@@ -163,89 +211,84 @@ def _note(entry: Entry, handle: asyncio.Task[Any], cancelled: bool) -> str:
     return ""
 
 
-class Nested:
-    """A saga in a child workflow. Each cancellation is passed on to it, and it then undoes its own steps."""
+async def run_nested(
+    entry: Entry, forward: Forward, workflow_type: str, argument: Any, queue: str
+) -> SagaResult:
+    """Run a saga in a child workflow. Each cancellation is passed on to it, and it then undoes its own steps.
 
-    def __init__(self, entry: Entry, forward: Forward) -> None:
-        self._entry, self._forward = entry, forward
+    Returns its result, once what would undo it is in our ledger. Raises ApplicationError:
+    NestedSagaCompensated when it has undone itself, NestedSagaNotStarted when its id is in use,
+    NestedSagaLost when it was ended from outside, so that the outcome is unknown; CancelledError."""
+    forward.check()
+    entry.starts()
+    entry.status.activity_id = ""  # it is no activity
+    task = asyncio.create_task(_child(entry, workflow_type, argument, queue))
+    cancelled = await outcome_of(task)
+    kind, why = _note_nested(entry, forward, task, cancelled)
+    forward.ended(cancelled)
+    if kind:
+        raise ApplicationError(why, type=kind, non_retryable=True)
+    return task.result()
 
-    async def run(self, workflow_type: str, argument: Any, queue: str) -> SagaResult:
-        """Its result, once what would undo it is in our ledger.
 
-        Raises ApplicationError: NestedSagaCompensated when it has undone itself, NestedSagaNotStarted when
-        its id is in use, NestedSagaLost when it was ended from outside, so that the outcome is unknown;
-        CancelledError."""
-        self._forward.check()
-        entry = self._entry
-        entry.starts()
-        entry.status.activity_id = ""  # it is no activity
-        task = asyncio.create_task(self._child(workflow_type, argument, queue))
-        cancelled = await outcome_of(task)
-        kind, why, result = self._note(task, self._forward.revokes(entry, cancelled))
-        self._forward.ended(cancelled)
-        if result is None:
-            raise ApplicationError(why, type=kind, non_retryable=True)
-        return result
-
-    async def _child(self, workflow_type: str, argument: Any, queue: str) -> SagaResult:
-        """Start it and wait for its end, which a cancellation does not cut short."""
-        entry, info = self._entry, workflow.info()
-        suffix = numbered(entry.label, entry.runs).replace("/", "-").replace("#", "-")
-        # The chain is part of the id, as a child of an earlier one may still be compensating under its own:
-        # the end of its run id, as servers make ids that begin with the time.
-        entry.status.child_workflow_id = f"{info.workflow_id}-{suffix}-{info.first_execution_run_id[-12:]}"
-        start = asyncio.create_task(
-            workflow.start_child_workflow(
-                workflow_type,
-                argument,
-                id=entry.status.child_workflow_id,
-                task_queue=queue or None,
-                result_type=SagaResult,
-                parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
-            )
+async def _child(entry: Entry, workflow_type: str, argument: Any, queue: str) -> SagaResult:
+    """Start it and wait for its end, which a cancellation does not cut short."""
+    info = workflow.info()
+    suffix = numbered(entry.label, entry.runs).replace("/", "-").replace("#", "-")
+    # The chain is part of the id, as a child of an earlier one may still be compensating under its own:
+    # the end of its run id, as servers make ids that begin with the time.
+    entry.status.child_workflow_id = f"{info.workflow_id}-{suffix}-{info.first_execution_run_id[-12:]}"
+    start = asyncio.create_task(
+        workflow.start_child_workflow(
+            workflow_type,
+            argument,
+            id=entry.status.child_workflow_id,
+            task_queue=queue or None,
+            result_type=SagaResult,
+            parent_close_policy=ParentClosePolicy.REQUEST_CANCEL,
         )
-        cancelled = False
-        while not start.done():
-            try:
-                _ = await asyncio.shield(start)
-            except asyncio.CancelledError:
-                cancelled = True
-        child: ChildWorkflowHandle[Any, SagaResult] = start.result()
-        if cancelled:
-            child.cancel()
-        await outcome_of(child)
-        return await child
+    )
+    cancelled = await outcome_of(start, pass_on=False)
+    child: ChildWorkflowHandle[Any, SagaResult] = start.result()
+    if cancelled:
+        child.cancel()
+    await outcome_of(child)
+    return await child
 
-    def _note(self, task: asyncio.Task[SagaResult], cancelled: bool) -> tuple[str, str, SagaResult | None]:
-        """Keep in the ledger how it ended: the kind and message of the error to raise, or the result."""
-        entry = self._entry
-        error = None if task.cancelled() else task.exception()
-        if not task.cancelled() and error is None:
-            result = task.result()
-            if result.state is not SagaState.COMPLETED:
-                entry.did_not_happen(result.outcome)
-                return NESTED_COMPENSATED, result.outcome, None
-            entry.cancelled = cancelled
-            entry.done(result.results)
-            self._forward.ledger.take_over(entry, result)
-            return "", "", result
-        return *self._outcome(error), None
 
-    def _outcome(self, error: BaseException | None) -> tuple[str, str]:
-        """A child that failed or was cancelled has undone its own steps; of any other end nothing is
-        known."""
-        entry = self._entry
-        if isinstance(error, ChildWorkflowError):
-            why = str(error.cause or error)
-            if not isinstance(error.cause, (TerminatedError, TimeoutError)):
-                entry.did_not_happen(why)
-                return NESTED_COMPENSATED, why
-            why = f"The nested saga did not end by itself: {why}"
-            entry.lost(why)
-            return NESTED_LOST, why
-        if isinstance(error, FailureError):  # its id is in use, or the argument cannot be sent
-            entry.never_sent(error.message)
-            kind = error.type if isinstance(error, ApplicationError) and error.type else NESTED_NOT_STARTED
-            return kind, error.message
-        entry.never_sent("Cancelled before it started.")
-        return NESTED_COMPENSATED, "Cancelled before it started."
+def _note_nested(
+    entry: Entry, forward: Forward, task: asyncio.Task[SagaResult], cancelled: bool
+) -> tuple[str, str]:
+    """Keep in the ledger how it ended; the kind and message of the error to raise, or ("", "")."""
+    if (error := _error_of(task)) is not None:
+        return _outcome(entry, error)
+    result = task.result()
+    if result.state is not SagaState.COMPLETED:
+        entry.did_not_happen(result.outcome)
+        return NESTED_COMPENSATED, result.outcome
+    entry.cancelled = forward.revokes(entry, cancelled)
+    entry.done(result.results)
+    forward.ledger.take_over(entry, result)
+    return "", ""
+
+
+def _outcome(entry: Entry, error: BaseException) -> tuple[str, str]:
+    """A child that failed or was cancelled has undone its own steps; of any other end nothing is known."""
+    if isinstance(error, ChildWorkflowError):
+        why = str(error.cause or error)
+        if not isinstance(error.cause, (TerminatedError, TimeoutError)):
+            entry.did_not_happen(why)
+            return NESTED_COMPENSATED, why
+        why = f"The nested saga did not end by itself: {why}"
+        entry.lost(why)
+        return NESTED_LOST, why
+    if isinstance(error, FailureError):  # its id is in use, or the argument cannot be sent
+        entry.never_sent(error.message)
+        kind = error.type if isinstance(error, ApplicationError) and error.type else NESTED_NOT_STARTED
+        return kind, error.message
+    entry.never_sent("Cancelled before it started.")
+    return NESTED_COMPENSATED, "Cancelled before it started."
+
+
+def _error_of(task: asyncio.Task[Any]) -> BaseException | None:
+    return asyncio.CancelledError() if task.cancelled() else task.exception()

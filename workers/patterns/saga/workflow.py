@@ -1,8 +1,4 @@
-"""SagaWorkflow: a declared list of registered activities, all done or all undone, by an operator where need
-be.
-
-It ends completed, compensated, or compensated by an operator; its result says which.
-"""
+"""SagaWorkflow: a declared list of registered activities, all done or all undone, at worst by an operator."""
 
 from __future__ import annotations
 
@@ -11,7 +7,6 @@ from datetime import timedelta
 from typing import Any
 
 from temporalio import workflow
-from temporalio.common import RetryPolicy
 from temporalio.exceptions import ApplicationError, FailureError, is_cancelled_exception
 
 with workflow.unsafe.imports_passed_through():
@@ -90,23 +85,21 @@ class SagaWorkflow(SagaHandlers):
             )
             self._keep(step, nested.results if nested else None)
             return
-        needed = {name: self._results[name] for name in step.needs}
-        options: ActivityOptions = {"task_queue": self._resolved[step.activity].queue}
+        results = {name: self._results[name] for name in step.needs}
+        activity, undo = self._resolved[step.activity], self._resolved.get(step.undo)
+        options: ActivityOptions = {"task_queue": activity.queue}
         if step.attempts:
-            options["retry_policy"] = RetryPolicy(
-                initial_interval=timedelta(seconds=0.5),
-                maximum_interval=timedelta(seconds=10),
-                maximum_attempts=step.attempts,
-            )
+            retry = Retry(attempts=step.attempts, initial_seconds=0.5, maximum_seconds=10)
+            options["retry_policy"] = retry.policy()
         result = await self.saga.step(
-            self._resolved[step.activity].name,
-            lambda key: StepCall(idempotency_key=key, input=step.input, results=needed),
-            make_edited=lambda key, given: StepCall(idempotency_key=key, input=given, results=needed),
+            activity.name,
+            lambda key: StepCall(idempotency_key=key, input=step.input, results=results),
+            make_edited=lambda key, given: StepCall(idempotency_key=key, input=given, results=results),
             name=step.label,
-            undo=self._resolved[step.undo].name if step.undo else "",
+            undo=undo.name if undo else "",
             undo_input=step.undo_input,
-            undo_retry_policy=step.undo_retry.policy() if step.undo_retry else None,
-            undo_task_queue=self._resolved[step.undo].queue if step.undo else "",
+            undo_retry=step.undo_retry,
+            undo_task_queue=undo.queue if undo else "",
             undo_after=step.undo_after,
             amount=step.amount,
             point_of_no_return=step.point_of_no_return,
@@ -166,8 +159,4 @@ class SagaWorkflow(SagaHandlers):
 
     @workflow.query(name="get_state", description="Failed attempts of steps with a recovery policy.")
     def get_state(self) -> dict[str, Any]:
-        attempts = {
-            name: [attempt.model_dump(mode="json") for attempt in kept]
-            for name, kept in self.saga.attempts().items()
-        }
-        return {"subject": self._plan.subject, "attempts": attempts}
+        return {"subject": self._plan.subject, "attempts": self.saga.attempts()}

@@ -33,10 +33,6 @@ TRIES = 5  # of a conflict, in this process; then Temporal tries again, with lon
 CONFLICTS = {"40001", "40P01"}  # SQLSTATE: serialization_failure, deadlock_detected
 
 
-class _Applied(Exception):
-    """Another attempt has applied it, so what was begun here must be rolled back."""
-
-
 @activity.defn(name=RUN_TRANSACTION, no_thread_cancel_exception=True)
 def run_transaction(transaction_input: Transaction) -> list[Any]:
     """What each operation answered, as JSON; the same answers when it was applied before.
@@ -45,12 +41,10 @@ def run_transaction(transaction_input: Transaction) -> list[Any]:
     TransactionReused (the id stands for another input), ConstraintViolated, and any ApplicationError that an
     operation raises so. Conflicts with other transactions are tried again, and so is a database that is away.
     """
-    steps, fingerprint = _checked(transaction_input), _digest(transaction_input)
+    steps = _checked(transaction_input)
     for left in reversed(range(TRIES)):
         try:
-            return _apply(transaction_input, steps, fingerprint)
-        except _Applied:
-            return _stored(transaction_input.transaction_id, fingerprint)
+            return _apply(transaction_input, steps)
         except (IntegrityError, DataError) as error:
             raise _violated(transaction_input, error) from None
         except OperationalError as error:
@@ -60,34 +54,24 @@ def run_transaction(transaction_input: Transaction) -> list[Any]:
     raise AssertionError("unreachable")  # pragma: no cover
 
 
-def _apply(
-    transaction_input: Transaction, steps: list[tuple[Operation, BaseModel]], fingerprint: str
-) -> list[Any]:
+@transaction.atomic(durable=True)
+def _apply(transaction_input: Transaction, steps: list[tuple[Operation, BaseModel]]) -> list[Any]:
+    """Apply the operations, or find what they answered when they were applied before."""
     from workers.models import AppliedTransaction  # models exist only once Django is set up
 
-    with transaction.atomic(durable=True):
-        record = AppliedTransaction(
-            transaction_id=transaction_input.transaction_id,
-            operation=", ".join(step.name for step, _ in steps)[:LONGEST_NAME],
-            digest=fingerprint,
-        )
-        try:
-            with transaction.atomic():
-                record.save(force_insert=True)
-        except IntegrityError:
-            raise _Applied from None
+    # of what was sent, not of what a model made of it: a later build may fill in other defaults
+    fingerprint = digest([[call.operation, call.input] for call in transaction_input.calls])
+    operations = ", ".join(step.name for step, _ in steps)[:LONGEST_NAME]
+    record, is_new = AppliedTransaction.objects.get_or_create(
+        transaction_id=transaction_input.transaction_id,
+        defaults={"operation": operations, "digest": fingerprint},
+    )
+    if is_new:
         record.result = [_answer(step, given) for step, given in steps]
         record.save(update_fields=["result"])
-    return list(record.result)
-
-
-def _stored(transaction_id: str, fingerprint: str) -> list[Any]:
-    from workers.models import AppliedTransaction
-
-    record = AppliedTransaction.objects.get(transaction_id=transaction_id)
-    if record.digest != fingerprint:
+    elif record.digest != fingerprint:
         raise ApplicationError(
-            f"Transaction {transaction_id} was applied with another input ({record.operation}); "
+            f"Transaction {record.transaction_id} was applied with another input ({record.operation}); "
             "nothing was changed.",
             type=TRANSACTION_REUSED,
             non_retryable=True,
@@ -125,11 +109,6 @@ def _found(call: Call) -> tuple[Operation, BaseModel]:
         return step, step.model.model_validate({} if call.input is None else call.input)
     except ValidationError as error:
         raise explained(error, step.name) from None
-
-
-def _digest(transaction_input: Transaction) -> str:
-    """Of what was sent, not of what a model made of it: a later build may fill in other defaults."""
-    return digest([[call.operation, call.input] for call in transaction_input.calls])
 
 
 def _is_conflict(error: DatabaseError) -> bool:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, Field
 from temporalio import workflow
 from temporalio.common import RetryPolicy
 
@@ -22,16 +22,12 @@ LONGEST_NAME = 200
 class Call(BaseModel):
     """A registered operation and its input, a model or a mapping of JSON values."""
 
-    model_config = ConfigDict(extra="ignore")
-
     operation: str = ""
     input: Any = None
 
 
 class Transaction(BaseModel):
     """What is committed together under `transaction_id`, at most once, in the order given."""
-
-    model_config = ConfigDict(extra="ignore")
 
     transaction_id: str = ""
     calls: list[Call] = Field(default_factory=list)

@@ -31,6 +31,10 @@ class Operation:
     model: type[BaseModel]
     run: Callable[[Any], Any]
 
+    @property
+    def place(self) -> str:
+        return f"{self.run.__module__}.{self.run.__qualname__}"
+
 
 _operations: dict[str, Operation] = {}
 
@@ -39,22 +43,16 @@ def operation(name: str, model: type[M]) -> Callable[[F[M]], F[M]]:
     """Register a function as the operation `name`, with `model` for its argument. Raises OperationError."""
 
     def register(fn: F[M]) -> F[M]:
-        if not name or len(name) > LONGEST_NAME:
+        if not 0 < len(name) <= LONGEST_NAME:
             raise OperationError(f"The name of an operation has 1 to {LONGEST_NAME} characters: {name!r}.")
         if inspect.iscoroutinefunction(fn):
-            raise OperationError(
-                f"Operation {name} must be a plain function: transactions belong to a thread."
-            )
-        known = _operations.get(name)
-        if known is not None and (known.run.__module__, known.run.__qualname__) != (
-            fn.__module__,
-            fn.__qualname__,
-        ):
-            other = f"{known.run.__module__}.{known.run.__qualname__}"
-            raise OperationError(
-                f"Operation {name} is {other} already, not {fn.__module__}.{fn.__qualname__}."
-            )
-        _operations[name] = Operation(name, model, fn)
+            why = "transactions belong to a thread"
+            raise OperationError(f"Operation {name} must be a plain function: {why}.")
+        made = Operation(name, model, fn)
+        known = _operations.get(name, made)
+        if known.place != made.place:
+            raise OperationError(f"Operation {name} is {known.place} already, not {made.place}.")
+        _operations[name] = made
         return fn
 
     return register

@@ -42,7 +42,7 @@ from workers.patterns.batches.batches import (
 )
 from workers.patterns.batches.parallel import CallResult, gather
 from workers.patterns.breaker.names import UNAVAILABLE
-from workers.patterns.cache.activities import forget
+from workers.patterns.cache import forget
 from workers.patterns.guarded_calls import GuardedCalls
 
 

@@ -97,4 +97,4 @@ def test_waits_grow_up_to_their_most() -> None:
 
 @pytest.mark.parametrize("retry", [Retry(), thrice(), Retry(attempts=0, maximum_seconds=3_600)])
 def test_a_retry_policy_survives_as_data(retry: Retry) -> None:
-    assert Retry.of(retry.policy()) == retry
+    assert Retry.model_validate_json(retry.model_dump_json()).policy() == retry.policy()

@@ -11,16 +11,17 @@ import inspect
 import logging
 import time
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, ParamSpec, TypeVar, cast, get_type_hints
+from urllib.parse import quote
 
 from django.core.cache import caches
 from pydantic import BaseModel, Field, TypeAdapter, ValidationError
 from temporalio.exceptions import ApplicationError
 
+from workers.client.digest import digest
 from workers.client.tenancy import current_tenant
-from workers.patterns.cache.keys import cache_key
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -28,8 +29,56 @@ T = TypeVar("T")
 
 CACHE = "workers"
 SHORTEST_PAUSE, LONGEST_PAUSE = 0.02, 0.25  # seconds between two looks for another's answer
+LONGEST_PREFIX = 60  # characters of tenant and of name; the digest tells apart what they do not
 
 logger = logging.getLogger(__name__)
+
+
+def cached(
+    *,
+    seconds: int,
+    negative_seconds: int = 30,
+    lock_seconds: int = 30,
+    per_tenant: bool = True,
+    version: str = "",
+) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Keep what a sync activity returns for `seconds`. Stands below @activity.defn.
+
+    None and non-retryable failures are kept for `negative_seconds` (0: not at all); other failures never.
+    `lock_seconds`: more than fetching takes; so long the others wait. `per_tenant` False: one answer for all
+    tenants. Another `version` makes what was kept before unknown. Arguments must have a JSON form.
+    """
+
+    def decorate(fn: Callable[P, R]) -> Callable[P, R]:
+        if inspect.iscoroutinefunction(fn):
+            raise TypeError(f"{fn.__qualname__} must be a plain function: waiting for others takes a thread.")
+        result, signature = TypeAdapter(get_type_hints(fn).get("return", Any)), inspect.signature(fn)
+        plan = _Plan(fn, result, seconds, negative_seconds, lock_seconds, per_tenant, version)
+
+        @functools.wraps(fn)
+        def answer(*args: P.args, **kwargs: P.kwargs) -> R:
+            return cast(R, plan.answer(signature.bind(*args, **kwargs).args))
+
+        answer.__signalbox_cache__ = plan  # type: ignore[attr-defined]
+        return answer
+
+    return decorate
+
+
+def forget(fn: Callable[..., Any], *arguments: Any) -> None:
+    """Drop the kept answer of a cached activity to these arguments, for the current tenant."""
+    plan: _Plan = fn.__signalbox_cache__  # type: ignore[attr-defined]
+    caches[CACHE].delete(plan.key(arguments))
+
+
+def cache_key(name: str, arguments: Sequence[Any], *, tenant: str = "", version: str = "") -> str:
+    """`<tenant>:<name>:<sha256>` in characters that every backend takes: the same for the same question, in
+    every process and after every restart.
+
+    Raises PydanticSerializationError for arguments without a JSON form.
+    """
+    prefix = ":".join(quote(part, safe="")[:LONGEST_PREFIX] for part in (tenant, name))
+    return f"{prefix}:{digest([tenant, name, version, list(arguments)])}"
 
 
 class Refusal(BaseModel):
@@ -60,7 +109,6 @@ class PlainText:
 @dataclass(frozen=True)
 class _Plan:
     fn: Callable[..., Any]
-    name: str
     result: TypeAdapter[Any]
     seconds: int
     negative_seconds: int
@@ -70,7 +118,8 @@ class _Plan:
 
     def key(self, arguments: tuple[Any, ...]) -> str:
         tenant = (current_tenant() or "") if self.per_tenant else ""
-        return cache_key(self.name, arguments, tenant=tenant, version=self.version)
+        name = f"{self.fn.__module__}.{self.fn.__qualname__}"
+        return cache_key(name, arguments, tenant=tenant, version=self.version)
 
     def answer(self, arguments: tuple[Any, ...]) -> Any:
         """The kept answer, or a fetched one. Raises what the function raises."""
@@ -83,9 +132,8 @@ class _Plan:
                 entry = self._fetch(key, arguments)
             finally:
                 self._release(key, token)
-        if entry.refusal:
-            kept = entry.refusal
-            raise ApplicationError(kept.message, *kept.details, type=kept.type, non_retryable=True)
+        if refusal := entry.refusal:
+            raise ApplicationError(refusal.message, *refusal.details, type=refusal.type, non_retryable=True)
         return self.result.validate_python(entry.value)
 
     def _other(self, key: str) -> tuple[Entry | None, str]:
@@ -116,8 +164,7 @@ class _Plan:
             entry = Entry(refusal=refusal)
         else:
             entry = Entry(value=self.result.dump_python(value, mode="json"))
-        negative = entry.value is None
-        seconds = self.negative_seconds if negative else self.seconds
+        seconds = self.negative_seconds if entry.value is None else self.seconds
         if seconds > 0:
             _safely(lambda: caches[CACHE].set(key, entry.model_dump_json(), seconds), None)
         return entry
@@ -137,52 +184,6 @@ class _Plan:
     def _release(self, key: str, token: str) -> None:
         if token and _safely(lambda: caches[CACHE].get(f"{key}:lock"), None) == token:
             _safely(lambda: caches[CACHE].delete(f"{key}:lock"), None)
-
-
-def cached(
-    *,
-    seconds: int,
-    negative_seconds: int = 30,
-    lock_seconds: int = 30,
-    per_tenant: bool = True,
-    version: str = "",
-) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Keep what a sync activity returns for `seconds`. Stands below @activity.defn.
-
-    None and non-retryable failures are kept for `negative_seconds` (0: not at all); other failures never.
-    `lock_seconds`: more than fetching takes; so long the others wait. `per_tenant` False: one answer for all
-    tenants. Another `version` makes what was kept before unknown. Arguments must have a JSON form.
-    """
-
-    options = {
-        "seconds": seconds,
-        "negative_seconds": negative_seconds,
-        "lock_seconds": lock_seconds,
-        "per_tenant": per_tenant,
-        "version": version,
-    }
-    return lambda fn: _with_plan(fn, options)
-
-
-def _with_plan(fn: Callable[P, R], options: dict[str, Any]) -> Callable[P, R]:
-    if inspect.iscoroutinefunction(fn):
-        raise TypeError(f"{fn.__qualname__} must be a plain function: waiting for others takes a thread.")
-    result = TypeAdapter(get_type_hints(fn).get("return", Any))
-    plan = _Plan(fn=fn, name=f"{fn.__module__}.{fn.__qualname__}", result=result, **options)
-    signature = inspect.signature(fn)
-
-    @functools.wraps(fn)
-    def answer(*args: P.args, **kwargs: P.kwargs) -> R:
-        return cast(R, plan.answer(signature.bind(*args, **kwargs).args))
-
-    answer.__signalbox_cache__ = plan  # type: ignore[attr-defined]
-    return answer
-
-
-def forget(fn: Callable[..., Any], *arguments: Any) -> None:
-    """Drop the kept answer of a cached activity to these arguments, for the current tenant."""
-    plan: _Plan = fn.__signalbox_cache__  # type: ignore[attr-defined]
-    caches[CACHE].delete(plan.key(arguments))
 
 
 def _safely(operation: Callable[[], T], otherwise: T) -> T:

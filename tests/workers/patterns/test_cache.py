@@ -26,8 +26,7 @@ from temporalio.exceptions import ApplicationError
 
 from workers.client.digest import canonical
 from workers.client.tenancy import tenant_context
-from workers.patterns.cache.activities import PlainText, cached, forget
-from workers.patterns.cache.keys import cache_key
+from workers.patterns.cache import PlainText, cache_key, cached, forget
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]))
 JSON = st.recursive(
@@ -67,7 +66,7 @@ class Rate(BaseModel):
 def test_a_key_is_the_same_in_another_process() -> None:
     """Python's hash() of text, and so the order of sets, differs from process to process."""
     program = (
-        "from workers.patterns.cache.keys import cache_key;"
+        "from workers.patterns.cache import cache_key;"
         "print(cache_key('rate', [{'b': {'x', 'y', 'z'}, 'a': 1}], tenant='acme'))"
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)

@@ -1,3 +1,0 @@
-"""Results of activities, shared by all workers."""
-
-from __future__ import annotations
