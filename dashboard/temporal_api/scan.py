@@ -11,7 +11,8 @@ from __future__ import annotations
 import asyncio
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,11 +21,11 @@ from temporalio.client import Client
 from dashboard import extend
 from dashboard.access import Viewer, client_for, for_viewer
 from dashboard.conf import conf as console
-from dashboard.query.query import Filter, ScopedQuery, Term, list_url, with_scope
-from dashboard.temporal_api.lists import list_rows
+from dashboard.query.query import OPEN, Filter, ScopedQuery, Term, compile_filter, list_url, with_scope
+from dashboard.temporal_api.lists import count, list_rows
 from dashboard.temporal_api.rows import Row
-from workers.client.errors import TemporalUnavailable
-from workers.client.visibility import any_of, both
+from workers.client.errors import BadQuery, TemporalUnavailable
+from workers.client.visibility import OPEN_RUNS, any_of, both
 from workers.contracts import WaitingFor
 
 FRESH = 1.0  # seconds
@@ -50,6 +51,11 @@ class Total:
             return replace(self, count=self.count + 1)
         minor = self.sums.get(row.amount.currency, 0) + row.amount.minor
         return replace(self, count=self.count + 1, sums={**self.sums, row.amount.currency: minor})
+
+
+def held_filter(dependency: str) -> Filter:
+    """The runs that the breaker of a dependency holds."""
+    return Filter(condition="held", terms=(Term("WaitingFor", "=", WaitingFor.at_breaker(dependency)),))
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,9 +92,13 @@ class Scan:
             lambda name: replace(running, terms=(Term("Stage", "=", name),)),
         )
 
-    def by_condition(self) -> dict[str, Total]:
-        """Totals by condition."""
-        return self._totals(self.rows, lambda row: row.condition or "", lambda name: Filter(condition=name))
+    def by_condition(self, workflow_type: str = "") -> dict[str, Total]:
+        """Totals by condition, of one type or of all."""
+        return self._totals(
+            (row for row in self.rows if workflow_type in ("", row.workflow_type)),
+            lambda row: row.condition or "",
+            lambda name: Filter(workflow_type=workflow_type, condition=name),
+        )
 
     def held_by(self, dependency: str) -> list[str]:
         """Ids of the first runs that the breaker of a dependency holds."""
@@ -100,8 +110,7 @@ class Scan:
         out: dict[str, Total] = {}
         for row in self.rows:
             for name in WaitingFor.dependencies(row.waiting_for) if row.condition == "held" else ():
-                term = Term("WaitingFor", "=", WaitingFor.at_breaker(name))
-                empty = Total(list_url(self.namespace, Filter(condition="held", terms=(term,))))
+                empty = Total(list_url(self.namespace, held_filter(name)))
                 out[name] = out.get(name, empty).plus(row)
         return out
 
@@ -132,7 +141,7 @@ async def _start(viewer: Viewer) -> tuple[_Key, asyncio.Task[Scan] | None]:
     fresh."""
     client = await client_for(viewer)
     types = f"WorkflowType IN {any_of(list(extend.pipelines))}" if extend.pipelines else ""
-    query = with_scope(for_viewer(viewer), both("ExecutionStatus = 'Running'", types))
+    query = with_scope(for_viewer(viewer), both(OPEN_RUNS, types))
     key = (id(client), client.namespace, id(asyncio.get_running_loop()), query)
     if key in _last and time.monotonic() < _last[key][0]:
         return key, None
@@ -156,6 +165,49 @@ async def latest_scan(viewer: Viewer) -> Scan | None:
     Raises TemporalUnavailable."""
     key, _ = await _start(viewer)
     return _last[key][1] if key in _last else None
+
+
+async def _counted(viewer: Viewer, filters: Mapping[str, Filter]) -> dict[str, Total]:
+    client = await client_for(viewer)
+    queries = [compile_filter(narrowed, viewer).scoped for narrowed in filters.values()]
+    numbers = await asyncio.gather(*(count(client, query) for query in queries))
+    urls = (list_url(viewer.namespace, narrowed) for narrowed in filters.values())
+    return {name: Total(url, number) for name, url, number in zip(filters, urls, numbers, strict=True)}
+
+
+async def condition_totals(viewer: Viewer, scan: Scan, workflow_type: str = "") -> dict[str, Total]:
+    """Totals of open runs by condition, of one type or of all: of a complete scan, with sums; else counted by
+    the server, without. Raises TemporalUnavailable."""
+    if scan.complete or not extend.pipelines:
+        return scan.by_condition(workflow_type)
+    filters = {name: Filter(workflow_type=workflow_type, condition=name) for name in OPEN}
+    try:
+        return await _counted(viewer, filters)
+    except BadQuery:  # a server without the attributes has no conditions
+        return {}
+
+
+async def held_totals(viewer: Viewer, scan: Scan, dependencies: Iterable[str]) -> dict[str, Total]:
+    """Totals of held runs by dependency, as `condition_totals` has them. Raises
+    TemporalUnavailable."""
+    held = scan.held()
+    if scan.complete or not extend.pipelines:
+        return held
+    try:
+        totals = await _counted(viewer, {name: held_filter(name) for name in {*held, *dependencies}})
+    except BadQuery:
+        return held
+    return {name: total for name, total in totals.items() if total.count}
+
+
+async def oldest_stuck(viewer: Viewer, scan: Scan) -> list[Row]:
+    """The sagas that need a person, the oldest first. Raises TemporalUnavailable."""
+    rows = scan.rows
+    if not scan.complete and extend.pipelines:
+        stuck = compile_filter(Filter(condition="stuck"), viewer).scoped
+        with suppress(BadQuery):
+            rows, _ = await list_rows(await client_for(viewer), stuck, console().scan_limit)
+    return [row for row in reversed(rows) if row.condition == "stuck"]  # lists have the newest first
 
 
 async def held_ids(viewer: Viewer, dependency: str) -> list[str]:

@@ -153,3 +153,26 @@ async def test_no_worker_leaves_what_the_list_knows(client, queue, prefix):
     assert known.approval.value is None
     assert known.item.row.customer == "Aster"
     assert [button.why for button in approvals.form(ANNA, known).buttons] == ["", ""]
+
+
+async def test_with_more_than_are_listed_the_soonest_is_there_and_all_are_counted(
+    client, queue, prefix, monkeypatch
+):
+    monkeypatch.setattr(approvals, "MOST", 3)
+    now = datetime.now(UTC)
+    await start_run(
+        client, queue, f"{prefix}-old", waiting_for="approval", deadline=now + timedelta(minutes=5)
+    )
+    for at in range(4):
+        later = now + timedelta(days=9)
+        await start_run(client, queue, f"{prefix}-{at}", waiting_for="approval", deadline=later)
+
+    async def counted():
+        seen = (await approvals.inbox(ANNA)).value
+        return seen if seen.total.count >= 5 else None
+
+    seen = await eventually(counted)
+    assert seen.find(f"{prefix}-old")
+    assert not seen.find(f"{prefix}-3")
+    assert (await approvals.find(ANNA, seen, f"{prefix}-3")).row.workflow_id == f"{prefix}-3"
+    assert await approvals.find(ANNA, seen, f"{prefix}-none") is None

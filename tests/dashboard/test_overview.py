@@ -78,7 +78,8 @@ def card(state: str) -> breakers.Breaker:
 def view(
     *rows: Row, cards: dict[str, breakers.Breaker] | None = None, counts=(412, 38)
 ) -> overview.PipelineView:
-    return overview._pipeline_view(PIPELINE, Scan("default", [*rows], NOW, True), cards or {}, [*counts])
+    scan = Scan("default", [*rows], NOW, True)
+    return overview._pipeline_view(PIPELINE, scan, scan.by_condition("Parcel"), cards or {}, [*counts])
 
 
 def counted(stages: list[overview.StageView]) -> dict[str, int]:

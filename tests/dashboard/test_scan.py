@@ -90,6 +90,28 @@ async def test_above_the_limit_it_says_that_there_are_more(client, freight, sett
     found = await scan.open_runs(VERA)
 
     assert (len(found.rows), found.complete) == (3, False)
+    totals = await scan.condition_totals(VERA, found)
+    assert {name: total.count for name, total in totals.items() if total.count} == {"held": 3, "running": 1}
+    assert (await scan.condition_totals(VERA, found, "AnotherType"))["held"].count == 0
+    held = await scan.held_totals(VERA, found, ["payments", "mail"])
+    assert {name: total.count for name, total in held.items()} == {"payments": 2, "it's": 1}
+
+
+async def test_above_the_limit_the_oldest_stuck_saga_is_not_missing(client, queue, freight, settings):
+    settings.DASHBOARD = conf().model_copy(update={"scan_limit": 2})
+    stuck = [f"{freight}-stuck-{at}" for at in range(2)]
+    for name in stuck:
+        await start_run(client, queue, name, workflow_type=freight, saga_state="stuck")
+    for at in range(3):
+        await start_run(client, queue, f"{freight}-new-{at}", workflow_type=freight)
+
+    async def listed():
+        return (await client.count_workflows(f"WorkflowType = '{freight}'")).count == 9
+
+    await eventually(listed)
+    found = await scan.open_runs(VERA)
+    assert not [row for row in found.rows if row.condition == "stuck"]
+    assert [row.workflow_id for row in await scan.oldest_stuck(VERA, found)] == stuck
 
 
 async def test_the_latest_scan_never_waits_and_starts_a_new_one(client, freight):

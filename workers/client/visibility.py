@@ -163,6 +163,11 @@ def compare(name: str, operator: str, value: str, kind: int) -> Comparison:
     return Comparison(name, operator, value, clause, exact=True)
 
 
+OPEN_RUNS = "CloseTime IS NULL"
+"""The clause of runs that have not ended. Servers that can pause a run list it with a status of its own, whose
+name others refuse."""
+
+
 def both(*clauses: str) -> str:
     """The clauses joined by AND, each in parentheses; empty ones are left out."""
     return " AND ".join(f"({clause})" for clause in clauses if clause)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterable
-from dataclasses import dataclass
-from datetime import UTC, datetime
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
+from temporalio.client import Client
 
 from dashboard import extend
 from dashboard.access import Viewer, client_for, for_viewer
@@ -20,19 +21,25 @@ from dashboard.pages.breakers import read as breakers
 from dashboard.pages.breakers.read import Breaker
 from dashboard.panels import approval
 from dashboard.panels.approval import ApprovalView
-from dashboard.query.query import with_scope
+from dashboard.query.query import Filter, Term, list_url, with_scope
+from dashboard.states import STATUS_NAMES
 from dashboard.temporal_api.answers import query
-from dashboard.temporal_api.lists import list_rows
+from dashboard.temporal_api.lists import count, list_rows
 from dashboard.temporal_api.rows import Row, subject_of
 from dashboard.temporal_api.scan import Total
-from workers.client.attributes import WAITING_FOR
+from workers.client.attributes import DEADLINE, WAITING_FOR
 from workers.client.errors import BadQuery, NoAnswer, QueryFailed, RunNotFound
-from workers.client.visibility import both
+from workers.client.visibility import OPEN_RUNS, both, quote
 from workers.contracts import ApprovalStatus, Contract, Query, SagaStatus, StepState, StepStatus, WaitingFor
 
 C = TypeVar("C", bound=Contract)
 
 MOST = 2000
+SHOWN = 100
+CLAUSE = both(OPEN_RUNS, f"{WAITING_FOR.name} = '{WaitingFor.APPROVAL}'")
+# Where more wait than are listed: the widest of these times until the deadline whose runs are all listed.
+WINDOWS = (timedelta(days=1), timedelta(hours=4), timedelta(hours=1), timedelta(minutes=15))
+WAITING = Filter(status=STATUS_NAMES[1], terms=(Term(WAITING_FOR.name, "=", WaitingFor.APPROVAL),))
 SOON_SECONDS = 15 * 60
 FAR = datetime.max.replace(tzinfo=UTC)
 # These did, or may have done, something that a reject has to undo.
@@ -64,11 +71,16 @@ class Item:
 
 @dataclass(frozen=True, slots=True)
 class Inbox:
-    """All that wait, or the first 2,000 of them (then it is not complete)."""
+    """What waits, the soonest deadline first: all of them, or, where there are more than 2,000, those whose
+    deadline is near. `total` counts all."""
 
     items: list[Item]
     total: Total
-    complete: bool
+
+    @property
+    def shown(self) -> list[Item]:
+        """As many as a page has room for."""
+        return self.items[:SHOWN]
 
     def find(self, workflow_id: str) -> Item | None:
         """The item of this workflow; the first one when none is named."""
@@ -107,18 +119,43 @@ class Chosen:
 
 
 async def _inbox(viewer: Viewer) -> Inbox:
-    client = await client_for(viewer)
-    clause = both("ExecutionStatus = 'Running'", f"{WAITING_FOR.name} = '{WaitingFor.APPROVAL}'")
+    client, clause = await client_for(viewer), CLAUSE
     try:
         rows, complete = await list_rows(client, with_scope(for_viewer(viewer), clause), MOST)
     except BadQuery:  # a foreign server without the attribute: nothing there waits for an approval
         rows, complete = [], True
-    total = Total("")
-    for row in rows:
-        total = total.plus(row)
+    total = Total(list_url(viewer.namespace, WAITING))
+    if complete:
+        for row in rows:
+            total = total.plus(row)
+    else:
+        total = replace(total, count=await count(client, with_scope(for_viewer(viewer), clause)))
+        rows = await _soonest(client, viewer, clause)
     ordered = sorted(rows, key=lambda row: (row.deadline or FAR, row.workflow_id))
-    set_badges(viewer, approvals=len(ordered))
-    return Inbox([Item(row) for row in ordered], total, complete)
+    set_badges(viewer, approvals=total.count)
+    return Inbox([Item(row) for row in ordered], total)
+
+
+async def _soonest(client: Client, viewer: Viewer, clause: str) -> list[Row]:
+    """Those with the soonest deadlines, as lists have no order but that of their starts."""
+    rows, now = list[Row](), datetime.now(UTC)
+    for window in WINDOWS:
+        due = f"{DEADLINE.name} < {quote((now + window).isoformat())}"
+        rows, complete = await list_rows(client, with_scope(for_viewer(viewer), both(clause, due)), MOST)
+        if complete:
+            break
+    return rows
+
+
+async def find(viewer: Viewer, inbox: Inbox, workflow_id: str) -> Item | None:
+    """The item of a workflow, also of one that is not among those listed; the first one when none is named.
+    Raises TemporalUnavailable."""
+    found = inbox.find(workflow_id)
+    if found or not workflow_id or inbox.total.count <= len(inbox.items):
+        return found
+    clause = both(CLAUSE, f"WorkflowId = {quote(workflow_id)}")
+    rows, _ = await list_rows(await client_for(viewer), with_scope(for_viewer(viewer), clause), 1)
+    return Item(rows[0]) if rows else None
 
 
 async def inbox(viewer: Viewer) -> Snapshot[Inbox]:

@@ -18,7 +18,7 @@ async def _context(request: ConsoleRequest) -> dict[str, Any]:
     viewer, wanted = request.viewer, request.GET.get("w", "")
     snapshot = await approvals.inbox(viewer)
     inbox = snapshot.value
-    item = inbox.find(wanted) if inbox else None
+    item = await approvals.find(viewer, inbox, wanted) if inbox else None
     chosen = await approvals.chosen(viewer, item) if item else None
     form = approvals.form(viewer, chosen) if chosen else None
     return {

@@ -22,11 +22,11 @@ from dashboard.states import STATES
 from dashboard.temporal_api.answers import Interface, interface_of, query
 from dashboard.temporal_api.lists import list_rows
 from dashboard.temporal_api.rows import Row, subject_of
-from dashboard.temporal_api.scan import Scan, Total, open_runs
+from dashboard.temporal_api.scan import Scan, Total, held_totals, open_runs
 from dashboard.temporal_api.shared_breaker import shared_view
 from workers.client.attributes import CIRCUIT_STATE
 from workers.client.errors import BadQuery
-from workers.client.visibility import both
+from workers.client.visibility import OPEN_RUNS, both
 from workers.contracts import CircuitState, CircuitStatus, Query
 from workers.patterns.breaker.plugin import breakers
 from workers.registry.registry import registry
@@ -78,7 +78,6 @@ class Breakers:
     cards: list[Breaker]
     not_running: list[str]
     held: list[tuple[str, Total]]
-    complete: bool
 
     @property
     def counts(self) -> list[tuple[int, str, str]]:
@@ -93,7 +92,7 @@ def _query(viewer: Viewer, *, attribute: bool) -> ScopedQuery:
     scope, kinds = for_viewer(viewer), f"WorkflowType = '{BREAKER_TYPE}'"
     if attribute:
         kinds += f" OR ({both(scope.clause, f'{CIRCUIT_STATE.name} IS NOT NULL')})"
-    return with_scope(scope.with_platform(), both("ExecutionStatus = 'Running'", kinds))
+    return with_scope(scope.with_platform(), both(OPEN_RUNS, kinds))
 
 
 async def _rows(client: Client, viewer: Viewer) -> list[Row]:
@@ -149,12 +148,12 @@ def _worst_first(card: Breaker) -> tuple[int, str]:
 async def _read(viewer: Viewer) -> Breakers:
     client = await client_for(viewer)
     rows, scan = await asyncio.gather(_rows(client, viewer), open_runs(viewer))
-    held = scan.held()
-    cards = await asyncio.gather(*(_breaker(client, viewer, row, scan, held) for row in rows))
     registry.load()
+    held = await held_totals(viewer, scan, breakers.configs.keys())
+    cards = await asyncio.gather(*(_breaker(client, viewer, row, scan, held) for row in rows))
     absent = breakers.configs.keys() - {card.dependency for card in cards}
     set_badges(viewer, open=sum(card.open for card in cards))
-    return Breakers(sorted(cards, key=_worst_first), sorted(absent), list(held.items()), scan.complete)
+    return Breakers(sorted(cards, key=_worst_first), sorted(absent), list(held.items()))
 
 
 async def read(viewer: Viewer) -> Snapshot[Breakers]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 
@@ -20,7 +20,7 @@ from dashboard.query.query import Filter, Term, compile_filter, list_url
 from dashboard.states import STATES, STATUS_NAMES
 from dashboard.temporal_api.lists import count
 from dashboard.temporal_api.rows import Row
-from dashboard.temporal_api.scan import Scan, Total, open_runs
+from dashboard.temporal_api.scan import Scan, Total, condition_totals, oldest_stuck, open_runs
 from workers.client.errors import BadQuery
 from workers.contracts import SagaState
 
@@ -28,7 +28,6 @@ RECENT = 6
 STUCK_SHOWN = 5
 COUNTS_FRESH = 5.0  # seconds; closed runs are counted by the server, and change slowly beside the rest
 FORWARD = ("running", "waiting", "held")
-BACK = ("compensating", "stuck")
 NOT_BACK = f"SagaState IS NULL OR SagaState NOT IN ('{SagaState.COMPENSATING}', '{SagaState.STUCK}')"
 
 
@@ -36,7 +35,7 @@ NOT_BACK = f"SagaState IS NULL OR SagaState NOT IN ('{SagaState.COMPENSATING}', 
 class StageView:
     """One stage as it is drawn, in column `at`. `note`: a status in words below it. Not `counted`: the server
     could not count. `guarded`: a breaker stands before it; `breaker` is set where that does not pass
-    calls."""
+    calls. `at_least`: the scan did not reach all runs."""
 
     at: int
     label: str
@@ -47,6 +46,7 @@ class StageView:
     breaker: Breaker | None = None
     held: Total | None = None
     guarded: bool = False
+    at_least: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,8 @@ class PipelineView:
 
 @dataclass(frozen=True, slots=True)
 class Overview:
-    """All pipelines, totals by condition, and the first of those that are stuck. `others`: open runs by type,
-    where no app has registered a pipeline."""
+    """All pipelines, totals by condition, and the oldest of those that are stuck. `others`: open runs by
+    type, where no app has registered a pipeline. Not `complete`: counts by stage and type are "at least"."""
 
     pipelines: list[PipelineView]
     totals: dict[str, Total]
@@ -132,12 +132,13 @@ def _stage(
         breaker=card if card and card.view.lamp in ("stop", "wait") else None,
         held=scan.held().get(dependency),
         guarded=bool(dependency),
+        at_least=not scan.complete,
     )
 
 
-def _back(pipeline: extend.Pipeline, scan: Scan, first: int) -> list[StageView]:
-    """What is being compensated, and what is stuck at it; `scan` has these runs alone."""
-    totals, views = scan.by_condition(), []
+def _back(pipeline: extend.Pipeline, scan: Scan, totals: dict[str, Total], first: int) -> list[StageView]:
+    """What is being compensated, and what is stuck at it."""
+    views = []
     shown = (
         ("Compensating", "compensating", ""),
         ("Needs a person", "stuck", STATES["condition"]["stuck"].word),
@@ -149,19 +150,23 @@ def _back(pipeline: extend.Pipeline, scan: Scan, first: int) -> list[StageView]:
     return views
 
 
-def _only(scan: Scan, pipeline: extend.Pipeline, conditions: Collection[str]) -> Scan:
+def _onward(scan: Scan, pipeline: extend.Pipeline) -> Scan:
     mine = (row for row in scan.rows if row.workflow_type == pipeline.workflow_type)
-    return replace(scan, rows=[row for row in mine if row.condition in conditions])
+    return replace(scan, rows=[row for row in mine if row.condition in FORWARD])
 
 
 def _pipeline_view(
-    pipeline: extend.Pipeline, scan: Scan, cards: dict[str, Breaker], counts: list[int | None]
+    pipeline: extend.Pipeline,
+    scan: Scan,
+    totals: dict[str, Total],
+    cards: dict[str, Breaker],
+    counts: list[int | None],
 ) -> PipelineView:
     def end(at: int, label: str, which: int, tone: str) -> StageView:
         total = Total(list_url(scan.namespace, _ends(pipeline)[which]), counts[which] or 0)
         return StageView(at, label, total, tone, counted=counts[which] is not None)
 
-    onward = _only(scan, pipeline, FORWARD)
+    onward = _onward(scan, pipeline)
     # Runs do not stand in the last stage, they end there.
     forward = [
         _stage(at, stage, pipeline, onward, cards) for at, stage in enumerate(pipeline.stages[:-1], start=1)
@@ -171,7 +176,7 @@ def _pipeline_view(
     # Compensation leaves after the guarded stages and needs three columns to the left of them.
     guarded = [stage.at for stage in forward if stage.guarded]
     first = max(3, min(guarded, default=4) - 1)
-    back = [*_back(pipeline, _only(scan, pipeline, BACK), first), end(first - 2, "Compensated", 1, "rest")]
+    back = [*_back(pipeline, scan, totals, first), end(first - 2, "Compensated", 1, "rest")]
     return PipelineView(pipeline.title, pipeline.workflow_type, forward, back)
 
 
@@ -186,13 +191,14 @@ async def _read(viewer: Viewer, cards: list[Breaker]) -> Overview:
         open_runs(viewer), cached_read("counts", viewer, lambda: _counts(viewer), fresh=COUNTS_FRESH)
     )
     by_name, ends = {card.dependency: card for card in cards}, counts.value or {}
+    totals, stuck = await asyncio.gather(condition_totals(viewer, scan), oldest_stuck(viewer, scan))
+    by_type = await asyncio.gather(*(condition_totals(viewer, scan, name) for name in extend.pipelines))
     views = [
-        _pipeline_view(pipeline, scan, by_name, ends.get(name, [None, None]))
-        for name, pipeline in extend.pipelines.items()
+        _pipeline_view(pipeline, scan, of_type, by_name, ends.get(name, [None, None]))
+        for (name, pipeline), of_type in zip(extend.pipelines.items(), by_type, strict=True)
     ]
-    stuck = [row for row in reversed(scan.rows) if row.condition == "stuck"]  # the oldest first
     others = [] if views else _others(scan)
-    return Overview(views, scan.by_condition(), stuck[:STUCK_SHOWN], others, scan.complete, scan.at)
+    return Overview(views, totals, stuck[:STUCK_SHOWN], others, scan.complete, scan.at)
 
 
 async def read(viewer: Viewer, cards: list[Breaker]) -> Snapshot[Overview]:

@@ -26,7 +26,7 @@ from dashboard.query.query import CompiledQuery, Filter, Refused, Term, compile_
 from dashboard.states import STATES, STATUS_NAMES, Look
 from dashboard.temporal_api.lists import attribute_types, count_by_status, list_page
 from dashboard.temporal_api.rows import Row
-from dashboard.temporal_api.scan import Scan, latest_scan
+from dashboard.temporal_api.scan import Total, condition_totals, latest_scan
 from workers.client.errors import BadQuery
 from workers.client.visibility import OPERATORS, SYSTEM
 
@@ -62,14 +62,15 @@ class ListRequest:
 @dataclass(frozen=True, slots=True)
 class Listing:
     """One page of the list. `counts` are by Temporal's status name, for the filter without its status; None
-    where rows had to be compared here. `scan` has all open runs that the filter means, where one was made."""
+    where rows had to be compared here. `by_condition` counts open runs, where the type alone narrows the
+    list and a scan was made."""
 
     compiled: CompiledQuery
     types: dict[str, int]
     rows: list[Row]
     next_token: bytes
     counts: dict[str, int] | None = None
-    scan: Scan | None = None
+    by_condition: dict[str, Total] | None = None
 
     def total(self, status: str) -> int | None:
         """How many match, with the status that the filter asks for."""
@@ -94,15 +95,13 @@ def _list_request(request: ConsoleRequest) -> ListRequest:
     return ListRequest(request.viewer.namespace, Filter.from_params(params), size, token, before)
 
 
-async def _scan(viewer: Viewer, narrowed: Filter) -> Scan | None:
-    """The scanned runs that the filter means, where the type alone decides that; None where it
-    cannot. Then no scan is begun either: it would take the server's time from the page that is drawn."""
+async def _by_condition(viewer: Viewer, narrowed: Filter) -> dict[str, Total] | None:
+    """How many open runs are in each condition, where the type alone narrows the list; else None. Then no
+    scan is begun either: it would take the server's time from the page that is drawn."""
     if replace(narrowed, status="", condition="", workflow_type="") != Filter():
         return None
     scan = await latest_scan(viewer)
-    if scan is None or not narrowed.workflow_type:
-        return scan
-    return replace(scan, rows=[row for row in scan.rows if row.workflow_type == narrowed.workflow_type])
+    return await condition_totals(viewer, scan, narrowed.workflow_type) if scan else None
 
 
 async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Listing:
@@ -124,7 +123,7 @@ async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Li
         if not token:
             raise
         raise Refused({"form": "There is no such page of the list; start from the first one."}) from error
-    return Listing(compiled, types, rows, after, counts, await _scan(viewer, narrowed))
+    return Listing(compiled, types, rows, after, counts, await _by_condition(viewer, narrowed))
 
 
 async def read_list(
@@ -165,21 +164,19 @@ def _removable(list_request: ListRequest) -> list[Chip]:
     return [Chip(list_url(list_request.namespace, narrowed.without(name)), text) for name, text in fields]
 
 
-def _count(number: int | None, at_least: bool = False) -> str:
-    return "" if number is None else f"{'≥ ' if at_least else ''}{number:,}"
+def _count(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
 
 
 def _condition_chips(list_request: ListRequest, listing: Listing | None) -> list[Chip]:
-    """A chip for each condition of open runs, with how many there are where the scan can tell."""
+    """A chip for each condition of open runs, with how many there are where that is known."""
     if not extend.pipelines or (listing and query.missing(listing.types)):
         return []
-    chosen, scan = list_request.narrowed.condition, listing.scan if listing else None
-    totals = scan.by_condition() if scan else {}
+    chosen, totals = list_request.narrowed.condition, listing.by_condition if listing else None
     chips = []
     for name in dict.fromkeys([*query.OPEN] + [chosen] * (chosen in query.CONDITIONS)):
-        shown, known = STATES["condition"][name], scan is not None and name in query.OPEN
-        total = totals[name].count if name in totals else 0
-        count = _count(total, not scan.complete) if scan and known else ""
+        shown, known = STATES["condition"][name], totals is not None and name in query.OPEN
+        count = _count((totals or {}).get(name, Total("")).count if known else None)
         on = chosen == name
         url = list_url(
             list_request.namespace, replace(list_request.narrowed, condition="" if on else name, status="")
