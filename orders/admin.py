@@ -277,6 +277,9 @@ class OrderAdmin(OrderAdminBase):
                 request, f"At most {MOST_AT_ONCE} orders at once. Nothing was changed.", messages.ERROR
             )
             return None
+        if not orders:
+            self.message_user(request, "The selected orders are not here any more.", messages.ERROR)
+            return None
         viewer, submission = viewer_in(request), Submission.of(request, action)
         sent = "batch" in request.POST
         errors = submission.errors(viewer, orders[0]) if sent else {}
