@@ -1,4 +1,4 @@
-"""Two tenants on one server: neither sees, counts, queries or touches what the other has, whatever is typed."""
+"""Two tenants on one server: neither sees, counts, queries or changes what the other has."""
 
 from __future__ import annotations
 
