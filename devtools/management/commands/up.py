@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandParser
 from django.db import Error, connections
 
 from dashboard.conf import conf as dashboard_conf
-from devtools.management.commands.demo_users import PEOPLE
+from devtools.management.commands.demo_users import PEOPLE, demo_tenant
 from devtools.supervisor.state_dir import Failure, secret
 from devtools.supervisor.supervisor import Demo, Plan, Supervisor
 from workers.conf import conf as workers_conf
@@ -58,6 +58,10 @@ class Command(BaseCommand):
 
     def handle(self, *, port: int, **_: Any) -> None:
         state = Path(dashboard_conf().state_dir).resolve()
+        if tenant := demo_tenant():
+            os.environ["TENANT_ID"] = (
+                tenant  # of all that the processes start, so that the demo's users see it
+            )
         plan = Plan(
             port=port,
             state=state,
