@@ -58,10 +58,6 @@ class Command(BaseCommand):
 
     def handle(self, *, port: int, **_: Any) -> None:
         state = Path(dashboard_conf().state_dir).resolve()
-        if tenant := demo_tenant():
-            os.environ["TENANT_ID"] = (
-                tenant  # of all that the processes start, so that the demo's users see it
-            )
         plan = Plan(
             port=port,
             state=state,
@@ -71,6 +67,8 @@ class Command(BaseCommand):
             apps=demo_of_apps(),
             prepare=partial(prepare, state),
         )
+        if not plan.console_only and (tenant := demo_tenant()):
+            os.environ["TENANT_ID"] = tenant  # of all that the processes start: the demo's users see it
         sys.exit(asyncio.run(_run(plan)))
 
 
