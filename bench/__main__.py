@@ -157,6 +157,10 @@ async def main(options: argparse.Namespace, state: str) -> int:
         rows += await _breaker()
     if options.only in (None, "throughput"):
         rows += await _throughput(state, options.rounds, options.orders)
+    if options.only in (None, "query"):
+        from bench import query
+
+        rows += query.measure()
     if options.only in (None, "simulator"):
         from bench import simulator
 
@@ -174,7 +178,7 @@ if __name__ == "__main__":
     parser.add_argument("--orders", type=int, default=100, help="orders in each round of the throughput")
     parser.add_argument(
         "--only",
-        choices=("lists", "orders", "breaker", "throughput", "simulator"),
+        choices=("lists", "orders", "breaker", "throughput", "query", "simulator"),
         help="print one of them, write nothing",
     )
     with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as folder:

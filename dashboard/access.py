@@ -15,12 +15,13 @@ from collections.abc import Awaitable, Callable, Coroutine, Iterable
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
+from urllib.parse import quote as url_quote
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import AbstractBaseUser, AnonymousUser, User
 from django.core.exceptions import PermissionDenied
 from django.db.models import Model, QuerySet
-from django.http import Http404, HttpRequest, HttpResponseBase
+from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django_htmx.middleware import HtmxDetails
 from temporalio.client import Client
 
@@ -246,6 +247,13 @@ async def client_for(viewer: Viewer) -> Client:
     return await get_client()
 
 
+def _of_another_tenant(request: HttpRequest, viewer: Viewer) -> bool:
+    """Whether htmx wants a part of a page that was drawn before its viewer chose another tenant: the whole
+    page has to be read again, as its header names the other one."""
+    drawn_for = request.headers.get("X-Tenant", "")
+    return bool(drawn_for) and drawn_for != url_quote(viewer.tenant or "", safe="")
+
+
 class ConsoleRequest(HttpRequest):
     """The request that a view under `console` gets."""
 
@@ -268,6 +276,8 @@ def console(permission: Permission | None = None) -> Callable[[View[P]], Guarded
             served = namespace == default_namespace()
             viewer = await viewer_of(request, namespace if served else "")
             request.viewer = viewer  # type: ignore[attr-defined]
+            if _of_another_tenant(request, viewer):
+                return HttpResponse(headers={"HX-Refresh": "true"})
             if permission:
                 authorise(viewer, permission)
             if not served:

@@ -1,7 +1,7 @@
 """An authentication backend that signs in no account, and refuses what with tenants is the platform's.
 
-A person who can change accounts and groups can join any tenant and become a superuser, and a switch acts on
-every tenant's workflows. With TENANCY=attribute both are therefore for superusers, whatever a role permits.
+A person who can change accounts and groups can join any tenant and become a superuser, and a switch applies
+to every tenant's workflows. With TENANCY=attribute both are for superusers, whatever a role permits.
 """
 
 from __future__ import annotations

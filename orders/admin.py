@@ -152,7 +152,7 @@ class OrderAdmin(OrderAdminBase):
         """The orders of the viewer's tenant: what is none of them, does not exist here."""
         return for_viewer(viewer_in(request)).rows(super().get_queryset(request))
 
-    def get_list_display(self, request: HttpRequest) -> Sequence[str]:
+    def get_list_display(self, request: HttpRequest) -> list[Any]:
         first, *others = self.list_display
         several = conf().tenancy == "attribute" and for_all_tenants(viewer_in(request))
         return [first, *(["tenant"] if several else []), *others]
@@ -276,6 +276,9 @@ class OrderAdmin(OrderAdminBase):
             self.message_user(
                 request, f"At most {MOST_AT_ONCE} orders at once. Nothing was changed.", messages.ERROR
             )
+            return None
+        if not orders:
+            self.message_user(request, "The selected orders are not here any more.", messages.ERROR)
             return None
         viewer, submission = viewer_in(request), Submission.of(request, action)
         sent = "batch" in request.POST

@@ -110,7 +110,7 @@ Tree = Comparison | Negation | Junction
 
 
 class Token(NamedTuple):
-    """`kind` is the group of TOKEN that matched; `key` is a word in capitals, or the text as it stands."""
+    """`kind` is the group of TOKEN that matched; `key` is a word in capitals or a mark, empty for others."""
 
     kind: str
     key: str
@@ -135,7 +135,8 @@ def _tokens(text: str) -> Iterator[Token]:
             raise _refuse(text, at, next(why for begin, why in WRONG if begin.match(text, at)))
         kind = str(found.lastgroup)
         part = found[kind]
-        yield Token(kind, part.upper() if kind == "word" else part, part, found.start(kind))
+        key = part.upper() if kind == "word" else part if kind == "mark" else ""
+        yield Token(kind, key, part, found.start(kind))
         if kind == "end":
             return
         at = found.end()
@@ -152,9 +153,7 @@ class _Parser:
         self.depth = 0
 
     def refuse(self, sentence: str) -> Unusable:
-        if self.now.kind == "word" and self.now.key in CLAUSES:
-            sentence = CLAUSES[self.now.key]
-        return _refuse(self.text, self.now.at, sentence)
+        return _refuse(self.text, self.now.at, CLAUSES.get(self.now.key, sentence))
 
     def take(self) -> Token:
         taken, self.now = self.now, next(self.tokens)
@@ -162,7 +161,11 @@ class _Parser:
 
     def taken(self, *keys: str) -> str:
         """One of these words or marks, taken; empty where another token stands."""
-        return self.take().key if self.now.kind in ("word", "mark") and self.now.key in keys else ""
+        key = self.now.key
+        if key not in keys:
+            return ""
+        self.now = next(self.tokens)
+        return key
 
     def whole(self) -> Tree:
         tree = self.expression()
@@ -197,11 +200,11 @@ class _Parser:
 
     def comparison(self) -> Comparison:
         token = self.now
-        if token.kind != "quoted" and (token.kind != "word" or token.key in WORDS or token.key in CLAUSES):
+        if token.kind not in ("word", "quoted") or token.key in WORDS or token.key in CLAUSES:
             raise self.refuse("Write the name of a search attribute here, such as Stage.")
         self.take()
         if self.now.kind == "operator":
-            operator = self.take().key.replace("<>", "!=")
+            operator = self.take().text.replace("<>", "!=")
             return Comparison(token.text, operator, (self.value(),))
         if self.taken("IS"):
             operator = "IS NOT NULL" if self.taken("NOT") else "IS NULL"
@@ -245,9 +248,9 @@ class _Parser:
                 raise self.refuse(error.message) from None
         elif token.kind == "number":
             written = token.text.removeprefix("+")
-        elif token.kind == "word" and token.key in ("TRUE", "FALSE"):
+        elif token.key in ("TRUE", "FALSE"):
             written = token.key.lower()
-        elif token.kind == "word" and token.key == "NULL":
+        elif token.key == "NULL":
             raise self.refuse("Write IS NULL or IS NOT NULL.")
         else:
             raise self.refuse("Write a value here: text in single quotes, a number, true or false.")

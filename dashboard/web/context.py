@@ -21,11 +21,11 @@ def page(request: HttpRequest) -> dict[str, Any]:
     environment = conf().environment
     theme = request.COOKIES.get("theme", "")
     viewer = getattr(request, "viewer", None)
-    tenants = viewer.tenants if viewer and not for_all_tenants(viewer) else ()
+    bound = viewer if viewer and not for_all_tenants(viewer) else None
     return {
         "viewer": viewer,
-        "tenant": viewer.tenant if tenants else None,
-        "tenants": tenants if len(tenants) > 1 else (),
+        "tenant": bound.tenant if bound else None,
+        "tenants": bound.tenants if bound and len(bound.tenants) > 1 else (),
         "namespace": viewer.namespace if viewer else default_namespace(),
         "roles": ", ".join(sorted(viewer.roles)) if viewer else "",
         "environment": environment,

@@ -1,4 +1,4 @@
-"""Two tenants on one server: neither sees, counts, queries or touches what the other has, whatever is typed."""
+"""Two tenants on one server: neither sees, counts, queries or changes what the other has."""
 
 from __future__ import annotations
 
@@ -258,6 +258,13 @@ async def test_who_belongs_to_two_tenants_chooses_one(client, mark):
         assert f'<span class="small env">{chosen}</span>' in text
         assert f"<option selected>{chosen}</option>" in text
     assert (await browser.post(reverse("tenant"), {"tenant": "third"})).status_code == 403
+
+    # Another page that is still open, drawn for the tenant before, is read again as a whole.
+    assert '"X-Tenant": "rival"' in text
+    stale = await browser.get(address, headers={**HTMX, "X-Tenant": "acme"})
+    assert (stale["HX-Refresh"], stale.content) == ("true", b"")
+    fresh = await browser.get(address, headers={**HTMX, "X-Tenant": "rival"})
+    assert f"{mark}-rival" in fresh.content.decode()
 
     user = await User.objects.aget(username="tim")
     await user.groups.aremove(await Group.objects.aget(name="tenant:rival"))

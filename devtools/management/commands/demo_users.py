@@ -10,8 +10,12 @@ from django.contrib.auth.models import Group, User
 from django.core.management.base import BaseCommand, CommandError
 
 from dashboard import roles
+from dashboard.access import TENANT_PREFIX
 from dashboard.conf import conf
+from workers.client.tenants import PLATFORM_TENANT
+from workers.conf import conf as workers_conf
 
+DEMO_TENANT = "demo"
 PEOPLE: dict[str, tuple[str, ...]] = {
     "viewer": ("viewer",),
     "operator": ("operator",),
@@ -19,6 +23,14 @@ PEOPLE: dict[str, tuple[str, ...]] = {
     "finance": ("approver", "finance"),
     "admin": ("admin", "approver"),
 }
+
+
+def demo_tenant() -> str:
+    """The tenant of the demo's users and orders; empty without tenants. The platform's own has no members."""
+    if conf().tenancy == "off":
+        return ""
+    tenant = workers_conf().tenant
+    return DEMO_TENANT if tenant == PLATFORM_TENANT else tenant
 
 
 def person(name: str, groups: tuple[str, ...], password: str | None = None) -> tuple[User, bool]:
@@ -47,8 +59,9 @@ class Command(BaseCommand):
         given = os.environ.get("DEMO_PASSWORD")
         missing = set(PEOPLE) - set(User.objects.values_list("username", flat=True))
         made = None if given or not missing else secrets.token_urlsafe(12)
+        tenants = (f"{TENANT_PREFIX}{tenant}",) if (tenant := demo_tenant()) else ()
         for name, groups in PEOPLE.items():
-            person(name, groups, given or (made if name in missing else None))
+            person(name, (*groups, *tenants), given or (made if name in missing else None))
         names = ", ".join(PEOPLE)
         if made:
             self.stdout.write(f"Demo users {names}: the password of the new ones is {made}")

@@ -16,7 +16,7 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db import Error, connections
 
 from dashboard.conf import conf as dashboard_conf
-from devtools.management.commands.demo_users import PEOPLE
+from devtools.management.commands.demo_users import PEOPLE, demo_tenant
 from devtools.supervisor.state_dir import Failure, page_port, secret
 from devtools.supervisor.supervisor import Demo, Plan, Supervisor
 from workers.conf import conf as workers_conf
@@ -76,6 +76,8 @@ class Command(BaseCommand):
             apps=demo_of_apps(),
             prepare=partial(prepare, state),
         )
+        if not plan.console_only and (tenant := demo_tenant()):
+            os.environ["TENANT_ID"] = tenant  # of all that the processes start: the demo's users see it
         sys.exit(asyncio.run(_run(plan)))
 
 
