@@ -109,6 +109,7 @@ STATES: dict[str, Mapping[object, Look]] = {
         Outcome.PENDING: Look("wait", "Sent, not confirmed yet"),
         Outcome.UNKNOWN: Look("wait", "Sent, not confirmed yet"),
         "failed": Look("stop", "Failed"),
+        "not_sent_here": Look("stop", "Not sent by this console"),
         "intent": Look("rest", "Intended"),
     },
     "progress": {
