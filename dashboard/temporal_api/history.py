@@ -193,7 +193,7 @@ async def read_history(client: Client, workflow_id: str, run_id: str) -> History
         if not token or not answer.history.events:
             break
     await decode_failures(client, events)
-    reader = _Reader(await sent_signals(client, events))
+    reader = _Reader(await sent_signals(client, reversed(events)))
     complete = bool(events) and events[-1].event_id == 1
     if not complete:
         for event in await _first(client, execution, timeout):
