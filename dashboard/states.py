@@ -110,6 +110,7 @@ STATES: dict[str, Mapping[object, Look]] = {
         Outcome.UNKNOWN: Look("wait", "Sent, not confirmed yet"),
         "failed": Look("stop", "Failed"),
         "unanswered": Look("rest", "Ended without an answer"),
+        "not_sent_here": Look("stop", "Not sent by this console"),
         "intent": Look("rest", "Intended"),
     },
     "progress": {

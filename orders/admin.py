@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-import uuid
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from asgiref.sync import async_to_sync
@@ -24,7 +24,6 @@ from django.utils.html import format_html, format_html_join
 from django.utils.safestring import SafeString
 
 from dashboard.access import (
-    Forbidden,
     Hidden,
     Subject,
     Viewer,
@@ -36,11 +35,14 @@ from dashboard.access import (
     viewer_in,
 )
 from dashboard.actions.decide import decide
+from dashboard.actions.failures import failure_of
 from dashboard.actions.offers import Button, buttons, read_target, reason_hint
 from dashboard.actions.verdicts import tell
+from dashboard.audit.record import record_not_done
 from dashboard.conf import conf
-from dashboard.errors import Closed, Invalid
+from dashboard.errors import Closed, Invalid, NotRecorded, NotTaken, OutcomeUnknown
 from dashboard.extend import Action, Target, actions
+from dashboard.form_ids import issue, nonce_of
 from dashboard.formats import money
 from dashboard.forms import LONGEST_REASON
 from dashboard.temporal_api.decisions import find_run, newest_of_chain
@@ -51,7 +53,8 @@ from workers.contracts import Money, Verdict
 logger = logging.getLogger(__name__)
 MOST_AT_ONCE, CALLS_AT_ONCE = 200, 20
 BULK_FACTOR = 3  # times the wait of a single verdict
-STATUS = {Invalid: 422, Closed: 409, Forbidden: 403, Hidden: 404}
+# What `decide` raises when it has recorded the action, or could not.
+RECORDED = (Closed, NotTaken, NotRecorded, OutcomeUnknown)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,43 +68,67 @@ class Answer:
 
 
 @dataclass(frozen=True, slots=True)
-class Submission:
-    """An action with what was typed for some orders. `batch` is made with the form: sent again, the answers
-    are the same."""
+class Outlook:
+    """What a decision would come to for one order, by its state now. `why` says why it would be refused."""
 
+    order: Order
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """An action with what was typed for some orders. `batch` is made with the form and signed for the viewer:
+    sent again, the answers are the same."""
+
+    viewer: Viewer
     action: Action
     reason: str
     batch: str
 
     @classmethod
     def of(cls, request: HttpRequest, action: Action) -> Submission:
-        posted = request.POST
-        return cls(action, posted.get("reason", ""), posted.get("batch", "")[:40] or uuid.uuid4().hex)
+        viewer, posted = viewer_from(request.user), request.POST
+        return cls(viewer, action, posted.get("reason", ""), posted.get("batch", ""))
+
+    def renewed(self) -> Submission:
+        """With a batch that can be sent."""
+        return self if nonce_of(self.batch, self.viewer) else replace(self, batch=issue(self.viewer))
 
     def data(self, order: Order) -> dict[str, str]:
         """The fields of the action's form, for one order."""
-        return {"reason": self.reason, "decision_id": f"{self.batch}-{order.pk}"}
+        nonce = nonce_of(self.batch, self.viewer)
+        form_id = issue(self.viewer, order.workflow_id, order.first_run_id, nonce=nonce) if nonce else ""
+        return {"reason": self.reason, "form_id": form_id}
 
-    def errors(self, viewer: Viewer, order: Order) -> dict[str, str]:
+    def errors(self, order: Order) -> dict[str, str]:
         """What has to be corrected before anything is sent."""
-        subject = Subject(viewer.namespace, order.workflow_id, order.first_run_id, None)
-        form = self.action.form(Target(viewer, subject), self.data(order))
+        form = self.action.form(Target(self.viewer, _subject(self.viewer, order)), self.data(order))
         return {name: str(errors[0]) for name, errors in form.errors.items()}
 
 
-async def decide_all(
-    viewer: Viewer, orders: Sequence[Order], submission: Submission
-) -> list[Verdict | BaseException]:
-    """The verdict for each order, or the error that kept it from being decided; one's error stops no other.
-    Temporal is called for a few at a time, and all verdicts are waited for until one deadline."""
+def _subject(viewer: Viewer, order: Order) -> Subject:
+    return Subject(viewer.namespace, order.workflow_id, order.first_run_id, viewer.tenant)
+
+
+async def decide_all(orders: Sequence[Order], submission: Submission) -> list[Verdict | BaseException]:
+    """The verdict for each order, or the error that kept it from being decided; one's error stops no other,
+    and each is in the audit log. Temporal is called for a few at a time, and all verdicts are waited for
+    until one deadline."""
+    viewer, action = submission.viewer, submission.action
     timeout = conf().verdict_seconds * (BULK_FACTOR if len(orders) > 1 else 1)
     deadline, gate = time.monotonic() + timeout, asyncio.Semaphore(CALLS_AT_ONCE)
 
     async def one(order: Order) -> Verdict:
         run = (order.workflow_id, order.first_run_id)
-        return await decide(
-            viewer, submission.action, *run, submission.data(order), deadline=deadline, gate=gate
-        )
+        try:
+            return await decide(viewer, action, *run, submission.data(order), deadline=deadline, gate=gate)
+        except RECORDED:
+            raise
+        except Exception as error:
+            why = _answer(order, action, error).text
+            subject = _subject(viewer, order)
+            await record_not_done(viewer, action.name, subject, why, reason=submission.reason)
+            raise
 
     return await asyncio.gather(*(one(order) for order in orders), return_exceptions=True)
 
@@ -110,10 +137,23 @@ def _answer(order: Order, action: Action, result: Verdict | BaseException) -> An
     if isinstance(result, Verdict):
         message = tell(action, order.workflow_id, result)
         return Answer(order, message.tone, message.word, message.text)
-    if isinstance(result, (Invalid, Closed, Forbidden, Hidden, TemporalError)):
-        return Answer(order, "stop", "Not done", getattr(result, "message", "") or str(result))
-    logger.error("%s of %s failed.", action.name, order.workflow_id, exc_info=result)
-    return Answer(order, "stop", "Failed", "An error in the console; the audit log has what is known.")
+    failure = failure_of(result, action, order.workflow_id) if isinstance(result, Exception) else None
+    if failure is None or failure.status == 500:
+        logger.error("%s of %s failed.", action.name, order.workflow_id, exc_info=result)
+    return Answer(order, "stop", failure.word if failure else "Failed", failure.note if failure else "")
+
+
+async def outlooks(orders: Sequence[Order], submission: Submission) -> list[Outlook]:
+    """What each order is known to say to the action now; nothing is sent."""
+    gate = asyncio.Semaphore(CALLS_AT_ONCE)
+
+    async def one(order: Order) -> Outlook:
+        async with gate:
+            offered = await _buttons(submission.viewer, order)
+        button = next((each for each in offered if each.action is submission.action), None)
+        return Outlook(order, button.why if button else "It does not wait for this now.")
+
+    return await asyncio.gather(*(one(order) for order in orders))
 
 
 async def _buttons(viewer: Viewer, order: Order) -> list[Button]:
@@ -215,7 +255,7 @@ class OrderAdmin(OrderAdminBase):
         more = {
             "buttons": buttons,
             "hint": reason_hint(button.action for button in buttons),
-            "batch": uuid.uuid4().hex,
+            "batch": issue(viewer_from(request.user)),
             "max_reason": LONGEST_REASON,
         }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **more})
@@ -227,41 +267,58 @@ class OrderAdmin(OrderAdminBase):
             raise Hidden("There is no such order.")
         submission = Submission.of(request, chosen)
         if request.method != "POST":
-            return self._form(request, submission, [order], {})
-        (result,) = async_to_sync(decide_all)(viewer_in(request), [order], submission)
+            return self._form(request, submission, [Outlook(order, "")])
+        (result,) = async_to_sync(decide_all)([order], submission)
         if isinstance(result, BaseException):
-            answer = _answer(order, chosen, result)
-            errors = result.errors if isinstance(result, Invalid) else {}
-            note = "" if errors else answer.text
-            status = STATUS.get(type(result), 503)
-            return self._form(request, submission, [order], errors, note=note, status=status)
+            return self._refused(request, submission, order, result)
         message = tell(chosen, order.workflow_id, result)
         self.message_user(request, message.text, message.level)
         response = HttpResponseRedirect(reverse("admin:orders_order_change", args=[order.pk]))
         response.status_code = 303
         return response
 
+    def _refused(
+        self, request: HttpRequest, submission: Submission, order: Order, error: BaseException
+    ) -> HttpResponse:
+        """The form again, with why nothing came of it."""
+        failure = (
+            failure_of(error, submission.action, order.workflow_id) if isinstance(error, Exception) else None
+        )
+        if failure is None:
+            raise error
+        if failure.status == 500:
+            logger.error("%s of %s failed.", submission.action.name, order.workflow_id, exc_info=error)
+        errors = error.errors if isinstance(error, Invalid) else {}
+        note = f"{failure.word}: {failure.note}" if "reason" not in errors else ""
+        response = self._form(
+            request, submission, [Outlook(order, "")], errors, note=note, status=failure.status
+        )
+        if failure.retry_after:
+            response.headers["Retry-After"] = str(failure.retry_after)
+        return response
+
     def _form(
         self,
         request: HttpRequest,
         submission: Submission,
-        orders: Sequence[Order],
-        errors: dict[str, str],
+        chosen: Sequence[Outlook],
+        errors: Mapping[str, str] = MappingProxyType({}),
         *,
         note: str = "",
         status: int = 200,
         bulk: bool = False,
     ) -> TemplateResponse:
-        of = orders[0] if len(orders) == 1 else f"{len(orders)} orders"
+        of = chosen[0].order if len(chosen) == 1 else f"{len(chosen)} orders"
         context = {
             **self.admin_site.each_context(request),
             "title": f"{submission.action.label} {of}",
             "opts": self.opts,
-            "orders": orders,
-            "submission": submission,
+            "chosen": chosen,
+            "able": sum(not each.why for each in chosen),
+            "submission": submission.renewed(),
             "hint": reason_hint([submission.action]),
             "errors": errors,
-            "note": note,
+            "note": note or errors.get("form_id", ""),
             "bulk": bulk,
             "max_reason": LONGEST_REASON,
         }
@@ -270,7 +327,8 @@ class OrderAdmin(OrderAdminBase):
     def decide_selected(
         self, request: HttpRequest, queryset: QuerySet[Order], action: Action
     ) -> HttpResponse | None:
-        """Many orders: the form where it needs a reason, then what each of them answered."""
+        """Many orders: a page that lists them, with what would come of it, and once that is confirmed what
+        each of them answered."""
         orders = list(queryset[: MOST_AT_ONCE + 1])
         if len(orders) > MOST_AT_ONCE:
             self.message_user(
@@ -280,12 +338,13 @@ class OrderAdmin(OrderAdminBase):
         if not orders:
             self.message_user(request, "The selected orders are not here any more.", messages.ERROR)
             return None
-        viewer, submission = viewer_in(request), Submission.of(request, action)
+        submission = Submission.of(request, action)
         sent = "batch" in request.POST
-        errors = submission.errors(viewer, orders[0]) if sent else {}
-        if errors or (action.form.reason_required and not sent):
-            return self._form(request, submission, orders, errors, status=422 if errors else 200, bulk=True)
-        results = async_to_sync(decide_all)(viewer, orders, submission)
+        errors = submission.errors(orders[0]) if sent else {}
+        if errors or not sent:
+            known = async_to_sync(outlooks)(orders, submission)
+            return self._form(request, submission, known, errors, status=422 if errors else 200, bulk=True)
+        results = async_to_sync(decide_all)(orders, submission)
         answers = [_answer(order, action, result) for order, result in zip(orders, results, strict=True)]
         context = {
             **self.admin_site.each_context(request),

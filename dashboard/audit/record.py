@@ -65,6 +65,19 @@ async def recorded(
     await _conclude(intent, str(record.verdict.outcome), record.verdict.detail)
 
 
+async def record_not_done(
+    viewer: Viewer, action: str, subject: Subject, why: str, *, reason: str = ""
+) -> None:
+    """Keep that an action came to nothing before it could be recorded. A log that cannot be written now is
+    left to the log of the process: nothing has happened."""
+    try:
+        intent = await log.intend(viewer, action, subject, reason=reason)
+    except DatabaseError:
+        logger.exception("That %s of %s was not done could not be recorded.", action, subject.workflow_id)
+    else:
+        await _conclude(intent, FAILED, why)
+
+
 async def _conclude(intent: AuditEntry, outcome: str, detail: str) -> None:
     """The action has happened: a log that cannot be written now must not hide the answer from the viewer."""
     invalidate(intent.namespace)

@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from dashboard.extend import Panel, register
 from dashboard.states import look
-from workers.contracts import ApprovalState, ApprovalStatus, Query
+from dashboard.temporal_api.senders import Origins
+from workers.contracts import ApprovalState, ApprovalStatus, Delegation, Query, Vote
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """A vote or a delegation; `sender` is the identity that sent it, where this console did not."""
+
+    item: Any
+    sender: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,6 +28,8 @@ class ApprovalView:
     word: str
     status: ApprovalStatus
     rule: str
+    votes: list[Sent]
+    delegations: list[Sent]
 
     @property
     def pending(self) -> bool:
@@ -32,12 +45,20 @@ def _rule(status: ApprovalStatus) -> str:
     return f"Requires {votes}{roles}.{own}{delegated}"
 
 
-def draw(status: ApprovalStatus) -> ApprovalView | None:
+def _sent(items: Iterable[Vote | Delegation], origins: Origins | None) -> list[Sent]:
+    return [
+        Sent(item, origins.sender(item.decision_id, item.actor) if origins and item.actor else "")
+        for item in items
+    ]
+
+
+def draw(status: ApprovalStatus, origins: Origins | None) -> ApprovalView | None:
     """The panel of an approval; None where none is needed."""
     if status.state == ApprovalState.NOT_NEEDED:
         return None
     shown = look(status.state, "approval")
-    return ApprovalView(shown.tone, shown.word, status, _rule(status))
+    votes, delegations = _sent(status.votes, origins), _sent(status.delegations, origins)
+    return ApprovalView(shown.tone, shown.word, status, _rule(status), votes, delegations)
 
 
 register(
@@ -46,7 +67,7 @@ register(
         title="Approval",
         template="dashboard/panels/approval.html",
         model=ApprovalStatus,
-        draw=lambda run, status: draw(status),
+        draw=lambda run, status: draw(status, run.origins),
         order=10,
     )
 )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
 from typing import Any
@@ -82,24 +81,15 @@ NAMES = {
 }
 
 
-def _signal(attributes: Any) -> str:
-    """A signal with who sent it: the actor of a Decision, where it carries one in plain JSON."""
-    for payload in attributes.input.payloads[:1]:
-        try:
-            body = json.loads(payload.data)
-        except (ValueError, RecursionError):
-            continue
-        if isinstance(body, dict) and isinstance(body.get("actor"), str) and body["actor"]:
-            why = f": {body['reason']}" if isinstance(body.get("reason"), str) and body["reason"] else ""
-            return f"{attributes.signal_name} by {body['actor']}{why}"
-    return f"{attributes.signal_name}, from {attributes.identity or 'a workflow'}"
+def _by(why: str, identity: str) -> str:
+    """Why, and the identity of the client that did it."""
+    return ", sent by ".join(part for part in (why, identity) if part)
 
 
 DETAILS: dict[str, Callable[[Any], str]] = {
     "workflow_execution_started": lambda a: a.workflow_type.name,
-    "workflow_execution_signaled": _signal,
-    "workflow_execution_cancel_requested": lambda a: a.cause,
-    "workflow_execution_terminated": lambda a: a.reason,
+    "workflow_execution_cancel_requested": lambda a: _by(a.cause, a.identity),
+    "workflow_execution_terminated": lambda a: _by(a.reason, a.identity),
     "workflow_task_failed": lambda a: reason(a.failure),
     "marker_recorded": lambda a: a.marker_name,
     "workflow_execution_continued_as_new": lambda a: f"goes on as run {a.new_execution_run_id}",

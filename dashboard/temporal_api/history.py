@@ -6,7 +6,7 @@ events, so attempts of a pending activity come from describe.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
@@ -33,6 +33,7 @@ from dashboard.temporal_api.events import (
 )
 from dashboard.temporal_api.failures import decode_failures
 from dashboard.temporal_api.rows import decode, moment, shorten
+from dashboard.temporal_api.senders import SentSignal, sent_signals
 from workers.client.errors import rpc_errors
 from workers.conf import conf
 from workers.payloads.redaction import redact_text
@@ -74,7 +75,7 @@ class EventLine:
 @dataclass(slots=True)
 class History:
     """The newest events first, spans in order of their start, moments at which a person or another workflow
-    intervened, input and result as text. Not `complete`: there are older events."""
+    intervened, input and result as text. `sent` are the signals. Not `complete`: there are older events."""
 
     lines: list[EventLine] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
@@ -83,6 +84,7 @@ class History:
     result: list[str] = field(default_factory=list)
     failure: str = ""
     complete: bool = True
+    sent: list[SentSignal] = field(default_factory=list)
 
     def activity(self, activity_id: str) -> Span | None:
         """The last span of an activity id."""
@@ -101,8 +103,9 @@ def _end(span: Span, kind: str, attributes: Any, tone: str, at: datetime | None)
 class _Reader:
     """Builds a History from events in their order."""
 
-    def __init__(self) -> None:
-        self.history = History()
+    def __init__(self, sent: Mapping[int, SentSignal]) -> None:
+        self.sent = sent
+        self.history = History(sent=[*sent.values()])
         self.open: dict[int, Span] = {}
         self.payloads: tuple[list[Payload], list[Payload]] = ([], [])
 
@@ -119,6 +122,8 @@ class _Reader:
             detail = f"{span.name}, attempt {attributes.attempt}"
         elif kind in ENDS:
             detail = self._ended(kind, attributes, at)
+        elif event.event_id in self.sent:
+            detail = self.sent[event.event_id].text
         else:
             self._lifecycle(kind, attributes)
         detail = DETAILS[kind](attributes) if kind in DETAILS and kind not in STARTS else detail
@@ -188,7 +193,7 @@ async def read_history(client: Client, workflow_id: str, run_id: str) -> History
         if not token or not answer.history.events:
             break
     await decode_failures(client, events)
-    reader = _Reader()
+    reader = _Reader(await sent_signals(client, reversed(events)))
     complete = bool(events) and events[-1].event_id == 1
     if not complete:
         for event in await _first(client, execution, timeout):

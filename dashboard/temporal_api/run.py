@@ -20,6 +20,7 @@ from dashboard.temporal_api.events import reason
 from dashboard.temporal_api.failures import decode_failure
 from dashboard.temporal_api.history import History, read_history
 from dashboard.temporal_api.rows import Row, moment, read_rows, subject_of
+from dashboard.temporal_api.senders import Origins
 
 MAX_WAIT = 0.3  # seconds that the first paint waits for answers
 
@@ -44,7 +45,8 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Everything that is known of a run. `answers` holds what it answers with their ages."""
+    """Everything that is known of a run. `answers` holds what it answers with their ages; `origins` says
+    which decisions this console sent (None: not known)."""
 
     row: Row
     subject: Subject
@@ -58,6 +60,7 @@ class RunPage:
     task_attempt: int
     parent: str
     first_run_id: str
+    origins: Origins | None = None
 
     @property
     def open(self) -> bool:

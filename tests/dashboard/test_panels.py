@@ -107,7 +107,7 @@ def test_a_completed_saga_has_no_exposure():
 
 
 def test_an_approval_that_is_not_needed_is_no_panel():
-    assert approval.draw(ApprovalStatus(state="not_needed")) is None
-    drawn = approval.draw(ApprovalStatus(policy=ApprovalPolicy(quorum=2, roles=["finance", "board"])))
+    assert approval.draw(ApprovalStatus(state="not_needed"), None) is None
+    drawn = approval.draw(ApprovalStatus(policy=ApprovalPolicy(quorum=2, roles=["finance", "board"])), None)
     assert drawn
     assert drawn.rule == "Requires 2 votes with the role finance or board."

@@ -12,6 +12,8 @@ from django.test import AsyncClient
 from django.urls import reverse
 from temporalio.client import Client
 
+from dashboard.access import Viewer
+from dashboard.form_ids import issue
 from dashboard.models import AuditEntry
 from orders import admin
 from orders.messages import QUEUE, OrderRules
@@ -19,6 +21,7 @@ from orders.models import Order
 from orders.services import place_order, rules_for
 from tests.orders.conftest import Sandbox
 from tests.orders.samples import sized
+from tests.support import eventually
 from workers.client.errors import TemporalUnavailable
 from workers.contracts import ApprovalPolicy, ApprovalState, Query, SagaState
 
@@ -45,6 +48,11 @@ def url(order: Order, act: str) -> str:
 async def approval(client: Client, order: Order) -> str:
     handle = client.get_workflow_handle(order.workflow_id)
     return (await handle.query(Query.APPROVAL))["state"]
+
+
+def batch(name: str = "anna") -> str:
+    """What a form that was made for this person carries."""
+    return issue(Viewer(name))
 
 
 def bulk(act: str, orders: list[Order], **more: str) -> dict[str, Any]:
@@ -87,7 +95,7 @@ async def test_approve_changes_the_workflow_and_says_so(
 ):
     order, browser = await waiting(client), await signed_in(approver_user)
     async with worker(QUEUE):
-        answer = await browser.post(url(order, "approve"), {"batch": "b1"})
+        answer = await browser.post(url(order, "approve"), {"batch": batch()})
         assert answer.status_code == 303
         result = await client.get_workflow_handle(order.workflow_id).result()
     assert result["stage"] == "delivered"
@@ -102,17 +110,20 @@ async def test_reject_and_cancel_need_a_reason_and_keep_the_text(
     admin_user: User, client: Client, worker: Any, sandbox: Sandbox
 ):
     order, browser = await waiting(client), await signed_in(admin_user)
+    ada = {"batch": batch("ada")}
     async with worker(QUEUE):
         for act in ("reject", "cancel"):
-            assert (await browser.post(url(order, act), {"reason": "  "})).status_code == 422
-        long = await browser.post(url(order, "reject"), {"reason": "why <b>" + "x" * 3000})
+            assert (await browser.post(url(order, act), {"reason": "  ", **ada})).status_code == 422
+        long = await browser.post(url(order, "reject"), {"reason": "why <b>" + "x" * 3000, **ada})
         assert long.status_code == 422
         assert "why &lt;b&gt;xxx" in long.content.decode()
         assert await approval(client, order) == ApprovalState.PENDING
-        assert (await browser.post(url(order, "cancel"), {"reason": "Ordered twice"})).status_code == 303
+        assert (
+            await browser.post(url(order, "cancel"), {"reason": "Ordered twice", **ada})
+        ).status_code == 303
         result = await client.get_workflow_handle(order.workflow_id).result()
         assert (result["stage"], "Ordered twice" in result["outcome"]) == ("cancelled", True)
-        closed = await browser.post(url(order, "reject"), {"reason": "Too late"})
+        closed = await browser.post(url(order, "reject"), {"reason": "Too late", **ada})
     assert closed.status_code == 409
     assert "closed already" in closed.content.decode()
     assert "Too late" in closed.content.decode()
@@ -125,7 +136,9 @@ async def test_a_closed_order_has_no_button_to_press(
     address = reverse("admin:orders_order_change", args=[order.pk])
     assert "disabled" not in (await browser.get(address)).content.decode()
     async with worker(QUEUE):
-        assert (await browser.post(url(order, "cancel"), {"reason": "Twice"})).status_code == 303
+        assert (
+            await browser.post(url(order, "cancel"), {"reason": "Twice", "batch": batch("ada")})
+        ).status_code == 303
         await client.get_workflow_handle(order.workflow_id).result()
     page = (await browser.get(address)).content.decode()
     assert page.count(" disabled ") == 3
@@ -146,8 +159,9 @@ async def test_the_same_form_twice_has_one_answer(
     async with worker(QUEUE):
         handle = client.get_workflow_handle(order.workflow_id)
         await handle.query(Query.APPROVAL)  # the worker answers, so a verdict comes in time
+        same = batch()
         for _ in range(2):
-            assert (await browser.post(url(order, "approve"), {"batch": "same"})).status_code == 303
+            assert (await browser.post(url(order, "approve"), {"batch": same})).status_code == 303
         status = await handle.query(Query.APPROVAL)
         assert (len(status["votes"]), status["missing"]) == (1, 1)
         page = (await browser.get(reverse("admin:orders_order_change", args=[order.pk]))).content.decode()
@@ -184,15 +198,15 @@ async def test_many_are_rejected_at_once_and_each_answers(
     settings.DASHBOARD = settings.DASHBOARD.model_copy(update={"verdict_seconds": 20})
     orders = [await waiting(client) for _ in range(6)]
     unneeded = (await place_order(sized(5_000), requester="otto", client=client)).order
-    browser = await signed_in(approver_user)
+    browser, made = await signed_in(approver_user), batch()
     async with worker(QUEUE):
         await client.get_workflow_handle(unneeded.workflow_id).result()
         asked = await browser.post(LIST, bulk("reject", [*orders, unneeded]))
         assert 'name="reason"' in asked.content.decode()
-        empty = await browser.post(LIST, bulk("reject", [*orders, unneeded], batch="b2", reason=""))
+        empty = await browser.post(LIST, bulk("reject", [*orders, unneeded], batch=made, reason=""))
         assert empty.status_code == 422
         assert await approval(client, orders[0]) == ApprovalState.PENDING
-        answers = await browser.post(LIST, bulk("reject", [*orders, unneeded], batch="b2", reason="Too dear"))
+        answers = await browser.post(LIST, bulk("reject", [*orders, unneeded], batch=made, reason="Too dear"))
         text = answers.content.decode()
         assert text.count("Rejected order-") == len(orders)
         assert text.count("closed already") == 1
@@ -207,7 +221,7 @@ async def test_many_without_a_worker_are_all_sent_and_wait(
     orders = [await waiting(client) for _ in range(4)]
     browser = await signed_in(approver_user)
     began = time.monotonic()
-    answers = await browser.post(LIST, bulk("approve", orders))
+    answers = await browser.post(LIST, bulk("approve", orders, batch=batch()))
     assert time.monotonic() - began < 4
     assert answers.content.decode().count("not confirmed yet") >= len(orders)
     async with worker(QUEUE):
@@ -229,12 +243,56 @@ async def test_one_that_fails_takes_no_other_with_it(
         return await real(viewer, action, workflow_id, *more, **options)
 
     monkeypatch.setattr(admin, "decide", decide)
-    page = await (await signed_in(approver_user)).post(LIST, bulk("approve", orders))
+    page = await (await signed_in(approver_user)).post(LIST, bulk("approve", orders, batch=batch()))
     text = page.content.decode()
     assert page.status_code == 200
     assert text.count("An error in the console") == 1
     assert text.count("not confirmed yet:") == 2
-    assert await AuditEntry.objects.filter(phase="outcome").acount() == 2
+    rows = [(row.workflow_id, row.outcome) async for row in AuditEntry.objects.filter(phase="outcome")]
+    assert sorted(rows) == sorted(
+        (order.workflow_id, "failed" if order is orders[1] else "pending") for order in orders
+    )
+
+
+async def test_many_are_listed_with_what_would_come_of_it_before_anything_is_sent(
+    approver_user: User, client: Client, worker: Any, sandbox: Sandbox
+):
+    two = OrderRules(approval=ApprovalPolicy(quorum=2, roles=["approver"]))
+    first, voted, browser = await waiting(client), await waiting(client, two), await signed_in(approver_user)
+    async with worker(QUEUE):
+        assert (await browser.post(url(voted, "approve"), {"batch": batch()})).status_code == 303
+        handle = client.get_workflow_handle(voted.workflow_id)
+
+        async def counted() -> bool:
+            return bool((await handle.query(Query.APPROVAL))["votes"])
+
+        await eventually(counted)
+        rows = await AuditEntry.objects.acount()
+
+        async def listed() -> str:
+            text = (await browser.post(LIST, bulk("approve", [first, voted]))).content.decode()
+            return text if "You have voted already." in text else ""
+
+        text = await eventually(listed)
+        assert await AuditEntry.objects.acount() == rows
+        assert (await client.get_workflow_handle(first.workflow_id).query(Query.APPROVAL))["votes"] == []
+        assert "1 of 2 would take it" in text
+        assert f'value="{first.pk}" checked' in text
+        assert f'value="{voted.pk}">' in text
+        made = re.findall(r'name="batch" value="([^"]+)"', text)[0]
+        answers = await browser.post(LIST, bulk("approve", [first], batch=made))
+        assert f"Approved {first.workflow_id}" in answers.content.decode()
+
+
+async def test_a_batch_of_another_person_is_refused(approver_user: User, client: Client):
+    order, browser = await waiting(client), await signed_in(approver_user)
+    theirs = await browser.post(LIST, bulk("approve", [order], batch=batch("ada")))
+    assert theirs.status_code == 422
+    assert "This form is not complete. Open the page again." in theirs.content.decode()
+    single = await browser.post(url(order, "approve"), {"batch": "forged:x", "reason": "typed"})
+    assert single.status_code == 422
+    assert "typed</textarea>" in single.content.decode()
+    assert not await AuditEntry.objects.filter(outcome="applied").aexists()
 
 
 async def test_too_many_at_once_change_nothing(approver_user: User, client: Client, monkeypatch: Any):

@@ -15,6 +15,7 @@ from dashboard import extend
 from dashboard.access import Viewer, client_for, for_viewer
 from dashboard.actions import offers
 from dashboard.actions.offers import OfferedForm
+from dashboard.audit.origins import origins_of
 from dashboard.extend import Target
 from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read, set_badges
 from dashboard.pages.breakers import read as breakers
@@ -24,13 +25,25 @@ from dashboard.panels.approval import ApprovalView
 from dashboard.query.query import Filter, Term, list_url, with_scope
 from dashboard.states import STATUS_NAMES
 from dashboard.temporal_api.answers import query
+from dashboard.temporal_api.history import read_history
 from dashboard.temporal_api.lists import count, list_rows
 from dashboard.temporal_api.rows import Row, subject_of
 from dashboard.temporal_api.scan import Total
+from dashboard.temporal_api.senders import Origins
 from workers.client.attributes import DEADLINE, WAITING_FOR
 from workers.client.errors import BadQuery, NoAnswer, QueryFailed, RunNotFound
 from workers.client.visibility import OPEN_RUNS, both, quote
-from workers.contracts import ApprovalStatus, Contract, Query, SagaStatus, StepState, StepStatus, WaitingFor
+from workers.contracts import (
+    ApprovalStatus,
+    Contract,
+    Delegation,
+    Query,
+    SagaStatus,
+    StepState,
+    StepStatus,
+    Vote,
+    WaitingFor,
+)
 
 C = TypeVar("C", bound=Contract)
 
@@ -105,17 +118,18 @@ class Ahead:
 @dataclass(frozen=True, slots=True)
 class Chosen:
     """What the workflow says about the approval, and what each answer leads to: stages that follow, and steps
-    that are compensated (None: not known), the last one first."""
+    that are compensated (None: not known), the last one first. `origins`: which votes this console sent."""
 
     item: Item
     approval: Snapshot[ApprovalStatus]
     ahead: list[Ahead]
     undone: list[StepStatus] | None
+    origins: Origins | None
 
     @property
     def view(self) -> ApprovalView | None:
         """The approval as its panel shows it."""
-        return approval.draw(self.approval.value) if self.approval.value else None
+        return approval.draw(self.approval.value, self.origins) if self.approval.value else None
 
 
 async def _inbox(viewer: Viewer) -> Inbox:
@@ -181,6 +195,19 @@ async def _undone(viewer: Viewer, row: Row) -> list[StepStatus] | None:
     return [step for step in reversed(saga.steps) if step.compensation and step.status in DID]
 
 
+async def _origins(viewer: Viewer, row: Row, status: ApprovalStatus) -> Origins | None:
+    """Which votes this console sent; the history is read only for the senders of others."""
+    found = await origins_of(subject_of(row), ())
+    if found is None or not any(found.sender(item.decision_id, item.actor) for item in _sent(status)):
+        return found
+    history = await read_history(await client_for(viewer), row.workflow_id, row.run_id)
+    return await origins_of(subject_of(row), history.sent)
+
+
+def _sent(status: ApprovalStatus) -> list[Vote | Delegation]:
+    return [*status.votes, *status.delegations]
+
+
 def _ahead(row: Row, known: Iterable[Breaker]) -> list[Ahead]:
     pipeline = extend.pipelines.get(row.workflow_type)
     place = pipeline.places.get(row.stage) if pipeline else None
@@ -208,7 +235,17 @@ async def chosen(viewer: Viewer, item: Item) -> Chosen:
         breakers.read(viewer),
     )
     cards = known.value.cards if known.value else []
-    return Chosen(item, answer, _ahead(row, cards), undone.value)
+    origins = None
+    if (status := answer.value) and _sent(status):
+        sent = await cached_read(
+            "approval-origins",
+            viewer,
+            lambda: _origins(viewer, row, status),
+            detail=(*key, str(len(_sent(status)))),
+            max_wait=MAX_WAIT,
+        )
+        origins = sent.value
+    return Chosen(item, answer, _ahead(row, cards), undone.value, origins)
 
 
 def form(viewer: Viewer, chosen: Chosen) -> OfferedForm | None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from dashboard.access import Verb, Viewer, authorise, client_for
+from dashboard.audit.origins import origins_of
 from dashboard.live.cached_read import Snapshot, cached_read
 from dashboard.temporal_api.rows import subject_of
 from dashboard.temporal_api.run import RunPage, describe_run, fetch_run
@@ -17,9 +20,10 @@ class _Gone(Exception):
 
 async def _fetch(viewer: Viewer, workflow_id: str, run_id: str) -> RunPage:
     try:
-        return await fetch_run(viewer, workflow_id, run_id)
+        run = await fetch_run(viewer, workflow_id, run_id)
     except RunNotFound as error:
         raise _Gone(error.message) from error
+    return replace(run, origins=await origins_of(run.subject, run.history.sent))
 
 
 async def read_run(viewer: Viewer, workflow_id: str, run_id: str) -> Snapshot[RunPage]:
