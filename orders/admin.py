@@ -87,7 +87,7 @@ class Submission:
 
     @classmethod
     def of(cls, request: HttpRequest, action: Action) -> Submission:
-        viewer, posted = viewer_from(request.user), request.POST
+        viewer, posted = viewer_in(request), request.POST
         return cls(viewer, action, posted.get("reason", ""), posted.get("batch", ""))
 
     def renewed(self) -> Submission:
@@ -255,7 +255,7 @@ class OrderAdmin(OrderAdminBase):
         more = {
             "buttons": buttons,
             "hint": reason_hint(button.action for button in buttons),
-            "batch": issue(viewer_from(request.user)),
+            "batch": issue(viewer_in(request)),
             "max_reason": LONGEST_REASON,
         }
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **more})
