@@ -55,28 +55,20 @@ class Bucket:
         return self.size if passed == float("inf") else min(self.size, self._tokens + passed * self.rate)
 
 
-class Limits:
-    """The buckets by `activity` and `tenant:activity`; a start needs a token of each that applies."""
-
-    def __init__(self, rates: Mapping[str, float]) -> None:
-        self._buckets = {name: Bucket(rate) for name, rate in rates.items()}
-
-    def of(self, tenant: str | None, name: str) -> list[Bucket]:
-        keys = (name, f"{tenant}:{name}")
-        return [bucket for key in keys if (bucket := self._buckets.get(key)) is not None]
-
-
 class LimitInterceptor(Interceptor):
     """One for a worker process. `rates`: starts a second, by `activity` or `tenant:activity`."""
 
     def __init__(self, rates: Mapping[str, float], clock: Callable[[], float] = time.monotonic) -> None:
-        self.limits = Limits(rates)
+        self.buckets = {name: Bucket(rate) for name, rate in rates.items()}
         self.clock = clock
         self.waiting = 0
-        self._off = not rates
 
     def intercept_activity(self, next: ActivityInboundInterceptor) -> ActivityInboundInterceptor:
-        return next if self._off or activity.info().is_local else _Activity(next, self)
+        return _Activity(next, self) if self.buckets and not activity.info().is_local else next
+
+    def applying(self, tenant: str | None, name: str) -> list[Bucket]:
+        """The buckets that a start needs a token of each."""
+        return [self.buckets[key] for key in (name, f"{tenant}:{name}") if key in self.buckets]
 
 
 class _Activity(ActivityInboundInterceptor):
@@ -86,7 +78,7 @@ class _Activity(ActivityInboundInterceptor):
 
     async def execute_activity(self, input: ExecuteActivityInput) -> Any:
         info = activity.info()
-        buckets = self._shared.limits.of(header_text(input.headers, TENANT_HEADER), info.activity_type)
+        buckets = self._shared.applying(header_text(input.headers, TENANT_HEADER), info.activity_type)
         if buckets:
             await self._take_tokens(buckets, info)
         return await super().execute_activity(input)

@@ -33,9 +33,16 @@ _PLAIN_JSON = b"json/plain"
 _python = SchemaSerializer(any_schema())
 
 
-@lru_cache(maxsize=256)  # shared by all runs; small, as it keeps alive what the sandbox loads for one of them
+# Shared by all runs; small, as it keeps alive what the sandbox loads for one of them.
+_kept_adapter = lru_cache(maxsize=256)(TypeAdapter)
+
+
 def _adapter(hint: Any) -> TypeAdapter[Any]:
-    return TypeAdapter(hint)
+    try:
+        hash(hint)
+    except TypeError:
+        return TypeAdapter(hint)
+    return _kept_adapter(hint)
 
 
 def _json(value: Any) -> tuple[bytes, Spec | None]:
@@ -86,10 +93,10 @@ class TypedJSONConverter(PydanticJSONPlainPayloadConverter):
         untyped = type_hint is None or type_hint is Any
         tags = payload.metadata.get(METADATA)
         if tags is None:
-            return _parsed(payload.data) if untyped else _validator(type_hint).validate_json(payload.data)
+            return _parsed(payload.data) if untyped else _adapter(type_hint).validate_json(payload.data)
         if untyped:
             return restore(_parsed(payload.data), _parsed(tags))
-        adapter = _validator(type_hint)
+        adapter = _adapter(type_hint)
         try:
             # Tags first: where the type is vague (Any, a union with str) they know better.
             return adapter.validate_python(restore(_parsed(payload.data), _parsed(tags)))
@@ -102,17 +109,6 @@ def _parsed(data: bytes) -> Any:
         return from_json(data)
     except ValueError as error:
         raise PayloadUnreadable(f"A payload is not JSON: {error}") from error
-
-
-def _validator(hint: Any) -> TypeAdapter[Any]:
-    try:
-        return _adapter(hint)
-    except TypeError:
-        try:
-            hash(hint)
-        except TypeError:
-            return TypeAdapter(hint)
-        raise
 
 
 class TypedPayloadConverter(CompositePayloadConverter):

@@ -19,7 +19,7 @@ from collections.abc import Callable, Collection, Iterable, Mapping
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
 from enum import Enum
-from functools import lru_cache, partial
+from functools import lru_cache
 from math import isfinite
 from types import NoneType
 from typing import Any, TypeVar, cast, get_type_hints
@@ -101,7 +101,10 @@ def _declared(cls: Any) -> list[tuple[str, str, Any]]:
 
 @lru_cache(maxsize=256)
 def _untyped(cls: Any) -> tuple[tuple[str, str], ...]:
-    """Attribute and JSON name of the fields that no annotation types, or only in part."""
+    """Attribute and JSON name of the fields that no annotation types, or only in part; none of most classes,
+    as their types say everything."""
+    if not issubclass(cls, BaseModel) and not dataclasses.is_dataclass(cls):
+        return ()
     return tuple((name, alias) for name, alias, hint in _declared(cls) if _vague(hint, frozenset()))
 
 
@@ -122,33 +125,22 @@ def spec_of(value: Any) -> Spec | None:
         return "float" if kind is float and not isfinite(value) else None
     if kind in _names:
         return _names[kind]
-    look = _look_into(cast(Any, kind))
-    return look(value) if look else None
-
-
-@lru_cache(maxsize=256)
-def _look_into(kind: Any) -> Callable[[Any], Spec | None] | None:
-    """How values of a type are looked through; None for most models, as their types say everything."""
-    if issubclass(kind, Mapping):
-        return lambda value: _inside(value.items())
-    if kind in _ITEMS or issubclass(kind, (list, tuple)):
-        return partial(_container, _ITEMS.get(kind, "tuple" if issubclass(kind, tuple) else None))
-    if issubclass(kind, RootModel):
-        return lambda value: spec_of(value.root)
-    if not issubclass(kind, BaseModel) and not dataclasses.is_dataclass(kind):
+    if isinstance(value, Mapping):
+        return _of_fields(value.items())
+    if isinstance(value, (list, tuple, set, frozenset)):
+        tag, inside = _container(kind), _of_items(value)
+        return inside if tag is None else [tag, inside] if inside else tag
+    if isinstance(value, RootModel):
+        return spec_of(value.root)
+    untyped, extra = _untyped(cast(Any, kind)), getattr(value, "__pydantic_extra__", None) or {}
+    if not untyped and not extra:
         return None
-    untyped, extra = _untyped(kind), getattr(kind, "model_config", {}).get("extra") == "allow"
-    return partial(_fields, untyped) if untyped or extra else None
+    return _of_fields([*((alias, getattr(value, name, None)) for name, alias in untyped), *extra.items()])
 
 
-def _container(tag: str | None, value: Any) -> Spec | None:
-    inside = _of_items(value)
-    return inside if tag is None else [tag, inside] if inside else tag
-
-
-def _fields(untyped: tuple[tuple[str, str], ...], value: Any) -> Spec | None:
-    extra = getattr(value, "__pydantic_extra__", None) or {}
-    return _inside([*((alias, getattr(value, name, None)) for name, alias in untyped), *extra.items()])
+def _container(kind: type) -> str | None:
+    """The tag of a list (None), a tuple (also a named one), or a set."""
+    return next((name for base, name in _ITEMS.items() if issubclass(kind, base)), None)
 
 
 def _all_plain(items: Iterable[Any]) -> bool:
@@ -157,7 +149,7 @@ def _all_plain(items: Iterable[Any]) -> bool:
     return kinds <= _PLAIN and float not in kinds
 
 
-def _inside(pairs: Collection[tuple[Any, Any]]) -> Spec | None:
+def _of_fields(pairs: Collection[tuple[Any, Any]]) -> Spec | None:
     if _all_plain(item for _, item in pairs):
         return None
     return {str(name): spec for name, item in pairs if (spec := spec_of(item)) is not None} or None

@@ -11,7 +11,6 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable, Sequence
-from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -51,23 +50,15 @@ def explained(error: ValidationError, what: str) -> ApplicationError:
     )
 
 
-@lru_cache(maxsize=1024)
-def _arity(fn: Callable[..., Any], skip: int) -> tuple[int, float]:
-    """The least and the largest number of positional arguments, `skip` first ones (self) not counted."""
-    try:
-        parameters = list(inspect.signature(fn).parameters.values())[skip:]
-    except (TypeError, ValueError):  # some builtins have no signature
-        return 0, float("inf")
-    if any(item.kind is item.VAR_POSITIONAL for item in parameters):
-        return 0, float("inf")
-    positional = [p for p in parameters if p.kind in (p.POSITIONAL_ONLY, p.POSITIONAL_OR_KEYWORD)]
-    return sum(p.default is p.empty for p in positional), len(positional)
-
-
 def miscounted(fn: Callable[..., Any], given: int, *, skip: int = 0) -> dict[str, str]:
-    """Field -> sentence when `fn` cannot be called with so many arguments; else empty."""
-    least, most = _arity(fn, skip)
-    if least <= given <= most:
+    """Field -> sentence when `fn` cannot be called with so many arguments, `skip` first ones (self) not
+    counted; else empty."""
+    try:
+        signature = inspect.signature(fn)
+    except (TypeError, ValueError):  # some builtins have none
         return {}
-    wanted = str(least) if least == most else f"{least} to {most:g}"
-    return {"": f"{given} arguments were given, {wanted} are taken"}
+    try:
+        signature.bind(*range(skip + given))
+    except TypeError as error:
+        return {"": f"{error} ({given} given)"}
+    return {}

@@ -91,8 +91,8 @@ def name_problems(plugin: Plugin) -> Iterator[Problem]:
         return
     for brought in plugin.brought:
         named: list[tuple[str, Any, Callable[[Any], str]]] = [
-            *(("workflow", cls, workflow_name) for cls in (*brought.workflows, *brought.entities)),
-            *(("activity", fn, activity_name) for fn in (*brought.activities, *brought.everywhere)),
+            *(("workflow", cls, workflow_name) for cls in brought.workflows),
+            *(("activity", fn, activity_name) for fn in brought.activities),
         ]
         for kind, item, name_of in named:
             with suppress(RegistryError):  # undecorated: the registry tells

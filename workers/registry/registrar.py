@@ -19,14 +19,13 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 @dataclass(frozen=True)
 class Brought:
-    """What one call of `add`, `everywhere` or a decorator registers."""
+    """What one call registers. `queue`: "" for all. `entities`: those of the workflows that upgrade."""
 
-    queue: str = ""
+    queue: str
     workflows: tuple[type, ...] = ()
     activities: tuple[Callable[..., Any], ...] = ()
     attributes: tuple[SearchAttributeKey[Any], ...] = ()
     entities: tuple[type, ...] = ()
-    everywhere: tuple[Callable[..., Any], ...] = ()
 
 
 class Registrar:
@@ -50,11 +49,12 @@ class Registrar:
         `entities`: workflows that live for months. With worker deployments their runs move to the newest
         build, while those of other workflows end on the build that they began on.
         """
-        self._add(Brought(queue, (*workflows,), (*activities,), (*attributes,), (*entities,)))
+        own = (*entities,)
+        self._add(Brought(queue, (*workflows, *own), (*activities,), (*attributes,), own))
 
     def everywhere(self, fn: F) -> F:
         """Let the workers of every queue run this activity: any workflow may call it, also as a local one."""
-        self._add(Brought(everywhere=(fn,)))
+        self._add(Brought("", activities=(fn,)))
         return fn
 
     def _add(self, brought: Brought) -> None:

@@ -77,25 +77,20 @@ class Registry(Registrar):
         """What cannot be registered is reported and left out."""
         if workflow.unsafe.in_sandbox():
             return  # the sandbox imports a workflow's file again, with its decorators
-        for fn in brought.everywhere:
-            if self._fits("every queue", fn, "activity", activity_name):
-                self.shared = _joined(self.shared, [fn])
-                for name in list(self.queues):
-                    self.add(name)
-        if brought.queue:
-            self._add_to(brought.queue, brought)
-
-    def _add_to(self, queue: str, brought: Brought) -> None:
-        old = self.queues.setdefault(queue, Queue(queue))
-        both = [*brought.workflows, *brought.entities]
-        good = [cls for cls in both if self._fits(queue, cls, "workflow", workflow_name)]
-        fitting = [fn for fn in brought.activities if self._fits(queue, fn, "activity", activity_name)]
-        self.queues[queue] = replace(
-            old,
-            workflows=_joined(old.workflows, good),
-            activities=_joined(old.activities, [*fitting, *self.shared]),
-            entities=_joined(old.entities, [cls for cls in brought.entities if cls in good]),
-        )
+        queue = brought.queue
+        where = queue or "every queue"
+        workflows = [cls for cls in brought.workflows if self._fits(where, cls, "workflow", workflow_name)]
+        activities = [fn for fn in brought.activities if self._fits(where, fn, "activity", activity_name)]
+        if not queue:
+            self.shared = _joined(self.shared, activities)
+        for name in [queue] if queue else list(self.queues):
+            old = self.queues.get(name) or Queue(name)
+            self.queues[name] = replace(
+                old,
+                workflows=_joined(old.workflows, workflows),
+                activities=_joined(old.activities, [*activities, *self.shared]),
+                entities=_joined(old.entities, [cls for cls in brought.entities if cls in workflows]),
+            )
         self.attributes = _joined(self.attributes, brought.attributes)
 
     def install(self, *plugins: Plugin) -> None:

@@ -58,7 +58,7 @@ async def test_start_and_end_are_in_the_audit_once(audited, registered, worker, 
         handle = await launch("Living", how, id=name)
         await asyncio.gather(handle.result(), return_exceptions=True)
         await launch("Living", how, id=name)  # again: the same run
-    # Rows stand in order of arrival: a run of milliseconds can end before its launcher has written its start.
+    # A run of milliseconds can end before its launcher writes that it began: rows stand in order of arrival.
     assert sorted(await events(name)) == sorted(["started", end])
     entry = await AuditEntry.objects.filter(workflow_id=name).afirst()
     assert entry is not None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 import time
+from pathlib import Path
 
 import pytest
 
@@ -12,6 +14,8 @@ from workers.client import attributes, service
 from workers.client.connection import connect
 from workers.client.errors import TemporalUnavailable, rpc_errors
 from workers.conf import conf
+
+ROOT = Path(__file__).resolve().parents[3]
 
 
 async def test_a_call_without_a_timeout_ends_by_the_setting_when_the_server_is_silent(server):
@@ -25,6 +29,17 @@ async def test_a_call_without_a_timeout_ends_by_the_setting_when_the_server_is_s
             with pytest.raises(TemporalUnavailable), rpc_errors():
                 await call()
         assert time.monotonic() - began < 10  # the SDK's own patience is 30 seconds for each
+
+
+def test_all_clients_of_the_apps_are_made_where_calls_get_their_deadline():
+    made = {
+        path.relative_to(ROOT).as_posix()
+        for app in ("workers", "dashboard", "orders", "devtools")
+        for path in (ROOT / app).rglob("*.py")
+        if re.search(r"(?<!httpx\.)\bClient(\.connect)?\(", path.read_text())
+    }
+    # the dev server waits for its own answer within a deadline for the whole start
+    assert made == {"workers/client/connection.py", "workers/devserver/server.py"}
 
 
 async def test_a_call_that_waits_for_an_event_has_no_such_deadline(client, server, queue, worker):

@@ -127,7 +127,7 @@ async def test_an_activity_with_few_attempts_waits_rather_than_lose_one():
     with pytest.raises(asyncio.CancelledError):
         await waits
     assert limits.waiting == 0
-    assert limits.limits.of(None, "unknown")[0].wait(0.0) == pytest.approx(10)  # its token was given back
+    assert limits.buckets["unknown"].wait(0.0) == pytest.approx(10)  # its token was given back
     with pytest.raises(ApplicationError, match="rate limit"):  # it would time out while it waits
         await attempt(limits, environment(attempts=3, seconds=5))
 

@@ -6,19 +6,20 @@ import asyncio
 from argparse import ArgumentParser
 from typing import Any
 
+from django.conf import settings
 from django.core.management.base import CommandError
+from django.utils.autoreload import run_with_reloader
 
 from workers.conf import conf
 from workers.management.base import TemporalCommand
 from workers.process import preflight
 from workers.process.listing import listing
-from workers.process.reload import reloading
-from workers.process.worker_process import Stop, WorkerProcess
+from workers.process.worker_process import Exit, Stop, WorkerProcess
 from workers.registry.registry import registry
 
 
 class Command(TemporalCommand):
-    """Thin: what a worker process does is in workers/process/worker_process.py."""
+    """What a worker process does is in workers/process/worker_process.py."""
 
     help = (
         "Run Temporal workers for QUEUEs (default: all registered). The first SIGTERM or SIGINT drains, the "
@@ -48,7 +49,7 @@ class Command(TemporalCommand):
                 self.stdout.write(asyncio.run(preflight.check(options["queues"])))
                 return
             if options["reload"]:
-                reloading(lambda: self._run(options))
+                self._reload(options)
                 return
             preflight.load()
             if options["list"]:
@@ -59,6 +60,20 @@ class Command(TemporalCommand):
                 asyncio.run(self._run(options))
         except Stop as stop:
             raise CommandError(stop.message, returncode=int(stop.code)) from stop
+
+    def _reload(self, options: dict[str, Any]) -> None:
+        """Run again and again, until Ctrl-C. Django's reloader watches in the main thread; the workers run
+        beside it and are cut off without a drain, which costs another attempt of what they were doing."""
+        if not getattr(settings, "DEVELOPMENT", False):
+            raise Stop(Exit.USAGE, "--reload is for development (SIGNALBOX_MODE=development).")
+
+        def run() -> None:
+            try:
+                asyncio.run(self._run(options))
+            except Stop as stop:  # keep watching: the next change may mend it
+                self.stderr.write(f"{stop.message}\nWaiting for a change.")
+
+        run_with_reloader(run)
 
     async def _run(self, options: dict[str, Any]) -> None:
         preflight.load()
