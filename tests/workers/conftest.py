@@ -9,7 +9,7 @@ import pytest
 
 from tests.workers.patterns.saga.fake_services import FakeServices
 from workers.patterns.alerts.activities import raise_alert
-from workers.patterns.dynamic.resolve import resolve_activities, resolve_workflows
+from workers.patterns.dynamic.activities import resolve_activities, resolve_workflows
 from workers.patterns.saga.workflow import SagaWorkflow
 from workers.registry.registry import registry
 

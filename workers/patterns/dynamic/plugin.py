@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
-from workers.patterns.dynamic.activities import refuse_unknown
-from workers.patterns.dynamic.resolve import resolve_activities, resolve_flags, resolve_workflows
+from workers.patterns.dynamic.activities import (
+    refuse_unknown,
+    resolve_activities,
+    resolve_flags,
+    resolve_workflows,
+)
 from workers.patterns.dynamic.workflow import DynamicWorkflow, NamedByTypeWorkflow
 from workers.registry.plugins import Plugin
 from workers.registry.queues import DYNAMIC

@@ -11,13 +11,8 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from workers.patterns.dynamic.resolve import (
-    Names,
-    Resolved,
-    resolve_activities,
-    resolve_flags,
-    resolve_workflows,
-)
+from workers.patterns.dynamic.activities import resolve_activities, resolve_flags, resolve_workflows
+from workers.patterns.dynamic.messages import Names, Resolved
 
 _LIMIT = timedelta(seconds=10)  # an attempt; retried while the database is away
 

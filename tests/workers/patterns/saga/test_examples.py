@@ -12,7 +12,7 @@ from temporalio.client import Client
 from tests.examples import distributed_transaction, payout_recovery, trip
 from workers.contracts import Money, SagaState, SagaStatus
 from workers.patterns.alerts.activities import raise_alert
-from workers.patterns.dynamic.resolve import resolve_activities, resolve_workflows
+from workers.patterns.dynamic.activities import resolve_activities, resolve_workflows
 from workers.patterns.saga.messages import SagaResult
 from workers.patterns.saga.workflow import SagaWorkflow
 from workers.registry.queues import PLATFORM
