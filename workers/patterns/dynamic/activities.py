@@ -13,11 +13,10 @@ from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 from workers.patterns.dynamic.messages import Names, Resolved
-from workers.registry.definitions import ANY, takes_input, workflow_name
+from workers.registry.definitions import takes_input
 from workers.registry.registry import registry
 
 UNKNOWN_ACTIVITY = "UnknownActivity"
-UNKNOWN_WORKFLOW = "UnknownWorkflow"
 
 
 @activity.defn(no_thread_cancel_exception=True)
@@ -38,23 +37,11 @@ def resolve_activities(wanted: Names) -> dict[str, Resolved]:
         if found not in queues
     ]
     if unknown:
-        raise _unknown("activity", unknown, queues)
+        raise _unknown(unknown, queues)
     return {
         name: Resolved(name=found, queue=queues[found], takes_input=takes_input(functions[found]))
         for name, found in chosen.items()
     }
-
-
-@activity.defn(no_thread_cancel_exception=True)
-def resolve_workflows(wanted: Names) -> dict[str, str]:
-    """Workflow type -> its queue. Raises the non-retryable UnknownWorkflow, with the types that are known: a
-    child of a type that no worker has would wait for ever."""
-    types = {workflow_name(cls): queue.name for queue in registry.queues.values() for cls in queue.workflows}
-    types.pop(ANY, None)
-    unknown = [name for name in dict.fromkeys(wanted.names) if name not in types]
-    if unknown:
-        raise _unknown("workflow", unknown, types)
-    return {name: types[name] for name in wanted.names}
 
 
 @activity.defn(no_thread_cancel_exception=True)
@@ -70,12 +57,11 @@ async def refuse_unknown(args: Sequence[RawValue]) -> None:
     """Fails for good, and says where the activity runs: without this it would be retried for ever."""
     name, queues = activity.info().activity_type, registry.activity_queues()
     if name not in queues:
-        raise _unknown("activity", [name], queues)
+        raise _unknown([name], queues)
     message = f"Activity {name} runs on {queues[name]}, not on this queue."
     raise ApplicationError(message, type=UNKNOWN_ACTIVITY, non_retryable=True)
 
 
-def _unknown(kind: str, names: Iterable[str], registered: Iterable[str]) -> ApplicationError:
-    message = f"No such {kind}: {', '.join(names)}. Registered: {', '.join(sorted(registered))}."
-    error_type = UNKNOWN_ACTIVITY if kind == "activity" else UNKNOWN_WORKFLOW
-    return ApplicationError(message, type=error_type, non_retryable=True)
+def _unknown(names: Iterable[str], registered: Iterable[str]) -> ApplicationError:
+    message = f"No such activity: {', '.join(names)}. Registered: {', '.join(sorted(registered))}."
+    return ApplicationError(message, type=UNKNOWN_ACTIVITY, non_retryable=True)

@@ -23,7 +23,7 @@ class DynamicInput(BaseModel):
 
 
 class Names(BaseModel):
-    """Activities, workflows or flags, by the names that a run needs."""
+    """Activities or flags, by the names that a run needs."""
 
     names: list[str]
 
