@@ -9,7 +9,7 @@ import pytest
 
 from tests.workers.patterns.saga.fake_services import FakeServices
 from workers.patterns.alerts.activities import raise_alert
-from workers.patterns.dynamic.resolve import resolve_activities, resolve_workflows
+from workers.patterns.dynamic.activities import resolve_activities
 from workers.patterns.saga.workflow import SagaWorkflow
 from workers.registry.registry import registry
 
@@ -21,7 +21,7 @@ def services_without_workers(queue: str, worker: Any) -> Iterator[FakeServices]:
     made.running = lambda: worker(
         queue,
         workflows=[SagaWorkflow],
-        activities=[*own, resolve_activities, resolve_workflows, raise_alert],
+        activities=[*own, resolve_activities, raise_alert],
     )
     registry.load()
     registry.add(queue, activities=own)

@@ -18,17 +18,12 @@ def _resolve_activities(world: World, call: Call) -> dict[str, Any]:
     return {name: {"name": name, "queue": "q", "takes_input": True} for name in call.input["names"]}
 
 
-def _resolve_workflows(world: World, call: Call) -> dict[str, str]:
-    return dict.fromkeys(call.input["names"], "q")
-
-
 def nothing(world: World, call: Call) -> None:
     """It changes nothing outside."""
 
 
 PLATFORM = {
     "resolve_activities": Activity(_resolve_activities, role="other", faults=QUIET_FAULTS),
-    "resolve_workflows": Activity(_resolve_workflows, role="other", faults=QUIET_FAULTS),
     "raise_alert": Activity(nothing, role="other", faults=QUIET_FAULTS),
     "audit.record": Activity(nothing, role="other", faults=frozenset()),
 }

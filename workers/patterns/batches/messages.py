@@ -8,7 +8,7 @@ from pydantic import BaseModel, Field, model_validator
 
 from workers.patterns.batches.progress import FailedItem, PauseControl, ProgressState
 from workers.patterns.decisions import DecisionLog
-from workers.patterns.dynamic.resolve import Resolved
+from workers.patterns.dynamic.messages import Resolved
 
 MAX_INLINE = 1_000  # items in the argument itself, which every run of the chain carries
 

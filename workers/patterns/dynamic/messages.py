@@ -1,4 +1,4 @@
-"""The input of DynamicWorkflow."""
+"""The input of DynamicWorkflow, and what the activities that resolve names take and return."""
 
 from __future__ import annotations
 
@@ -20,3 +20,21 @@ class DynamicInput(BaseModel):
     input: Any = None
     attempts: int = Field(ATTEMPTS, ge=1)
     timeout_seconds: float = Field(TIMEOUT_SECONDS, gt=0)
+
+
+class Names(BaseModel):
+    """Activities or flags, by the names that a run needs."""
+
+    names: list[str]
+
+
+class Resolved(BaseModel):
+    """The activity to call, the queue whose workers run it, and whether it takes an argument."""
+
+    name: str
+    queue: str
+    takes_input: bool = True
+
+    def arguments(self, value: Any) -> list[Any]:
+        """`value` as the arguments of a call; none for an activity that takes none."""
+        return [value] if self.takes_input else []

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from workers.patterns.dynamic.activities import refuse_unknown
-from workers.patterns.dynamic.resolve import resolve_activities, resolve_flags, resolve_workflows
+from workers.patterns.dynamic.activities import refuse_unknown, resolve_activities, resolve_flags
 from workers.patterns.dynamic.workflow import DynamicWorkflow, NamedByTypeWorkflow
 from workers.registry.plugins import Plugin
 from workers.registry.queues import DYNAMIC
@@ -11,5 +10,5 @@ from workers.registry.queues import DYNAMIC
 plugin = Plugin("dynamic")
 plugin.add(DYNAMIC, workflows=[DynamicWorkflow, NamedByTypeWorkflow], activities=[refuse_unknown])
 # On every queue: every run may ask, and must not wait behind the work of another queue.
-for resolve in (resolve_activities, resolve_flags, resolve_workflows):
+for resolve in (resolve_activities, resolve_flags):
     plugin.everywhere(resolve)

@@ -11,13 +11,8 @@ from datetime import timedelta
 from temporalio import workflow
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from workers.patterns.dynamic.resolve import (
-    Names,
-    Resolved,
-    resolve_activities,
-    resolve_flags,
-    resolve_workflows,
-)
+from workers.patterns.dynamic.activities import resolve_activities, resolve_flags
+from workers.patterns.dynamic.messages import Names, Resolved
 
 _LIMIT = timedelta(seconds=10)  # an attempt; retried while the database is away
 
@@ -51,11 +46,3 @@ async def activity_of_run(name: str) -> Resolved:
         if not isinstance(cause, ApplicationError):
             raise
         raise ApplicationError(cause.message, type=cause.type, non_retryable=True) from error
-
-
-async def queue_of_run(workflow_type: str) -> str:
-    """The queue of a registered workflow, for a child. Raises ActivityError, caused by UnknownWorkflow."""
-    found = await workflow.execute_activity(
-        resolve_workflows, Names(names=[workflow_type]), start_to_close_timeout=_LIMIT
-    )
-    return found[workflow_type]

@@ -11,7 +11,7 @@ from temporalio import workflow
 from temporalio.common import RetryPolicy
 from temporalio.exceptions import ActivityError, ApplicationError
 
-from workers.patterns.dynamic.resolve import Resolved
+from workers.patterns.dynamic.messages import Resolved
 from workers.patterns.events.fold import Recorded
 from workers.patterns.events.messages import Effect, EntityInput
 from workers.patterns.events.store import EventStore

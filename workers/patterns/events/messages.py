@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field
 
 from workers.patterns.decisions import DecisionLog
-from workers.patterns.dynamic.resolve import Resolved
+from workers.patterns.dynamic.messages import Resolved
 from workers.patterns.events.fold import Aggregate, Event
 from workers.patterns.events.store import EventLog
 

@@ -13,7 +13,7 @@ with workflow.unsafe.imports_passed_through():
     from pydantic_core import to_json
 
     from workers.contracts import SagaState, Status
-    from workers.patterns.dynamic.resolve import Resolved
+    from workers.patterns.dynamic.messages import Resolved
     from workers.patterns.dynamic.switches import activities_of_run
     from workers.patterns.saga.handlers import SagaHandlers
     from workers.patterns.saga.messages import Retry, SagaResult, StepCall

@@ -7,7 +7,7 @@ from typing import Any
 from pydantic import Field
 
 from workers.patterns.breaker.messages import MachineInput
-from workers.patterns.dynamic.resolve import Resolved
+from workers.patterns.dynamic.messages import Resolved
 
 
 class CircuitOperation(MachineInput):

@@ -21,7 +21,7 @@ with workflow.unsafe.imports_passed_through():
     from workers.patterns.breaker.config import Report
     from workers.patterns.breaker.handlers import BreakerHandlers, refuses_probe
     from workers.patterns.decisions import NO_BODY, DecisionResult, lenient_signal
-    from workers.patterns.dynamic.resolve import Resolved
+    from workers.patterns.dynamic.messages import Resolved
     from workers.patterns.dynamic.switches import activity_of_run
     from workers.patterns.handlers import HoldHandlers
     from workers.patterns.search_attributes import upsert_changed

@@ -13,8 +13,8 @@ from tests.golden import replays
 from tests.workers import sample_workflows
 from tests.workers.patterns.dynamic.misdirected import MisdirectedWorkflow
 from workers.client.launch import launch
+from workers.patterns.dynamic.activities import UNKNOWN_ACTIVITY
 from workers.patterns.dynamic.messages import DynamicInput
-from workers.patterns.dynamic.resolve import UNKNOWN_ACTIVITY
 from workers.patterns.dynamic.workflow import DynamicWorkflow, NamedByTypeWorkflow
 from workers.registry.definitions import ANY, RegistryError, activity_name, workflow_name
 from workers.registry.queues import DYNAMIC, PLATFORM

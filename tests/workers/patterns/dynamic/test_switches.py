@@ -21,8 +21,9 @@ from tests.golden import replayer
 from tests.support import eventually
 from workers.client.tenancy import tenant_context
 from workers.models import FeatureFlag, TenantActivity
+from workers.patterns.dynamic.activities import UNKNOWN_ACTIVITY, resolve_activities, resolve_flags
 from workers.patterns.dynamic.flags import flag
-from workers.patterns.dynamic.resolve import UNKNOWN_ACTIVITY, Names, resolve_activities, resolve_flags
+from workers.patterns.dynamic.messages import Names
 from workers.registry.queues import PLATFORM
 from workers.registry.registry import registry
 

@@ -12,7 +12,7 @@ from tests.golden import replays
 from tests.support import eventually
 from tests.workers.patterns.saga.fake_services import FakeServices, Run, final, nested, step
 from workers.contracts import Money, Outcome, SagaState, Status, StepState
-from workers.patterns.dynamic.resolve import UNKNOWN_ACTIVITY
+from workers.patterns.dynamic.activities import UNKNOWN_ACTIVITY
 from workers.patterns.saga import compensation, steps
 from workers.patterns.saga.plan import INVALID_SAGA, SagaPlan
 from workers.patterns.saga.workflow import SagaWorkflow

@@ -23,7 +23,7 @@ from workers.contracts import Status
 from workers.patterns.breaker.names import QUEUE as BREAKERS
 from workers.patterns.breaker.names import UNAVAILABLE, WORKFLOW_TYPE, breaker_id
 from workers.patterns.breaker.plugin import breakers
-from workers.patterns.dynamic.resolve import UNKNOWN_ACTIVITY
+from workers.patterns.dynamic.activities import UNKNOWN_ACTIVITY
 from workers.patterns.single_operation.workflow import (
     CANCELLED,
     OPENED_TOO_OFTEN,
