@@ -2,7 +2,7 @@
 
 A decision counts by its own `at`, not by when a worker woke: signals are handled before timers in one
 activation, so by the worker's clock a late decision would win, and a timely one could lose. What a person
-may do is in approval_rules.py; what became of it is here.
+may do is in rules.py; what became of it is here.
 """
 
 from __future__ import annotations
@@ -186,8 +186,6 @@ class Approval:
         if self.state is ApprovalState.NOT_NEEDED:
             return Outcome.REFUSED, "Nothing here needs an approval.", ""
         by = self._status.decided_by[-1] if self._status.decided_by else ""
-        decider = f" by {by}" if by else ""
-        when = (
-            f" at {self._status.decided_at:%Y-%m-%d %H:%M:%S} UTC" if by and self._status.decided_at else ""
-        )
+        decider, at = f" by {by}" if by else "", self._status.decided_at
+        when = f" at {at:%Y-%m-%d %H:%M:%S} UTC" if by and at else ""
         return Outcome.ALREADY_DECIDED, f"Already {self.state}{decider}{when}.", by

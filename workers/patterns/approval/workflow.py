@@ -92,18 +92,16 @@ class ApprovalWorkflow(ApprovalHandlers):
 
     def _open(self) -> None:
         begin = workflow.now()
-        if self._request.status is not None:
-            if self.approval.deadline is None:
-                self.approval.open_until(begin + timedelta(seconds=self._request.seconds))
-            for step in self.approval.status().escalations:
-                if step.reached:  # the run before may have ended while its alert was on its way
-                    self._alert(step)
-            return
-        steps = [
-            Escalation(at=begin + timedelta(seconds=rule.after_seconds), roles=rule.roles)
-            for rule in self._request.escalations
-        ]
-        self.approval.open_until(begin + timedelta(seconds=self._request.seconds), steps)
+        if self.approval.deadline is None:
+            rules = [] if self._request.status else self._request.escalations
+            steps = [
+                Escalation(at=begin + timedelta(seconds=rule.after_seconds), roles=rule.roles)
+                for rule in rules
+            ]
+            self.approval.open_until(begin + timedelta(seconds=self._request.seconds), steps)
+        for step in self.approval.status().escalations:
+            if step.reached:  # the run before may have ended while its alert was on its way
+                self._alert(step)
 
     def _pass_time(self, now: datetime) -> None:
         """What the clock does. Signals of the same activation have been handled before."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from temporalio.exceptions import ActivityError, ApplicationError
@@ -51,29 +52,25 @@ class Operator:
         return entry.choice
 
 
+@dataclass
 class Compensator:
     """`make`: the argument of compensations in the workflow's own terms; None: they take an UndoCall."""
 
-    def __init__(
-        self,
-        ledger: Ledger,
-        calls: GuardedCalls,
-        operator: Operator,
-        make: MakeUndo | None,
-        options: ActivityOptions,
-    ) -> None:
-        self._ledger, self._calls, self._operator = ledger, calls, operator
-        self._make, self._options = make, options
+    ledger: Ledger
+    calls: GuardedCalls
+    operator: Operator
+    make: MakeUndo | None
+    options: ActivityOptions
 
     async def undo_all(self, reason: str) -> None:
         """Undo all that is owed. Returns when each is undone, or an operator has skipped or settled it."""
-        owed = self._ledger.owed()
-        self._ledger.compensating = True
+        owed = self.ledger.owed()
+        self.ledger.compensating = True
         if owed:
-            self._ledger.go(SagaState.COMPENSATING)
+            self.ledger.go(SagaState.COMPENSATING)
         order = reversed([*enumerate(owed, 1)])
         await asyncio.gather(*(self._settle(entry, owed[number:], reason) for number, entry in order))
-        self._ledger.go(SagaState.COMPENSATED)
+        self.ledger.go(SagaState.COMPENSATED)
 
     async def _settle(self, entry: Entry, later: list[Entry], reason: str) -> None:
         """Undo one step once its turn has come, as often as an operator says."""
@@ -81,7 +78,7 @@ class Compensator:
         choice = "retry"
         while choice == "retry" and not await self._undo(entry, reason):
             title = "A compensation failed for good"
-            choice = await self._operator.choice(entry, entry.undo, title, SagaState.COMPENSATING)
+            choice = await self.operator.choice(entry, entry.undo, title, SagaState.COMPENSATING)
 
     async def _undo(self, entry: Entry, reason: str) -> bool:
         """False: it failed for good. While a breaker refuses it, it is held."""
@@ -96,7 +93,7 @@ class Compensator:
                 if not dependency or history_full(COMPENSATION_EVENTS, COMPENSATION_BYTES):
                     return False
                 entry.undo.status = StepState.PENDING
-                lease = await self._calls.wait(dependency)
+                lease = await self.calls.wait(dependency)
             else:
                 entry.undo.status = StepState.DONE
                 return True
@@ -104,12 +101,12 @@ class Compensator:
         return False
 
     async def _attempt(self, entry: Entry, reason: str, lease: str) -> None:
-        options: ActivityOptions = {**self._options}
+        options: ActivityOptions = {**self.options}
         if entry.undo_retry is not None:
             options["retry_policy"] = entry.undo_retry.policy()
         if entry.undo_queue:
             options["task_queue"] = entry.undo_queue
-        await self._calls.start(
+        await self.calls.start(
             entry.undo.name,
             self._argument(entry, reason),
             idempotency_key=entry.undo_key,
@@ -121,8 +118,8 @@ class Compensator:
 
     def _argument(self, entry: Entry, reason: str) -> Any:
         key = entry.status.idempotency_key
-        if self._make is not None and not entry.from_child:
-            return self._make(key, entry.undo_key, reason, entry.undo_edited)
+        if self.make is not None and not entry.from_child:
+            return self.make(key, entry.undo_key, reason, entry.undo_edited)
         return UndoCall(
             idempotency_key=key,
             undo_key=entry.undo_key,

@@ -21,23 +21,7 @@ from workers.shielding import run_shielded, wait_until
 
 class SagaHandlers(HoldHandlers):
     """Takes `cancel`, `resolve_compensation` and `resume`; answers `get_saga_status` and `get_decision`;
-    keeps SagaState and WaitingFor up to date. `saga` runs the steps.
-
-        @workflow.defn
-        class Trip(SagaHandlers):
-            def __init__(self) -> None:
-                super().__init__(subject="The trip")
-
-            @workflow.run
-            async def run(self, trip: TripInput) -> SagaResult:
-                try:
-                    await self.saga.run(self._book(trip))
-                except (asyncio.CancelledError, FailureError) as error:
-                    await self.saga.compensate(self.reason_of(error))
-                else:
-                    self.saga.complete()
-                await self.finish()
-                return self.saga.result("...")
+    keeps SagaState and WaitingFor up to date. `saga` runs the steps; docs/patterns/saga.md shows a whole one.
 
     subject, undo_input, forward, undo: as for Saga. held_retry: as for HoldHandlers.
     """

@@ -276,8 +276,7 @@ class Ledger:
         return SagaStatus(state=self.state, steps=steps, exposure=_sums(self._standing()))
 
     def resolve(self, decision: Decision) -> DecisionResult:
-        """What an operator decides on a step that is stuck: retry (with edited input), skip,
-        settled_outside."""
+        """As `Saga.resolve`: of several that are stuck, the last one that the decision can mean."""
         stuck = [e for e in self.entries if e.stuck and not e.choice and decision.step in ("", *_names(e))]
         if not stuck:
             return Outcome.REFUSED, "No step or compensation of that name is stuck.", ""

@@ -183,9 +183,9 @@ class Saga:
     ) -> SagaResult | None:
         """Run a saga in a child workflow that returns a SagaResult; what would undo it becomes ours.
 
-        Raises ApplicationError NestedSagaCompensated when it has undone itself, NestedSagaNotStarted, and
-        NestedSagaLost when it was terminated: its outcome is unknown, and an operator has to settle it.
-        """
+        Raises CancelledError, and ApplicationError: NestedSagaCompensated when it has undone itself,
+        NestedSagaNotStarted when its id is in use, NestedSagaLost when it was ended from outside, so that
+        its outcome is unknown and an operator has to settle it."""
         entry = self._register(StepStatus(name=name or workflow_type, point_of_no_return=point_of_no_return))
 
         def once() -> Coroutine[Any, Any, SagaResult]:

@@ -66,10 +66,8 @@ class Forward:
         self._task: asyncio.Task[Any] | None = None
 
     async def run(self, steps: Coroutine[Any, Any, T]) -> T:
-        """Run `steps` to their end. Raises what they raise, and CancelledError when they were cancelled.
-
-        A cancellation may come in the moment in which they end by themselves: that end counts.
-        """
+        """As `Saga.run`. A cancellation may come in the moment in which they end by themselves: that end
+        counts."""
         task = asyncio.create_task(steps)
         self._task = task
         if self.cancelled_by is not None:  # the signal came with the first workflow task
@@ -82,7 +80,7 @@ class Forward:
             return task.result()
 
     def cancel(self, decision: Decision) -> DecisionResult:
-        """The verdict on the signal `cancel`; applied, no further step begins."""
+        """As `Saga.cancel`."""
         if self.cancelled_by is not None:
             return Outcome.ALREADY_DECIDED, f"It is being undone already. {self.cancelled_by}", ""
         if objection := self._objection():
@@ -160,8 +158,8 @@ async def run_step(
     argument: Any,
     options: ActivityOptions,
 ) -> Any:
-    """Run it until it is done or failed for good, held while a breaker refuses it. Raises ActivityError,
-    ApplicationError for an argument that cannot be sent, CancelledError."""
+    """One step as `Saga.step` says, without its operator. Raises ApplicationError also for an argument that
+    cannot be sent."""
     lease = ""
     while True:
         forward.check()
@@ -214,11 +212,8 @@ def _note_step(entry: Entry, handle: asyncio.Task[Any], cancelled: bool) -> str:
 async def run_nested(
     entry: Entry, forward: Forward, workflow_type: str, argument: Any, queue: str
 ) -> SagaResult:
-    """Run a saga in a child workflow. Each cancellation is passed on to it, and it then undoes its own steps.
-
-    Returns its result, once what would undo it is in our ledger. Raises ApplicationError:
-    NestedSagaCompensated when it has undone itself, NestedSagaNotStarted when its id is in use,
-    NestedSagaLost when it was ended from outside, so that the outcome is unknown; CancelledError."""
+    """One step as `Saga.nested` says, without its operator. Each cancellation is passed on to the child,
+    which then undoes its own steps."""
     forward.check()
     entry.starts()
     entry.status.activity_id = ""  # it is no activity

@@ -19,8 +19,8 @@ from temporalio import activity
 from temporalio.exceptions import ApplicationError
 
 from workers.client.digest import digest
+from workers.patterns.transactions import operations
 from workers.patterns.transactions.calls import LONGEST_NAME, RUN_TRANSACTION, Call, Transaction
-from workers.patterns.transactions.operations import Operation, find, names
 from workers.payloads.validation import explained, invalid_input
 
 logger = logging.getLogger(__name__)
@@ -42,29 +42,29 @@ def run_transaction(transaction_input: Transaction) -> list[Any]:
     operation raises so. Conflicts with other transactions are tried again, and so is a database that is away.
     """
     steps = _checked(transaction_input)
-    for left in reversed(range(TRIES)):
+    for failed_before in range(TRIES):
         try:
             return _apply(transaction_input, steps)
         except (IntegrityError, DataError) as error:
             raise _violated(transaction_input, error) from None
         except OperationalError as error:
-            if not left or not _is_conflict(error):
+            if failed_before + 1 == TRIES or not _is_conflict(error):
                 raise
-            time.sleep(random.uniform(0.01, 0.05) * 2 ** (TRIES - left - 1))  # noqa: S311 - a jitter, no secret
+            time.sleep(random.uniform(0.01, 0.05) * 2**failed_before)  # noqa: S311 - a jitter, no secret
     raise AssertionError("unreachable")  # pragma: no cover
 
 
 @transaction.atomic(durable=True)
-def _apply(transaction_input: Transaction, steps: list[tuple[Operation, BaseModel]]) -> list[Any]:
+def _apply(transaction_input: Transaction, steps: list[tuple[operations.Operation, BaseModel]]) -> list[Any]:
     """Apply the operations, or find what they answered when they were applied before."""
     from workers.models import AppliedTransaction  # models exist only once Django is set up
 
     # of what was sent, not of what a model made of it: a later build may fill in other defaults
     fingerprint = digest([[call.operation, call.input] for call in transaction_input.calls])
-    operations = ", ".join(step.name for step, _ in steps)[:LONGEST_NAME]
+    named = ", ".join(step.name for step, _ in steps)[:LONGEST_NAME]
     record, is_new = AppliedTransaction.objects.get_or_create(
         transaction_id=transaction_input.transaction_id,
-        defaults={"operation": operations, "digest": fingerprint},
+        defaults={"operation": named, "digest": fingerprint},
     )
     if is_new:
         record.result = [_answer(step, given) for step, given in steps]
@@ -79,7 +79,7 @@ def _apply(transaction_input: Transaction, steps: list[tuple[Operation, BaseMode
     return list(record.result or [])
 
 
-def _answer(step: Operation, given: BaseModel) -> Any:
+def _answer(step: operations.Operation, given: BaseModel) -> Any:
     try:
         answer = step.run(given)
     except FieldErrors as error:
@@ -91,7 +91,7 @@ def _answer(step: Operation, given: BaseModel) -> Any:
         raise ApplicationError(message, type=UNPRINTABLE_ANSWER, non_retryable=True) from error
 
 
-def _checked(transaction_input: Transaction) -> list[tuple[Operation, BaseModel]]:
+def _checked(transaction_input: Transaction) -> list[tuple[operations.Operation, BaseModel]]:
     """Every operation with its input, checked before anything begins."""
     if not 0 < len(transaction_input.transaction_id) <= LONGEST_NAME:
         raise invalid_input("A transaction", {"transaction_id": f"1 to {LONGEST_NAME} characters"})
@@ -100,10 +100,11 @@ def _checked(transaction_input: Transaction) -> list[tuple[Operation, BaseModel]
     return [_found(call) for call in transaction_input.calls]
 
 
-def _found(call: Call) -> tuple[Operation, BaseModel]:
-    step = find(call.operation)
+def _found(call: Call) -> tuple[operations.Operation, BaseModel]:
+    step = operations.OPERATIONS.get(call.operation)
     if step is None:
-        message = f"No such operation: {call.operation}. Registered: {', '.join(names()) or 'none'}."
+        known = ", ".join(sorted(operations.OPERATIONS)) or "none"
+        message = f"No such operation: {call.operation}. Registered: {known}."
         raise ApplicationError(message, type=UNKNOWN_OPERATION, non_retryable=True)
     try:
         return step, step.model.model_validate({} if call.input is None else call.input)
@@ -120,8 +121,8 @@ def _is_conflict(error: DatabaseError) -> bool:
 def _violated(transaction_input: Transaction, error: DatabaseError) -> ApplicationError:
     """The database's own words may repeat a customer's data, so they stay in the log."""
     logger.warning("Transaction %s violates a constraint: %s", transaction_input.transaction_id, error)
-    operations = ", ".join(call.operation for call in transaction_input.calls)
-    message = f"{operations}: a constraint of the database forbids it. Nothing was changed."
+    named = ", ".join(call.operation for call in transaction_input.calls)
+    message = f"{named}: a constraint of the database forbids it. Nothing was changed."
     return ApplicationError(message, type=CONSTRAINT_VIOLATED, non_retryable=True)
 
 

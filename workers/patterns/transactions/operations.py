@@ -36,7 +36,8 @@ class Operation:
         return f"{self.run.__module__}.{self.run.__qualname__}"
 
 
-_operations: dict[str, Operation] = {}
+OPERATIONS: dict[str, Operation] = {}
+"""All registered operations by their names."""
 
 
 def operation(name: str, model: type[M]) -> Callable[[F[M]], F[M]]:
@@ -49,19 +50,10 @@ def operation(name: str, model: type[M]) -> Callable[[F[M]], F[M]]:
             why = "transactions belong to a thread"
             raise OperationError(f"Operation {name} must be a plain function: {why}.")
         made = Operation(name, model, fn)
-        known = _operations.get(name, made)
+        known = OPERATIONS.get(name, made)
         if known.place != made.place:
             raise OperationError(f"Operation {name} is {known.place} already, not {made.place}.")
-        _operations[name] = made
+        OPERATIONS[name] = made
         return fn
 
     return register
-
-
-def find(name: str) -> Operation | None:
-    return _operations.get(name)
-
-
-def names() -> list[str]:
-    """All registered names, sorted."""
-    return sorted(_operations)

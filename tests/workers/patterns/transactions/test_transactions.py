@@ -39,7 +39,7 @@ class Nothing(BaseModel):
 @pytest.fixture
 def named(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any], str]:
     """Register an operation for this test alone."""
-    monkeypatch.setattr(operations, "_operations", dict(operations._operations))
+    monkeypatch.setattr(operations, "OPERATIONS", dict(operations.OPERATIONS))
 
     def register(fn: Any) -> str:
         name = f"test.{uuid.uuid4().hex}"
