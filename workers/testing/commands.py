@@ -22,10 +22,6 @@ BEGIN = datetime(2026, 1, 1, tzinfo=UTC)
 _BEGIN_MICROS = int(BEGIN.timestamp()) * 1_000_000
 
 
-def kind_of(command: WorkflowCommand) -> str:
-    return str(command.WhichOneof("variant"))
-
-
 class Execution:
     """`attributes`: types of the registered search attributes by name; None: any."""
 
@@ -93,8 +89,7 @@ class Execution:
         TaskFailed when the server refuses one."""
         self._new = set()
         follow_up: Jobs = []
-        for command in task.commands:
-            kind = kind_of(command)
+        for kind, command in zip(task.kinds, task.commands, strict=True):
             if kind in CLOSING:
                 self._close(CLOSING[kind], command)
                 return []  # it is the last one

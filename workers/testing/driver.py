@@ -16,9 +16,10 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from functools import cached_property
 from typing import Any
 
-from pydantic_core import to_jsonable_python
+from pydantic_core import to_json
 from temporalio import workflow
 from temporalio.api.common.v1 import Payload, Payloads
 from temporalio.bridge.proto.workflow_activation import (
@@ -51,11 +52,11 @@ class _NoLoop:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the log lines of the SDK and of workflows, of which an exploration makes thousands, and without
-    the garbage collector, which takes a fifth of the time; see `collect`."""
+    """Without the log lines of the SDK and of workflows, of which an exploration makes thousands; the garbage
+    collector runs only by `collect`, and at the end."""
     collecting = gc.isenabled()
     gc.disable()
-    gc.freeze()  # what was there before need not be looked through again and again
+    gc.freeze()  # what was there before is not looked through
     loggers = [logging.getLogger(name) for name in QUIET]
     before = [logger.disabled for logger in loggers]
     for logger in loggers:
@@ -63,6 +64,7 @@ def quiet() -> Iterator[None]:
     try:
         yield
     finally:
+        gc.collect()
         gc.unfreeze()
         if collecting:
             gc.enable()
@@ -71,9 +73,9 @@ def quiet() -> Iterator[None]:
 
 
 def collect() -> None:
-    """Drop the instances that are not used any more; what stays is not looked through again."""
-    gc.collect()
-    gc.freeze()
+    """Drop the instances that were made since the last time. After every trace: memory that is used again at
+    once is still in the cache of the processor."""
+    gc.collect(0)
 
 
 @contextmanager
@@ -126,7 +128,7 @@ class Code:
 
 @dataclass
 class Start:
-    """What a run begins with."""
+    """What a run begins with; the same for all traces that begin so, and not changed by them."""
 
     workflow_type: str
     arguments: list[Payload]
@@ -142,16 +144,86 @@ class Start:
     seed: int = 1
     attempt: int = 1
 
+    @cached_property
+    def key(self) -> tuple[Any, ...]:
+        """Hashable: what makes two runs begin differently, but for what is in their first activation."""
+        fields = (
+            str(sorted((name, value.data) for name, value in m.items())) for m in (self.attributes, self.memo)
+        )
+        return (
+            self.run_id,
+            self.continued_run_id,
+            self.workflow_type,
+            self.task_queue,
+            self.at,
+            *fields,
+        )
+
+    @cached_property
+    def job(self) -> WorkflowActivationJob:
+        """The job by which the run begins."""
+        job = WorkflowActivationJob()
+        first = job.initialize_workflow
+        first.workflow_type, first.workflow_id = self.workflow_type, self.workflow_id
+        first.arguments.extend(self.arguments)
+        first.randomness_seed, first.attempt = self.seed, self.attempt
+        for name, payload in self.headers.items():
+            first.headers[name].CopyFrom(payload)
+        return job
+
 
 @dataclass
 class Task:
     """One activation with what the SDK answered. `more`: it belongs to the workflow task before it, as its
-    jobs come from sdk-core itself. `flags`: the SDK's logic flags that this task used first."""
+    jobs come from sdk-core itself. `flags`: the SDK's logic flags that the run has used until then."""
 
     activation: WorkflowActivation
     commands: list[WorkflowCommand]
     more: bool = False
-    flags: tuple[int, ...] = ()
+    flags: frozenset[int] = frozenset()
+
+    @cached_property
+    def kinds(self) -> list[str]:
+        """Of its commands."""
+        return [kind_of(command) for command in self.commands]
+
+    @cached_property
+    def size(self) -> int:
+        """Bytes of its jobs and commands, about."""
+        return self.activation.ByteSize() + sum(map(WorkflowCommand.ByteSize, self.commands))
+
+    @cached_property
+    def rejected(self) -> set[str]:
+        """The updates that its validators rejected; what fails later was accepted before."""
+        updates = {
+            job.do_update.protocol_instance_id for job in self.activation.jobs if job.HasField("do_update")
+        }
+        answers = [c.update_response for c in self.commands if c.HasField("update_response")]
+        return updates - {answer.protocol_instance_id for answer in answers if answer.HasField("accepted")}
+
+    @cached_property
+    def replayed(self) -> WorkflowActivation | None:
+        """As sdk-core repeats the task from its history: an update that was rejected is not there, nor is a
+        task that had nothing else; no validator runs again. None: no such task."""
+        activation = WorkflowActivation()
+        activation.CopyFrom(self.activation)
+        activation.is_replaying = True
+        activation.available_internal_flags[:] = sorted(self.flags)
+        jobs = [
+            WorkflowActivationJob(notify_has_patch=NotifyHasPatch(patch_id=command.set_patch_marker.patch_id))
+            for command, kind in zip(self.commands, self.kinds, strict=True)
+            if kind == "set_patch_marker"
+        ]
+        for job in activation.jobs:
+            if job.do_update.protocol_instance_id not in self.rejected:
+                jobs.append(job)
+                if job.HasField("do_update"):
+                    job.do_update.run_validator = False
+        if not jobs and len(self.rejected) == len(self.commands):
+            return None
+        del activation.jobs[:]
+        activation.jobs.extend(jobs)
+        return activation
 
 
 class TaskFailed(Exception):
@@ -172,7 +244,7 @@ class Instance:
     def __init__(self, code: Code, start: Start) -> None:
         self.code, self.start = code, start
         self._queries = 0
-        self._flags: set[int] = set()
+        self._flags: frozenset[int] = frozenset()
         details = WorkflowInstanceDetails(
             payload_converter_factory=lambda: code.payloads,
             failure_converter_class=code.converter.failure_converter_class,
@@ -193,53 +265,29 @@ class Instance:
     def run(self, activation: WorkflowActivation, more: bool = False) -> Task:
         """One activation. Raises TaskFailed."""
         completion = self._activate(activation)
-        used = tuple(completion.successful.used_internal_flags)
-        self._flags.update(used)
-        return Task(activation, _sent(completion.successful.commands), more, used)
+        self._flags = self._flags.union(completion.successful.used_internal_flags)
+        return Task(activation, _sent(completion.successful.commands), more, self._flags)
 
     def replay(self, tasks: Sequence[Task]) -> None:
         """Bring it to where the recorded tasks end. Raises Nondeterminism."""
         for number, task in enumerate(tasks, 1):
-            activation = self._repeated(task)
-            if activation is None:
+            self._flags = task.flags
+            if task.replayed is None:
                 continue
             try:
-                again = _sent(self._activate(activation).successful.commands)
+                again = _sent(self._activate(task.replayed).successful.commands)
             except TaskFailed as error:
                 raise Nondeterminism(f"Activation {number} fails when it is replayed: {error}") from error
-            rejected = _rejected(task)
-            expected = [c for c in task.commands if c.update_response.protocol_instance_id not in rejected]
+            expected = task.commands
+            if task.rejected:
+                expected = [
+                    c for c in expected if c.update_response.protocol_instance_id not in task.rejected
+                ]
             if again != expected:
                 raise Nondeterminism(_difference(number, expected, again))
 
-    def _repeated(self, task: Task) -> WorkflowActivation | None:
-        """As sdk-core repeats a task from its history: an update that was rejected is not there, nor is a
-        task that had nothing else; no validator runs again. None: no such task."""
-        activation = WorkflowActivation()
-        activation.CopyFrom(task.activation)
-        activation.is_replaying = True
-        self._flags.update(task.flags)
-        del activation.available_internal_flags[:]
-        activation.available_internal_flags.extend(sorted(self._flags))
-        rejected = _rejected(task)
-        patches = [c.set_patch_marker.patch_id for c in task.commands if c.HasField("set_patch_marker")]
-        if rejected or patches or any(job.HasField("do_update") for job in activation.jobs):
-            kept = [job for job in activation.jobs if job.do_update.protocol_instance_id not in rejected]
-            if not kept and len(rejected) == len(task.commands):
-                return None
-            for job in kept:
-                if job.HasField("do_update"):
-                    job.do_update.run_validator = False
-            jobs = [
-                WorkflowActivationJob(notify_has_patch=NotifyHasPatch(patch_id=patch)) for patch in patches
-            ]
-            jobs += kept
-            del activation.jobs[:]
-            activation.jobs.extend(jobs)
-        return activation
-
-    def query(self, name: str, arguments: Sequence[Any]) -> Any:
-        """The answer as plain JSON, as a worker would send it. Raises TaskFailed when the handler refuses."""
+    def query(self, name: str, arguments: Sequence[Any]) -> bytes:
+        """The answer as JSON, as a worker would send it. Raises TaskFailed when the handler refuses."""
         self._queries += 1
         activation = WorkflowActivation(run_id=self.start.run_id)
         activation.timestamp.FromNanoseconds(self.inside._time_ns)
@@ -252,22 +300,26 @@ class Instance:
         answer = command.respond_to_query
         if answer.HasField("failed"):
             raise TaskFailed(answer.failed.message, answer.failed.application_failure_info.type)
-        return self.code.payloads.from_payloads([answer.succeeded.response])[0]
+        return to_json(self.code.payloads.from_payloads([answer.succeeded.response])[0])
 
-    def ask(self, name: str, arguments: Sequence[Any]) -> Any:
+    def ask(self, name: str, arguments: Sequence[Any]) -> bytes:
         """The same by a call of the handler itself, without interceptors and payloads: six times as fast."""
         definition = self.inside._queries[name]
         handler = definition.bind_fn(self.inside._object) if definition.is_method else definition.fn
         with _running_loop(self.inside), self.inside._as_read_only(in_query_or_validator=True):
             try:
-                return to_jsonable_python(handler(*arguments))
+                return to_json(handler(*arguments))
             except Exception as error:
                 raise TaskFailed(str(error), type(error).__name__) from error
 
     @property
-    def queries(self) -> list[str]:
+    def queries(self) -> frozenset[str]:
         """The names of the queries that the workflow answers, but for the SDK's own."""
-        return sorted(name for name in self.inside._queries if name and not name.startswith("__"))
+        return frozenset(name for name in self.inside._queries if name and not name.startswith("__"))
+
+    def bare_queries(self) -> list[str]:
+        """Those that need no argument."""
+        return [name for name in sorted(self.queries) if not _needs_arguments(self.inside._queries[name])]
 
     def evict(self) -> None:
         """Drop it from the cache, as a worker does. Raises what the workflow does wrong on that."""
@@ -285,20 +337,13 @@ class Instance:
         return completion
 
 
-def first_job(start: Start) -> WorkflowActivationJob:
-    """The job by which a run begins."""
-    job = WorkflowActivationJob()
-    first = job.initialize_workflow
-    first.workflow_type, first.workflow_id = start.workflow_type, start.workflow_id
-    first.arguments.extend(start.arguments)
-    first.randomness_seed, first.attempt = start.seed, start.attempt
-    for name, payload in start.headers.items():
-        first.headers[name].CopyFrom(payload)
-    return job
+def kind_of(command: WorkflowCommand) -> str:
+    return str(command.WhichOneof("variant"))
 
 
-def _patched(patch: str) -> WorkflowActivationJob:
-    return WorkflowActivationJob(notify_has_patch=NotifyHasPatch(patch_id=patch))
+def _needs_arguments(query: Any) -> bool:
+    code = getattr(query.fn, "__code__", None)
+    return code is not None and code.co_argcount - len(query.fn.__defaults__ or ()) > query.is_method
 
 
 def _sent(commands: Iterable[WorkflowCommand]) -> list[WorkflowCommand]:
@@ -306,19 +351,8 @@ def _sent(commands: Iterable[WorkflowCommand]) -> list[WorkflowCommand]:
     others: list[WorkflowCommand] = []
     closing: list[WorkflowCommand] = []
     for command in commands:
-        (closing if command.WhichOneof("variant") in CLOSING else others).append(command)
+        (closing if kind_of(command) in CLOSING else others).append(command)
     return [*others, *closing[:1]]
-
-
-def _rejected(task: Task) -> set[str]:
-    """The updates of a task that its validators rejected; what fails later was accepted before."""
-    updates = {
-        job.do_update.protocol_instance_id for job in task.activation.jobs if job.HasField("do_update")
-    }
-    if not updates:
-        return updates
-    answers = [command.update_response for command in task.commands if command.HasField("update_response")]
-    return updates - {answer.protocol_instance_id for answer in answers if answer.HasField("accepted")}
 
 
 def _info(start: Start) -> workflow.Info:
@@ -352,7 +386,7 @@ def _search_attributes(fields: Mapping[str, Payload]) -> Any:
 
 
 def _difference(task: int, before: Sequence[WorkflowCommand], again: Sequence[WorkflowCommand]) -> str:
-    names = [[str(command.WhichOneof("variant")) for command in commands] for commands in (before, again)]
+    names = [[kind_of(command) for command in commands] for commands in (before, again)]
     if names[0] != names[1]:
         return f"Activation {task} made {names[0] or 'no commands'}, and {names[1] or 'none'} when replayed."
     number = next(n for n, (one, two) in enumerate(zip(before, again, strict=True)) if one != two)

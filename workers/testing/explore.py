@@ -36,7 +36,6 @@ Invariant = Callable[[View], str | None]
 ARRIVES = {"progress", "message", "odd-message", "cancel-run"}
 """Kinds that can come while a closing workflow task is under way."""
 MOST_TASKS = 200  # of a fair continuation
-COLLECT = 500  # traces between two rounds of the garbage collector
 
 
 class Violation(AssertionError):
@@ -187,13 +186,12 @@ class Scenario:
         for number in range(traces):
             if seconds is not None and time.perf_counter() - begin > seconds:
                 break
-            if number % COLLECT == COLLECT - 1:
-                collect()
             self._checked(Random(f"{seed}/{number}", self.steps), report)
 
     def _checked(self, chooser: Chooser, report: Report) -> Played:
         played = Played(self, chooser, report)
         played.run()
+        collect()
         return played
 
     def explained(self, violation: Violation) -> Violation:

@@ -13,12 +13,15 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from pydantic_core import to_json
+from pydantic_core import from_json
 from temporalio.bridge.proto.workflow_activation import WorkflowActivation, WorkflowActivationJob
 
 from workers.testing.driver import Code, Instance, Start, Task, TaskFailed
 
-_TIME = re.compile(rb"\d{4}-\d\d-\d\dT[\d:.]+")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+")
+
+Refused = tuple[str, str]
+"""Message and type of the failure of a query."""
 
 MOST_TASKS = 10_000
 """Of a memory; a task is some kilobytes."""
@@ -26,14 +29,13 @@ MOST_TASKS = 10_000
 
 @dataclass(slots=True, eq=False)
 class Known:
-    """The state after a task. `task`: None at the beginning. `flags`: logic flags of the SDK that were used
-    so far. `next`: by what came next. `replayed`: a fresh instance has made the same
-    commands."""
+    """The state after a task. `task`: None at the beginning. `next`: by what came next. `answers`: of
+    queries, as JSON. `replayed`: a fresh instance has made the same commands."""
 
     task: Task | None = None
-    flags: frozenset[int] = frozenset()
     next: dict[Any, Known] = field(default_factory=dict)
-    answers: dict[Any, Any] = field(default_factory=dict)
+    answers: dict[Any, bytes | Refused] = field(default_factory=dict)
+    queries: frozenset[str] | None = None
     state: int = 0
     replayed: bool = False
 
@@ -49,23 +51,11 @@ class Memory:
         """Where a run begins; what is known of it when it began in the same way before."""
         if self._tasks > MOST_TASKS:
             self._runs, self._tasks = {}, 0
-        fields = [
-            sorted((name, value.data) for name, value in m.items()) for m in (start.attributes, start.memo)
-        ]
-        # arguments and headers are in the first activation
-        key = (
-            start.run_id,
-            start.continued_run_id,
-            start.workflow_type,
-            start.task_queue,
-            start.at,
-            *map(str, fields),
-        )
-        return self._runs.setdefault(key, Known(replayed=True))
+        return self._runs.setdefault(start.key, Known(replayed=True))
 
     def keep(self, last: Known, key: Any, task: Task) -> Known:
         self._tasks += 1
-        known = last.next[key] = Known(task, last.flags.union(task.flags))
+        known = last.next[key] = Known(task)
         return known
 
 
@@ -108,7 +98,7 @@ class Run:
                 history_length=length,
                 history_size_bytes=size,
                 continue_as_new_suggested=suggest,
-                available_internal_flags=sorted(last.flags.union(flags)),
+                available_internal_flags=sorted((last.task.flags if last.task else frozenset()).union(flags)),
                 is_replaying=replaying,
                 jobs=jobs,
             )
@@ -131,37 +121,35 @@ class Run:
     def answer(self, name: str, arguments: Sequence[Any], whole: bool) -> Any:
         """What a query answers, as plain JSON. `whole`: through payloads and interceptors. Raises
         TaskFailed."""
+        answer = self._answer(name, arguments, whole)
+        if isinstance(answer, bytes):
+            return from_json(answer)
+        raise TaskFailed(*answer)
+
+    def _answer(self, name: str, arguments: Sequence[Any], whole: bool) -> bytes | Refused:
         key = (whole, name, *map(str, arguments))
         answers = self._path[-1].answers
         if key not in answers:
             instance = self._ready()
             try:
                 answers[key] = (instance.query if whole else instance.ask)(name, arguments)
-            except TaskFailed as error:
-                answers[key] = error
-        answer = answers[key]
-        if isinstance(answer, TaskFailed):
-            raise answer
-        return answer
+            except TaskFailed as error:  # not kept itself: its traceback holds the instance
+                answers[key] = error.message, error.kind
+        return answers[key]
 
     def answers(self, name: str) -> bool:
         """Is there such a query?"""
-        answers = self._path[-1].answers
-        if "names" not in answers:
-            answers["names"] = frozenset(self._ready().queries)
-        return name in answers["names"]
+        known = self._path[-1]
+        if known.queries is None:
+            known.queries = self._ready().queries
+        return name in known.queries
 
     def state(self) -> int:
         """A hash of all that its queries without arguments answer, but for times."""
         known = self._path[-1]
         if not known.state:
-            answers = []
-            for name in self._ready().queries:
-                try:
-                    answers.append((name, self.answer(name, (), whole=False)))
-                except TaskFailed as error:
-                    answers.append((name, str(error)))
-            known.state = hash(_TIME.sub(b"", to_json(answers))) or 1
+            answers = [self._answer(name, (), whole=False) for name in self._ready().bare_queries()]
+            known.state = hash(_TIME.sub("", str(answers))) or 1
         return known.state
 
     def back(self, tasks: int) -> None:

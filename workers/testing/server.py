@@ -17,8 +17,8 @@ from typing import Any
 from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivationJob
 
-from workers.testing.commands import BEGIN, Execution, kind_of
-from workers.testing.driver import CLOSING, Code, Nondeterminism, Start, Task, TaskFailed, first_job
+from workers.testing.commands import BEGIN, Execution
+from workers.testing.driver import CLOSING, Code, Nondeterminism, Start, Task, TaskFailed
 from workers.testing.memory import Memory, Run
 from workers.testing.messages import Say
 from workers.testing.outstanding import Happening, Jobs, Running, Timer
@@ -27,8 +27,13 @@ from workers.testing.world import World
 
 STEP = 0.01  # seconds that a workflow task takes
 EVENT_BYTES = 120  # of an event without its payloads, about
-_EVENTS = {"schedule_activity": 3, "start_timer": 2, "start_child_workflow_execution": 3}
-_FREE = {"respond_to_query"}
+_EVENTS = {
+    "schedule_activity": 3,
+    "start_timer": 2,
+    "start_child_workflow_execution": 3,
+    "respond_to_query": 0,
+}
+"""Events that come of a command; 1 of others."""
 _ORDER = {"initialize_workflow": 0, "signal_workflow": 1, "do_update": 1}
 
 Meanwhile = Callable[[], Jobs]
@@ -81,7 +86,7 @@ class Server(Execution):
         self.chain.append(self.run)
         self._taken: set[str] = set()
         self.events, self.bytes = 1, sum(map(Payload.ByteSize, start.arguments)) + EVENT_BYTES
-        self.opening: Jobs = [first_job(start)]
+        self.opening: Jobs = [start.job]
 
     # What can happen
 
@@ -224,7 +229,7 @@ class Server(Execution):
         before = len(self.run.tasks)
         try:
             task = self._activate(jobs)
-            if any(kind_of(command) in CLOSING for command in task.commands):
+            if not CLOSING.keys().isdisjoint(task.kinds):
                 late = meanwhile()
                 if late:
                     self.events += 3
@@ -250,14 +255,10 @@ class Server(Execution):
         )
 
     def _account(self, task: Task, first: bool = False) -> None:
-        size = task.activation.ByteSize()
         self.events += 3 if first else 0
-        for command in task.commands:
-            kind = kind_of(command)
-            self.events += 0 if kind in _FREE else _EVENTS.get(kind, 1)
-            size += command.ByteSize()
+        self.events += sum(_EVENTS.get(kind, 1) for kind in task.kinds)
         self.events += sum(1 for job in task.activation.jobs if order(job) == 1)
-        self.bytes += size + EVENT_BYTES * (3 + len(task.commands) + len(task.activation.jobs))
+        self.bytes += task.size + EVENT_BYTES * (3 + len(task.commands) + len(task.activation.jobs))
 
     def _continue(self, proto: Any) -> None:
         start = self.run.start
