@@ -15,6 +15,8 @@ from dashboard.formats import duration
 from workers.payloads.redaction import redact_text
 
 LONGEST = 300  # characters of a detail
+LONGEST_READ = 4000  # characters of a text that are searched for secrets before it is cut
+LARGEST_SIGNAL = 64 * 1024  # bytes of a signal that are looked at for who sent it
 
 
 def reason(failure: Failure) -> str:
@@ -24,7 +26,7 @@ def reason(failure: Failure) -> str:
         if not deepest.HasField("cause"):
             break
         deepest = deepest.cause
-    text = redact_text(deepest.message or failure.message)
+    text = redact_text((deepest.message or failure.message)[:LONGEST_READ])
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 
@@ -85,6 +87,8 @@ NAMES = {
 def _signal(attributes: Any) -> str:
     """A signal with who sent it: the actor of a Decision, where it carries one in plain JSON."""
     for payload in attributes.input.payloads[:1]:
+        if len(payload.data) > LARGEST_SIGNAL:
+            continue
         try:
             body = json.loads(payload.data)
         except (ValueError, RecursionError):

@@ -16,6 +16,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 
 from dashboard.query.query import CompiledQuery
+from dashboard.temporal_api.budget import CELL_BYTES, Budget
 from dashboard.temporal_api.rows import Row, attributes_of, read_rows
 from workers.client import attributes
 from workers.client.errors import rpc_errors
@@ -58,11 +59,11 @@ async def _list(client: Client, query: str, size: int, token: bytes) -> ListWork
 
 async def list_rows(client: Client, query: str, most: int) -> tuple[list[Row], bool]:
     """Up to `most` rows, and whether these are all. Raises BadQuery, TemporalUnavailable."""
-    rows, token = list[Row](), b""
+    rows, token, budget = list[Row](), b"", Budget(largest=CELL_BYTES)
     while True:
         answer = await _list(client, query, min(PAGE, most - len(rows) + 1), token)
         for start in range(0, len(answer.executions), STRIDE):
-            rows += await read_rows(client, answer.executions[start : start + STRIDE])
+            rows += await read_rows(client, answer.executions[start : start + STRIDE], budget)
             await asyncio.sleep(0)
         token = answer.next_page_token
         if not token or len(rows) > most:

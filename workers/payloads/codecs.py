@@ -23,6 +23,7 @@ from workers.payloads.errors import KeyMissing, PayloadTampered
 logger = logging.getLogger(__name__)
 
 _LARGE = 256 * 1024  # bytes; from there on a thread does the work, as the event loop would stand still
+_LARGE_PACKED = 16 * 1024  # the same for what is compressed: it may unpack to a thousand times as much
 _LAYERS = 4  # ours are two; a payload that claims more was not made by us
 
 
@@ -81,6 +82,7 @@ _OURS = (encryption.ENCODING, compression.ENCODING)
 
 
 async def _in_thread_if_large(work: Callable[[Payload], Payload], payload: Payload) -> Payload:
-    if len(payload.data) < _LARGE:
+    packed = payload.metadata.get("encoding") == compression.ENCODING
+    if len(payload.data) < (_LARGE_PACKED if packed else _LARGE):
         return work(payload)
     return await asyncio.to_thread(work, payload)

@@ -11,7 +11,8 @@ import zlib
 from google.protobuf.message import DecodeError
 from temporalio.api.common.v1 import Payload
 
-from workers.payloads.errors import PayloadTampered, PayloadUnreadable
+from workers.payloads.errors import PayloadOversized, PayloadTampered
+from workers.payloads.limits import limit
 
 ENCODING = b"binary/zlib"
 SMALLEST = 256  # bytes; below, the envelope eats what compression saves
@@ -28,12 +29,12 @@ def compressed(payload: Payload) -> Payload:
 
 
 def decompressed(payload: Payload) -> Payload:
-    """Raises PayloadTampered, and PayloadUnreadable for more than LARGEST bytes."""
-    unpack = zlib.decompressobj()
+    """Raises PayloadTampered, and PayloadOversized for more than LARGEST bytes, or than the reader takes."""
+    unpack, most = zlib.decompressobj(), limit(LARGEST)
     try:
-        whole = unpack.decompress(payload.data, LARGEST)
+        whole = unpack.decompress(payload.data, most)
         if unpack.unconsumed_tail:
-            raise PayloadUnreadable(f"A compressed payload holds more than {LARGEST:,} bytes.")
+            raise PayloadOversized(most)
         if not unpack.eof:
             raise PayloadTampered("A compressed payload is cut off.")
         return Payload.FromString(whole)
