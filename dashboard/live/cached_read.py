@@ -16,6 +16,7 @@ from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
 from dashboard.access import Scope, Verb, Viewer, for_viewer, may
+from dashboard.bounded import Bounded, size_of
 from workers.client.errors import TemporalError
 from workers.payloads.redaction import redact_text
 
@@ -23,6 +24,8 @@ T = TypeVar("T")
 
 FRESH_SECONDS = 1.0
 KEPT = 512
+KEPT_BYTES = 64 * 1024 * 1024  # of all snapshots
+KEPT_SECONDS = 3600.0  # the last snapshot, while Temporal is unreachable
 BADGES_KEPT_SECONDS = 60.0
 MAX_WAIT = 0.3  # seconds that a page waits for the answers of workflows
 SLOW = "It has not answered yet."
@@ -48,15 +51,13 @@ class _Slot:
 
 
 _Key = tuple[str, Scope, Hashable]  # region, scope, detail
-_slots: OrderedDict[_Key, _Slot] = OrderedDict()
+_slots: Bounded[_Key, _Slot] = Bounded(
+    largest=KEPT_BYTES, seconds=KEPT_SECONDS, entries=KEPT, weigh=lambda slot: size_of(slot.value)
+)
 
 
 def _slot(key: _Key) -> _Slot:
-    slot = _slots.setdefault(key, _Slot())
-    _slots.move_to_end(key)
-    while len(_slots) > KEPT:
-        _slots.popitem(last=False)
-    return slot
+    return _slots.get(key) or _slots.put(key, _Slot())
 
 
 def _under_way(slot: _Slot) -> asyncio.Task[Any] | None:
@@ -66,10 +67,12 @@ def _under_way(slot: _Slot) -> asyncio.Task[Any] | None:
     return task if same else None
 
 
-async def _refresh(slot: _Slot, read: Callable[[], Awaitable[Any]], fresh: float) -> None:
+async def _refresh(key: _Key, slot: _Slot, read: Callable[[], Awaitable[Any]], fresh: float) -> None:
     """Read and keep the value, also when the request that began it has gone."""
     value = await read()
     slot.value, slot.at, slot.fresh_until = value, datetime.now(UTC), time.monotonic() + fresh
+    if _slots.get(key) is slot:  # else it was invalidated meanwhile
+        _slots.put(key, slot)
 
 
 async def cached_read(
@@ -87,13 +90,14 @@ async def cached_read(
     `detail` distinguishes reads of one region. After `max_wait` seconds the last snapshot is returned; the
     read continues and fills the cache. Only TemporalError counts as unreachable: anything else is raised.
     """
-    slot = _slot((region, for_viewer(viewer), detail))
+    key = (region, for_viewer(viewer), detail)
+    slot = _slot(key)
     if slot.at is not None and time.monotonic() < slot.fresh_until:
         return Snapshot(cast(T, slot.value), slot.at)
     task = _under_way(slot)
     if task is None:
         # A task of its own outlives the request; when it fails, no request may be waiting any more.
-        task = slot.reading = asyncio.ensure_future(_refresh(slot, read, fresh))
+        task = slot.reading = asyncio.ensure_future(_refresh(key, slot, read, fresh))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
         await asyncio.wait_for(asyncio.shield(task), max_wait)
@@ -107,9 +111,9 @@ async def cached_read(
 def invalidate(namespace: str) -> None:
     """Something changed in a namespace: every later read of it begins after this. Stale values are kept as
     fallback; reads under way end in slots that are not used any more."""
-    for key, slot in _slots.items():
-        if key[1].namespace == namespace:
-            _slots[key] = _Slot(slot.value, slot.at)
+    for key in _slots:
+        if key[1].namespace == namespace and (slot := _slots.get(key)):
+            _slots.put(key, _Slot(slot.value, slot.at))
 
 
 _badges: OrderedDict[Scope, dict[str, tuple[int, float]]] = OrderedDict()

@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from temporalio.api.common.v1 import Payload
 from temporalio.api.sdk.v1 import WorkflowMetadata
 from temporalio.api.workflowservice.v1 import DescribeWorkflowExecutionResponse
 from temporalio.client import Client, WorkflowHandle
+from temporalio.common import RawValue
 
 from dashboard import extend
+from dashboard.bounded import Bounded, size_of
 from dashboard.conf import conf as console
+from dashboard.temporal_api.budget import ANSWER_BYTES, OFF_LOOP
 from dashboard.temporal_api.describe import describe
 from dashboard.temporal_api.rows import attributes_of
 from dashboard.temporal_api.shared_breaker import shared_view
@@ -39,12 +42,16 @@ from workers.client.tenants import PLATFORM_TENANT
 from workers.conf import conf
 from workers.contracts import Query, WaitingFor
 from workers.patterns.breaker.names import breaker_id
+from workers.payloads.errors import PayloadOversized
+from workers.payloads.limits import at_most
 from workers.payloads.redaction import redact, redact_text
 
 METADATA = "__temporal_workflow_metadata"
 FRESH = 0.5  # seconds
-INTERFACE_KEPT_SECONDS = 300.0  # seconds; a deployment changes the build and so the key
+INTERFACE_FRESH_SECONDS = 300.0  # a deployment changes the build and so the key
 KEPT = 500
+KEPT_BYTES = 32 * 1024 * 1024  # of the answers of all runs
+KEPT_SECONDS = 3600.0
 # Under this name, an answer is not the run's own, but that of the breaker that holds it.
 BREAKER = f"{Query.CIRCUIT} of the breaker"
 
@@ -107,24 +114,29 @@ class QueryTarget:
     tenant: str | None = None
 
 
-_known: OrderedDict[tuple[str, str, str], RunAnswers] = OrderedDict()
-_interfaces: OrderedDict[tuple[str, str], tuple[float, Interface]] = OrderedDict()
-_queues: OrderedDict[tuple[str, str, str], str] = OrderedDict()
+def _weigh(known: RunAnswers) -> int:
+    return size_of((known.by_query, known.interface))
 
 
-def _bounded(items: OrderedDict[Any, Any]) -> None:
-    while len(items) > KEPT:
-        items.popitem(last=False)
+_known: Bounded[tuple[str, str, str], RunAnswers] = Bounded(
+    largest=KEPT_BYTES, seconds=KEPT_SECONDS, entries=KEPT, weigh=_weigh
+)
+_interfaces: Bounded[tuple[str, str], tuple[float, Interface]] = Bounded(
+    largest=KEPT_BYTES // 4, seconds=KEPT_SECONDS, entries=KEPT
+)
+_queues: Bounded[tuple[str, str, str], str] = Bounded(
+    largest=KEPT_BYTES // 4, seconds=KEPT_SECONDS, entries=KEPT
+)
 
 
 async def _queue_of(client: Client, handle: WorkflowHandle[Any, Any]) -> str:
     """The queue of a run, from describe; it never changes for a run."""
     key = (client.namespace, handle.id, handle.run_id or "")
-    if handle.run_id is None or key not in _queues:
+    known = _queues.get(key) if handle.run_id else None
+    if known is None:
         described = await describe(client, handle.id, handle.run_id or "")
-        _queues[key] = described.execution_config.task_queue.name
-        _bounded(_queues)
-    return _queues[key]
+        known = _queues.put(key, described.execution_config.task_queue.name)
+    return known
 
 
 async def query(
@@ -148,18 +160,34 @@ async def query(
         raise NoAnswer("No worker answers: none polls the queue of this workflow.")
     rpc_timeout = timedelta(seconds=conf().rpc_timeout if seconds is None else max(seconds, 0.01))
     try:
-        with rpc_errors():
-            answer = await handle.query(str(name), args=list(args), result_type=hint, rpc_timeout=rpc_timeout)
+        with rpc_errors(), at_most(ANSWER_BYTES):
+            raw = await handle.query(
+                str(name), args=list(args), result_type=RawValue, rpc_timeout=rpc_timeout
+            )
+        return await _answer(client, raw.payload, hint)
     except TemporalUnavailable as error:
         # With a server that answers describe, a query that runs out of time is a worker that is stuck.
         raise NoAnswer("The worker did not answer in time.") from error
     except TemporalError:
         raise
+    except PayloadOversized as error:
+        raise QueryFailed(f"The answer is too large to show: more than {error.limit:,} bytes.") from error
     except Exception as error:
         if isinstance(error, (MemoryError, OSError)):
             raise
         raise QueryFailed("The answer cannot be decoded here.") from error
-    return redact(answer)
+
+
+async def _answer(client: Client, payload: Payload, hint: Any) -> Any:
+    """The value of an answer, redacted. Raises PayloadOversized, and what a converter raises."""
+    if len(payload.data) > ANSWER_BYTES:
+        raise PayloadOversized(ANSWER_BYTES)
+    converter, hints = client.data_converter.payload_converter, [hint] if hint else None
+
+    def convert() -> Any:
+        return redact(converter.from_payloads([payload], hints)[0])
+
+    return convert() if len(payload.data) < OFF_LOOP else await asyncio.to_thread(convert)
 
 
 def kind_of(described: DescribeWorkflowExecutionResponse) -> str:
@@ -182,8 +210,8 @@ async def interface_of(
     """What a workflow declares, kept for five minutes by its kind, and for longer while no worker answers.
     `seconds`: as for `query`. Raises NoAnswer, RunNotFound, TemporalUnavailable."""
     key = (client.namespace, kind)
-    at, interface = _interfaces.get(key, (0.0, None))
-    if interface is None or time.monotonic() - at > INTERFACE_KEPT_SECONDS:
+    at, interface = _interfaces.get(key) or (0.0, None)
+    if interface is None or time.monotonic() - at > INTERFACE_FRESH_SECONDS:
         try:
             answer = await query(
                 client, handle, METADATA, queue=queue, hint=WorkflowMetadata, seconds=seconds
@@ -197,8 +225,7 @@ async def interface_of(
         found = answer.definition
         queries = frozenset(item.name for item in found.query_definitions)
         interface = Interface(queries, frozenset(item.name for item in found.signal_definitions))
-        _interfaces[key] = (time.monotonic(), interface)
-        _bounded(_interfaces)
+        _interfaces.put(key, (time.monotonic(), interface))
     return interface
 
 
@@ -247,6 +274,9 @@ async def _ask(client: Client, known: RunAnswers, target: QueryTarget) -> None:
         jobs += [_one(known, name, query(client, handle, name, queue=target.queue)) for name in names]
     await asyncio.gather(*jobs)
     known.queried_at = time.monotonic()
+    key = (client.namespace, target.workflow_id, target.run_id)
+    if _known.get(key) is known:
+        _known.put(key, known)  # heavier by what it answered
 
 
 def models(known: RunAnswers) -> dict[str, Any]:
@@ -268,12 +298,10 @@ async def ask(client: Client, target: QueryTarget, max_wait: float) -> RunAnswer
     """What a run answers, as far as it is known after `max_wait` seconds. Readers of one run share the
     queries; an answer that comes later is there for the next read."""
     key = (client.namespace, target.workflow_id, target.run_id)
-    known = _known.get(key, RunAnswers())
+    known = _known.get(key) or RunAnswers()
     if known.events != target.events:
         known = known.after(target.events)
-    _known[key] = known
-    _known.move_to_end(key)
-    _bounded(_known)
+    _known.put(key, known)
     loop = asyncio.get_running_loop()
     under_way = known.asking if known.asking and not known.asking.done() else None
     if under_way is None or under_way.get_loop() is not loop:

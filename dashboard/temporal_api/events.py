@@ -14,6 +14,7 @@ from dashboard.formats import duration
 from workers.payloads.redaction import redact_text
 
 LONGEST = 300  # characters of a detail
+LONGEST_READ = 4000  # characters of a text that are searched for secrets before it is cut
 
 
 def reason(failure: Failure) -> str:
@@ -23,7 +24,7 @@ def reason(failure: Failure) -> str:
         if not deepest.HasField("cause"):
             break
         deepest = deepest.cause
-    text = redact_text(deepest.message or failure.message)
+    text = redact_text((deepest.message or failure.message)[:LONGEST_READ])
     return text if len(text) <= LONGEST else f"{text[:LONGEST]}…"
 
 

@@ -19,11 +19,13 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client
 
+from dashboard.temporal_api.budget import HISTORY_BYTES, Budget
 from dashboard.temporal_api.events import (
     CUTS,
     DETAILS,
     ENDS,
     LONGEST,
+    LONGEST_READ,
     NAMES,
     QUIET,
     STARTS,
@@ -32,13 +34,15 @@ from dashboard.temporal_api.events import (
     reason,
 )
 from dashboard.temporal_api.failures import decode_failures
-from dashboard.temporal_api.rows import decode, moment, shorten
+from dashboard.temporal_api.rows import moment, texts
 from dashboard.temporal_api.senders import SentSignal, sent_signals
 from workers.client.errors import rpc_errors
 from workers.conf import conf
 from workers.payloads.redaction import redact_text
 
 READ = 300  # events
+FIRST_READ = 5  # events, of a history that is larger than HISTORY_BYTES: each may have 2 MB
+GROWTH = 4  # times as many of them in the next call, at most
 SHOWN = 100
 
 
@@ -127,7 +131,7 @@ class _Reader:
         else:
             self._lifecycle(kind, attributes)
         detail = DETAILS[kind](attributes) if kind in DETAILS and kind not in STARTS else detail
-        detail = redact_text(detail)
+        detail = redact_text(detail[:LONGEST_READ])
         line = EventLine(event.event_id, NAMES.get(kind) or event_name(event), detail[:LONGEST], at)
         if kind not in QUIET:
             self.history.lines.append(line)
@@ -174,15 +178,15 @@ async def _first(client: Client, execution: WorkflowExecution, timeout: timedelt
     return answer.history.events[:1]
 
 
-async def read_history(client: Client, workflow_id: str, run_id: str) -> History:
-    """The newest events of a run, most recent first. Raises RunNotFound, TemporalUnavailable."""
-    execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
-    timeout = timedelta(seconds=conf().rpc_timeout)
+async def _events(
+    client: Client, execution: WorkflowExecution, size: int, timeout: timedelta
+) -> list[HistoryEvent]:
+    """The newest events first, until there are enough of them, or enough bytes."""
     events: list[HistoryEvent] = []
-    token = b""
-    while len(events) < READ:
+    page, read, token = READ if size <= HISTORY_BYTES else FIRST_READ, 0, b""
+    while len(events) < READ and read < HISTORY_BYTES:
         request = GetWorkflowExecutionHistoryReverseRequest(
-            namespace=client.namespace, execution=execution, maximum_page_size=READ, next_page_token=token
+            namespace=client.namespace, execution=execution, maximum_page_size=page, next_page_token=token
         )
         with rpc_errors():
             answer = await client.workflow_service.get_workflow_execution_history_reverse(
@@ -192,7 +196,22 @@ async def read_history(client: Client, workflow_id: str, run_id: str) -> History
         token = answer.next_page_token
         if not token or not answer.history.events:
             break
-    await decode_failures(client, events)
+        read += answer.ByteSize()
+        fitting = (HISTORY_BYTES - read) * len(events) // read  # if the next are as large as these
+        page = max(FIRST_READ, min(READ, GROWTH * page, fitting))
+    return events
+
+
+async def read_history(
+    client: Client, workflow_id: str, run_id: str, *, size: int = 0, budget: Budget | None = None
+) -> History:
+    """The newest events of a run, most recent first. `size`: the bytes of the whole history, as describe has
+    them. Raises RunNotFound, TemporalUnavailable."""
+    execution = WorkflowExecution(workflow_id=workflow_id, run_id=run_id)
+    timeout = timedelta(seconds=conf().rpc_timeout)
+    budget = budget or Budget()
+    events = await _events(client, execution, size, timeout)
+    await decode_failures(client, events, budget)
     reader = _Reader(await sent_signals(client, reversed(events)))
     complete = bool(events) and events[-1].event_id == 1
     if not complete:
@@ -203,6 +222,6 @@ async def read_history(client: Client, workflow_id: str, run_id: str) -> History
     history = reader.history
     history.complete = complete
     history.lines = history.lines[::-1][:SHOWN]
-    history.input = shorten(await decode(client, reader.payloads[0]))
-    history.result = shorten(await decode(client, reader.payloads[1]))
+    history.input = await texts(client, reader.payloads[0], budget)
+    history.result = await texts(client, reader.payloads[1], budget)
     return history

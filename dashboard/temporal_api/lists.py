@@ -21,6 +21,7 @@ from temporalio.api.workflowservice.v1 import (
 from temporalio.client import Client
 
 from dashboard.query.query import CompiledQuery, ScopedQuery
+from dashboard.temporal_api.budget import CELL_BYTES, Budget
 from dashboard.temporal_api.rows import Row, attributes_of, read_rows, subject_of
 from workers.client import attributes
 from workers.client.errors import rpc_errors
@@ -75,11 +76,12 @@ def _admitted(query: ScopedQuery, rows: list[Row]) -> list[Row]:
 
 async def list_rows(client: Client, query: ScopedQuery, most: int) -> tuple[list[Row], bool]:
     """Up to `most` rows, and whether these are all. Raises BadQuery, TemporalUnavailable."""
-    rows, token = list[Row](), b""
+    rows, token, budget = list[Row](), b"", Budget(largest=CELL_BYTES)
     while True:
         answer = await _list(client, query, min(PAGE, most - len(rows) + 1), token)
         for start in range(0, len(answer.executions), STRIDE):
-            rows += _admitted(query, await read_rows(client, answer.executions[start : start + STRIDE]))
+            some = answer.executions[start : start + STRIDE]
+            rows += _admitted(query, await read_rows(client, some, budget))
             await asyncio.sleep(0)
         token = answer.next_page_token
         if not token or len(rows) > most:

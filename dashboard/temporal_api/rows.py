@@ -7,11 +7,12 @@ is.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from django.urls import reverse
@@ -25,14 +26,19 @@ from dashboard import extend
 from dashboard.access import Subject
 from dashboard.query.query import condition_of
 from dashboard.states import STATES, STATUS_NAMES, Look
+from dashboard.temporal_api.budget import CELL_BYTES, OFF_LOOP, Budget
 from workers.client.attributes import TENANT_ID
 from workers.contracts import DECIMALS, Money
+from workers.payloads.errors import PayloadOversized
+from workers.payloads.limits import at_most
 from workers.payloads.redaction import redact, redact_named
 
 PLAIN = (b"json/plain", b"binary/null")
 # What Django leaves as it is in a path (RFC 3986 sub-delimiters and more); a test compares with reverse().
 PATH_SAFE = "!$&'()*+,;=/~:@"
 OWN_MEMO = "signalbox_"
+CUSTOMER_MEMO = "customer_name"
+MOST_VALUES = 50  # of one kind on a page, such as the arguments of a workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,14 @@ class Undecodable:
 
     def __str__(self) -> str:
         return f"unreadable: {self.encoding}, {self.size} bytes"
+
+
+@dataclass(frozen=True, slots=True)
+class TooLarge(Undecodable):
+    """A payload with more bytes than a page takes. `size`: what is known of it, at least."""
+
+    def __str__(self) -> str:
+        return f"too large to show: more than {self.size:,} bytes"
 
 
 def _undecodable(payload: Payload) -> Undecodable:
@@ -61,27 +75,65 @@ def _plain(payload: Payload) -> Any:
         return _undecodable(payload)
 
 
-async def _through(client: Client, payload: Payload) -> Any:
-    """Through codec and converter of the client. Whatever they raise is about this payload alone."""
+async def _unpacked(client: Client, payload: Payload, limit: int) -> Payload | Undecodable:
+    """Through the codec of the client. Whatever that raises is about this payload alone."""
+    if payload.metadata.get("encoding") in PLAIN:
+        return payload
     try:
-        # Raw first: a page shows the JSON, whatever types its tags would make of it in a worker.
-        [raw] = await client.data_converter.decode([payload], [RawValue])
-        if raw.payload.metadata.get("encoding") in PLAIN:
-            return _plain(raw.payload)
-        return client.data_converter.payload_converter.from_payload(raw.payload)
+        with at_most(limit):
+            # Raw: a page shows the JSON, whatever types its tags would make of it in a worker.
+            [raw] = await client.data_converter.decode([payload], [RawValue])
+    except PayloadOversized as error:
+        return TooLarge(_undecodable(payload).encoding, error.limit)
     except Exception:  # whatever a codec raises is about this payload alone, and the page goes on
         return _undecodable(payload)
+    return cast(RawValue, raw).payload
 
 
-async def decode(client: Client, payloads: Iterable[Payload]) -> list[Any]:
-    """The values, in order and redacted; `Undecodable` stands for each that cannot be read. Never raises for
-    a payload."""
+def _converted(client: Client, payload: Payload) -> Any:
+    """The value, redacted."""
+    if payload.metadata.get("encoding") in PLAIN:
+        value = _plain(payload)
+    else:
+        try:
+            value = client.data_converter.payload_converter.from_payload(payload)
+        except Exception:  # the same
+            value = _undecodable(payload)
+    return value if isinstance(value, Undecodable) else redact(value)
+
+
+async def _value(client: Client, payload: Payload, budget: Budget) -> Any:
+    limit = budget.limit
+    raw = payload if len(payload.data) > limit else await _unpacked(client, payload, limit)
+    if isinstance(raw, Undecodable):
+        budget.take(raw.size)
+        return raw
+    if len(raw.data) > limit:
+        return TooLarge(_undecodable(payload).encoding, limit)
+    budget.take(len(raw.data))
+    if len(raw.data) < OFF_LOOP:
+        return _converted(client, raw)
+    return await asyncio.to_thread(_converted, client, raw)
+
+
+async def decode(client: Client, payloads: Iterable[Payload], budget: Budget | None = None) -> list[Any]:
+    """The values, in order and redacted; `Undecodable` stands for each that cannot be read, `TooLarge` for
+    each that the budget (by default a page's) does not take. Never raises for a payload."""
+    budget = budget or Budget()
+    return [await _value(client, payload, budget) for payload in payloads]
+
+
+async def texts(client: Client, payloads: Sequence[Payload], budget: Budget, limit: int = 4000) -> list[str]:
+    """The values as texts for a page, each decoded, cut and let go before the next."""
     out = []
-    for payload in payloads:
-        plain = payload.metadata.get("encoding") in PLAIN
-        value = _plain(payload) if plain else await _through(client, payload)
-        out.append(value if isinstance(value, Undecodable) else redact(value))
-    return out
+    for payload in payloads[:MOST_VALUES]:
+        [value] = await decode(client, [payload], budget)
+        if len(payload.data) < OFF_LOOP:
+            out += shorten([value], limit)
+        else:
+            out += await asyncio.to_thread(shorten, [value], limit)
+    more = len(payloads) - MOST_VALUES
+    return [*out, f"… and {more:,} more"] if more > 0 else out
 
 
 def named(names: Iterable[str], values: Iterable[Any]) -> dict[str, Any]:
@@ -110,7 +162,7 @@ def _json(value: Any) -> str:
 @dataclass(frozen=True, slots=True)
 class Row:
     """One run. `status` is Temporal's number; `condition` is None where only the status is known; `tone` and
-    `word` are what is shown. `attributes` and `memo` are decoded; times are UTC."""
+    `word` are what is shown. `attributes` are decoded, and of the memo what lists show; times are UTC."""
 
     workflow_id: str
     run_id: str
@@ -224,7 +276,7 @@ def _row(namespace: str, info: WorkflowExecutionInfo, memo: dict[str, Any], star
         waiting_for=_texts(attributes.get("WaitingFor")),
         deadline=deadline if isinstance(deadline, datetime) else None,
         amount=amount_of(workflow_type, attributes, memo),
-        customer=_text(memo.get("customer_name")),
+        customer=_text(memo.get(CUSTOMER_MEMO)),
         namespace=namespace,
         attributes=attributes,
         memo=memo,
@@ -234,14 +286,36 @@ def _row(namespace: str, info: WorkflowExecutionInfo, memo: dict[str, Any], star
     )
 
 
-async def read_rows(client: Client, infos: Iterable[WorkflowExecutionInfo]) -> list[Row]:
-    """Rows of what a list call (or a describe) of the client's namespace answered. A memo entry that cannot
-    be decoded marks its place; what our own launches remember is for them, not for people."""
-    start = reverse("workflows", args=[client.namespace])
+def _listed_memo() -> set[str]:
+    """Names of the memo entries that lists show or count by."""
+    shown = {column.key for column in extend.columns.values() if column.source == "memo"}
+    return {CUSTOMER_MEMO, *shown, *(money.currency_memo for money in extend.moneys.values())}
+
+
+async def read_rows(
+    client: Client, infos: Iterable[WorkflowExecutionInfo], budget: Budget | None = None
+) -> list[Row]:
+    """Rows of what a list call (or a describe) of the client's namespace answered. Of the memo only what
+    lists show is read; an entry that cannot be decoded, or is too large for a cell, marks its place."""
+    start, listed = reverse("workflows", args=[client.namespace]), _listed_memo()
+    budget = budget or Budget(largest=CELL_BYTES)
     out = []
     for info in infos:
         fields = info.memo.fields
-        names = sorted(name for name in fields if not name.startswith(OWN_MEMO))
-        values = await decode(client, (fields[name] for name in names)) if names else []
+        names = [name for name in listed if name in fields]
+        values = await decode(client, (fields[name] for name in names), budget) if names else []
         out.append(_row(client.namespace, info, named(names, values), start))
     return out
+
+
+async def memo_texts(client: Client, info: WorkflowExecutionInfo, budget: Budget) -> list[tuple[str, str]]:
+    """The whole memo of one run as names and texts. What our own launches remember is for them, not for
+    people."""
+    fields = info.memo.fields
+    names = sorted(name for name in fields if not name.startswith(OWN_MEMO))
+    out = []
+    for name in names[:MOST_VALUES]:
+        [value] = named([name], await decode(client, [fields[name]], budget)).values()
+        out += [(name, text) for text in shorten([value], 1000)]
+    more = len(names) - MOST_VALUES
+    return [*out, ("…", f"and {more:,} more")] if more > 0 else out

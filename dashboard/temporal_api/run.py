@@ -15,13 +15,15 @@ from temporalio.client import Client
 from dashboard.access import Subject, Verb, Viewer, authorise, client_for
 from dashboard.states import STATES, Look
 from dashboard.temporal_api.answers import QueryTarget, RunAnswers, ask, kind_of
+from dashboard.temporal_api.budget import Budget
 from dashboard.temporal_api.describe import describe
 from dashboard.temporal_api.events import reason
 from dashboard.temporal_api.failures import decode_failure
 from dashboard.temporal_api.history import History, read_history
-from dashboard.temporal_api.rows import Row, moment, read_rows, subject_of
+from dashboard.temporal_api.rows import Row, memo_texts, moment, read_rows, subject_of
 from dashboard.temporal_api.senders import Origins
 
+PENDING_SHOWN = 100
 MAX_WAIT = 0.3  # seconds that the first paint waits for answers
 
 
@@ -45,14 +47,17 @@ class Pending:
 
 @dataclass(frozen=True, slots=True)
 class RunPage:
-    """Everything that is known of a run. `answers` holds what it answers with their ages; `origins` says
-    which decisions this console sent (None: not known)."""
+    """Everything that is known of a run. `memo` is text, cut to what a page shows; `answers` holds what it
+    answers with their ages; `origins` says which decisions this console sent (None: not known).
+    `more_pending`: activities beyond those in `pending`."""
 
     row: Row
+    memo: list[tuple[str, str]]
     subject: Subject
     queue: str
     answers: RunAnswers
     pending: list[Pending]
+    more_pending: int
     history: History
     events: int
     size: int
@@ -109,18 +114,22 @@ async def fetch_run(viewer: Viewer, workflow_id: str, run_id: str) -> RunPage:
     described, row = await describe_run(client, workflow_id, run_id)
     authorise(viewer, Verb.VIEW, subject_of(row))
     queue = described.execution_config.task_queue.name
+    info, budget = described.workflow_execution_info, Budget()
+    pending = described.pending_activities[:PENDING_SHOWN]
     answers, history = await asyncio.gather(
-        ask(client, query_target(row, described, queue), MAX_WAIT), read_history(client, workflow_id, run_id)
+        ask(client, query_target(row, described, queue), MAX_WAIT),
+        read_history(client, workflow_id, run_id, size=info.history_size_bytes, budget=budget),
     )
-    info = described.workflow_execution_info
-    for item in described.pending_activities:
-        await decode_failure(client, item.last_failure)
+    for item in pending:
+        await decode_failure(client, item.last_failure, budget)
     return RunPage(
         row=row,
+        memo=await memo_texts(client, info, budget),
         subject=subject_of(row),
         queue=queue,
         answers=answers,
-        pending=[_pending(item) for item in described.pending_activities],
+        pending=[_pending(item) for item in pending],
+        more_pending=len(described.pending_activities) - len(pending),
         history=history,
         events=info.history_length,
         size=info.history_size_bytes,

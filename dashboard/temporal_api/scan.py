@@ -10,16 +10,17 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
+from typing import cast
 
 from temporalio.client import Client
 
 from dashboard import extend
 from dashboard.access import Viewer, client_for, for_viewer
+from dashboard.bounded import Bounded
 from dashboard.conf import conf as console
 from dashboard.query.query import OPEN, Filter, ScopedQuery, Term, compile_filter, list_url, with_scope
 from dashboard.temporal_api.lists import count, list_rows
@@ -32,7 +33,9 @@ FRESH = 1.0  # seconds
 # A scan of thousands takes its time: it is then kept so many times as long, so that scanning never
 # becomes the load.
 KEPT_FACTOR = 3
-MAX_SCOPES = 200  # scopes whose last scan is kept
+KEPT_SCOPES = 200  # scopes whose last scan is kept
+KEPT_BYTES = 64 * 1024 * 1024  # of all of them
+KEPT_SECONDS = 3600.0
 SHOWN_HELD = 50  # ids of held runs
 
 
@@ -118,7 +121,9 @@ class Scan:
 # Per client, namespace, event loop and query (which carries the scope): the last scan with its time, and the
 # one under way.
 _Key = tuple[int, str, int, ScopedQuery]
-_last: OrderedDict[_Key, tuple[float, Scan]] = OrderedDict()  # fresh until, scan
+_last: Bounded[_Key, tuple[float, Scan]] = Bounded(  # fresh until, scan
+    largest=KEPT_BYTES, seconds=KEPT_SECONDS, entries=KEPT_SCOPES
+)
 _running: dict[_Key, asyncio.Task[Scan]] = {}
 
 
@@ -127,44 +132,40 @@ async def _refresh(client: Client, key: _Key) -> Scan:
     try:
         rows, complete = await list_rows(client, key[-1], console().scan_limit)
         scan, now = Scan(client.namespace, rows, at, complete), time.monotonic()
-        _last[key] = (now + max(FRESH, KEPT_FACTOR * (now - began)), scan)
-        _last.move_to_end(key)
-        while len(_last) > MAX_SCOPES:
-            _last.popitem(last=False)
+        _last.put(key, (now + max(FRESH, KEPT_FACTOR * (now - began)), scan))
         return scan
     finally:
         _running.pop(key, None)
 
 
-async def _start(viewer: Viewer) -> tuple[_Key, asyncio.Task[Scan] | None]:
-    """The key of this viewer's scan, and the task that makes a new one, unless the last one is still
-    fresh."""
+async def _start(viewer: Viewer) -> tuple[Scan | None, asyncio.Task[Scan] | None]:
+    """The last scan of this viewer's scope, and the task that makes a new one, unless that is still fresh."""
     client = await client_for(viewer)
     types = f"WorkflowType IN {any_of(list(extend.pipelines))}" if extend.pipelines else ""
     query = with_scope(for_viewer(viewer), both(OPEN_RUNS, types))
     key = (id(client), client.namespace, id(asyncio.get_running_loop()), query)
-    if key in _last and time.monotonic() < _last[key][0]:
-        return key, None
+    fresh_until, last = _last.get(key) or (0.0, None)
+    if last and time.monotonic() < fresh_until:
+        return last, None
     if key not in _running:
         task = asyncio.create_task(_refresh(client, key))
         # Those who wait for the scan get its failure; nothing is logged when no request waits any more.
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
         _running[key] = task
-    return key, _running[key]
+    return last, _running[key]
 
 
 async def open_runs(viewer: Viewer) -> Scan:
     """The viewer's open runs, a second old at most, or a little more where there are thousands. Raises
     TemporalUnavailable."""
-    key, task = await _start(viewer)
-    return _last[key][1] if task is None else await asyncio.shield(task)
+    last, task = await _start(viewer)
+    return await asyncio.shield(task) if task else cast(Scan, last)
 
 
 async def latest_scan(viewer: Viewer) -> Scan | None:
     """The last scan of whatever age, for a page that must not wait; a new one is started where that is old.
     Raises TemporalUnavailable."""
-    key, _ = await _start(viewer)
-    return _last[key][1] if key in _last else None
+    return (await _start(viewer))[0]
 
 
 async def _counted(viewer: Viewer, filters: Mapping[str, Filter]) -> dict[str, Total]:

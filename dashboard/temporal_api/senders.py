@@ -13,9 +13,11 @@ from typing import Any
 from temporalio.api.history.v1 import HistoryEvent
 from temporalio.client import Client
 
+from dashboard.temporal_api.budget import Budget
 from dashboard.temporal_api.rows import decode
 
 UNKNOWN = "unknown"
+SIGNAL_BYTES = 64 * 1024  # of a signal that is read for who sent it
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +63,12 @@ def _text(body: Any, name: str) -> str:
 
 async def sent_signals(client: Client, events: Iterable[HistoryEvent]) -> dict[int, SentSignal]:
     """The signals among some events, by the number of the event. Never raises for a body."""
-    found = {}
+    found, budget = {}, Budget(largest=SIGNAL_BYTES)
     for event in events:
         if not event.HasField("workflow_execution_signaled_event_attributes"):
             continue
         attributes = event.workflow_execution_signaled_event_attributes
-        [body] = await decode(client, attributes.input.payloads[:1]) or [None]
+        [body] = await decode(client, attributes.input.payloads[:1], budget) or [None]
         said = {name: _text(body, name) for name in ("actor", "decision_id", "reason")}
         found[event.event_id] = SentSignal(
             event.event_id, attributes.signal_name, attributes.identity, **said

@@ -3,7 +3,7 @@ shared."""
 
 from __future__ import annotations
 
-import hashlib
+import hmac
 import json
 from datetime import UTC, datetime
 
@@ -12,6 +12,7 @@ from django.test import AsyncClient
 
 from dashboard.access import Subject, UnknownNamespace, Viewer, client_for
 from dashboard.audit import log
+from dashboard.conf import conf
 from dashboard.live import cached_read
 from dashboard.models import AuditEntry
 from dashboard.query.query import Filter, list_url
@@ -118,7 +119,7 @@ async def test_the_audit_row_names_the_namespace_of_its_subject(elsewhere):
 
 
 def test_rows_without_a_namespace_hold_in_the_chain():
-    """The hash covers the empty field too; here it is computed as the documentation says, not by our own
+    """The signature covers the empty field too; here it is computed as the documentation says, not by our own
     code."""
     old = AuditEntry(
         at=datetime(2026, 1, 2, tzinfo=UTC),
@@ -128,9 +129,9 @@ def test_rows_without_a_namespace_hold_in_the_chain():
         phase=AuditEntry.Phase.INTENT,
         previous_hash=log.GENESIS,
     )
-    fields = {name: getattr(old, name) for name in log.HASHED} | {"at": "2026-01-02T00:00:00.000000+00:00"}
+    fields = {name: getattr(old, name) for name in log.SIGNED} | {"at": "2026-01-02T00:00:00.000000+00:00"}
     text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
-    old.hash = hashlib.sha256(text.encode()).hexdigest()
+    old.hash = hmac.new(conf().audit_ring[0].encode(), text.encode(), "sha256").hexdigest()
     old.save(force_insert=True)
     log.append(actor="b", action="x", workflow_id="w", namespace="default", phase=AuditEntry.Phase.INTENT)
     count, _, broken = log.verify()

@@ -50,7 +50,10 @@ async def test_it_is_offered_refused_without_evidence_and_decided(client, queue,
     text = unescape(done.content.decode())
     assert "Applied" in text, text
     assert f"Resolved {name}. evt-7: skip, Credit note 12, says otto." in text
-    rows = [(row.action, row.phase, row.detail) async for row in AuditEntry.objects.order_by("id")]
+    rows = [
+        (row.action, row.phase, row.detail)
+        async for row in AuditEntry.objects.exclude(phase="event").order_by("id")
+    ]
     assert rows[0] == ("resolve", "intent", "evt-7: skip; evidence: Credit note 12")
 
 

@@ -13,7 +13,8 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 
 from dashboard import extend
 from dashboard.extend import Money, Pipeline, Stage
-from dashboard.temporal_api.rows import Undecodable, attributes_of, read_rows, run_url, shorten
+from dashboard.temporal_api.budget import Budget
+from dashboard.temporal_api.rows import attributes_of, memo_texts, read_rows, run_url, shorten
 
 
 def payload(value: object, kind: str = "Keyword") -> Payload:
@@ -87,13 +88,12 @@ async def test_a_memo_that_cannot_be_decoded_is_marked_and_the_rest_stays(client
         "torn": Payload(metadata={"encoding": b"json/plain"}, data=b"{"),
         "bare": Payload(data=b"x"),
     }
-    (row,) = await read_rows(client, [info(memo=memo)])
-
-    assert row.memo["good"] == "yes"
-    assert row.memo["secret"] == Undecodable("binary/encrypted", 5)
-    assert isinstance(row.memo["torn"], Undecodable)
-    assert isinstance(row.memo["bare"], Undecodable)
-    assert shorten([row.memo["secret"]]) == ["unreadable: binary/encrypted, 5 bytes"]
+    assert dict(await memo_texts(client, info(memo=memo), Budget())) == {
+        "good": '"yes"',
+        "secret": "unreadable: binary/encrypted, 5 bytes",
+        "torn": "unreadable: json/plain, 1 bytes",
+        "bare": "unreadable: no encoding, 1 bytes",
+    }
 
 
 @pytest.mark.parametrize(

@@ -187,7 +187,8 @@ async def test_a_breaker_is_forced_until_a_time_and_released(people, strange):
     told = await act(people["operator"], strange, "probe", workflow_id="order-7", reason="Try.")
     assert "Probing with order-7." in told
     rows = [
-        (row.action, row.phase, row.outcome, row.detail) async for row in AuditEntry.objects.order_by("id")
+        (row.action, row.phase, row.outcome, row.detail)
+        async for row in AuditEntry.objects.exclude(phase="event").order_by("id")
     ]
     assert rows[0][:3] == ("force_close", "intent", "")
     assert rows[0][3] == f"until {until_then:%Y-%m-%d %H:%M:%S} UTC"
@@ -249,7 +250,7 @@ async def test_a_mistake_is_told_and_nothing_is_lost_or_sent(people, strange, na
         assert "kept &lt;b&gt;</textarea>" in text
     if fields.get("duration") == "240":
         assert '<option value="240" selected>' in text
-    assert await AuditEntry.objects.acount() == 0
+    assert await AuditEntry.objects.exclude(phase="event").acount() == 0
 
 
 async def test_a_secret_is_on_no_page_and_not_in_the_audit(people, stranger, strange, strange_queue):

@@ -203,7 +203,7 @@ async def test_temporal_away_keeps_the_last_state_with_its_age(client, queue, br
     await text_of(browser, handle)
     settings.WORKERS = conf().model_copy(update={"address": "127.0.0.1:1"})
     connection.set_client(None)
-    for slot in cached_read._slots.values():
+    for slot in map(cached_read._slots.get, cached_read._slots):
         slot.fresh_until = 0.0
     try:
         gone = await browser.get(reverse("run", args=["default", handle.id, handle.result_run_id]))

@@ -191,7 +191,7 @@ async def test_temporal_away_shows_the_last_list_with_its_age(client, queue, bro
     before = await page(browser, type=wagon)
     settings.WORKERS = conf().model_copy(update={"address": "127.0.0.1:1"})
     connection.set_client(None)
-    for slot in cached_read._slots.values():
+    for slot in map(cached_read._slots.get, cached_read._slots):
         slot.fresh_until = 0.0
     try:
         gone = await browser.get(URL, {"type": wagon})

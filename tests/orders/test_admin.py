@@ -301,4 +301,4 @@ async def test_too_many_at_once_change_nothing(approver_user: User, client: Clie
     browser = await signed_in(approver_user)
     page = await browser.post(LIST, bulk("approve", orders), follow=True)
     assert "At most 1 orders at once" in page.content.decode()
-    assert await AuditEntry.objects.acount() == 0
+    assert await AuditEntry.objects.exclude(phase="event").acount() == 0

@@ -34,6 +34,7 @@ from temporalio.converter import (
 from workers.conf import conf
 from workers.payloads.codecs import Codec, codec_of
 from workers.payloads.errors import ClaimMissing, PayloadTampered
+from workers.payloads.limits import check
 
 ALIAS = "payloads"
 REFERENCE = "claim:"
@@ -75,10 +76,11 @@ def _end_of(week: str) -> date:
 
 
 def _loaded(folder: str, name: str) -> bytes:
-    """Raises ClaimMissing."""
+    """Raises ClaimMissing, and PayloadOversized for more than the reader takes."""
     if not re.fullmatch(folder + _NAME, name):
         raise ClaimMissing("A payload refers to something that is no claim.")
     try:
+        check(_storage().size(name))
         with _storage().open(name) as file:
             return bytes(file.read())
     except FileNotFoundError as error:

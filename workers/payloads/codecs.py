@@ -22,7 +22,8 @@ from temporalio.converter import PayloadCodec
 
 from workers.conf import WorkersConf
 from workers.payloads.encryption import ENCRYPTED, KeyRing
-from workers.payloads.errors import KeyMissing, PayloadTampered, PayloadUnreadable
+from workers.payloads.errors import KeyMissing, PayloadOversized, PayloadTampered
+from workers.payloads.limits import limit
 
 logger = logging.getLogger(__name__)
 
@@ -30,6 +31,7 @@ ZLIB = b"binary/zlib"
 SMALLEST = 256  # bytes; below, the envelope eats what compression saves
 LARGEST = 64 * 1024 * 1024  # bytes that one payload may unpack to: a few kilobytes could claim gigabytes
 _THREAD_BYTES = 256 * 1024  # bytes; from there on a thread does the work, as the event loop would stand still
+_THREAD_PACKED = 16 * 1024  # the same for what is compressed: it may unpack to a thousand times as much
 _LAYERS = 4  # ours are two; a payload that claims more was not made by us
 
 
@@ -43,12 +45,12 @@ def compressed(payload: Payload) -> Payload:
 
 
 def decompressed(payload: Payload) -> Payload:
-    """Raises PayloadTampered, and PayloadUnreadable for more than LARGEST bytes."""
-    unpack = zlib.decompressobj()
+    """Raises PayloadTampered, and PayloadOversized for more than LARGEST bytes, or than the reader takes."""
+    unpack, most = zlib.decompressobj(), limit(LARGEST)
     try:
-        whole = unpack.decompress(payload.data, LARGEST)
+        whole = unpack.decompress(payload.data, most)
         if unpack.unconsumed_tail:
-            raise PayloadUnreadable(f"A compressed payload holds more than {LARGEST:,} bytes.")
+            raise PayloadOversized(most)
         if not unpack.eof:
             raise PayloadTampered("A compressed payload is cut off.")
         return Payload.FromString(whole)
@@ -108,6 +110,7 @@ def codec_of(conf: WorkersConf) -> Codec:
 
 
 async def _in_thread_if_large(work: Callable[[Payload], Payload], payload: Payload) -> Payload:
-    if len(payload.data) < _THREAD_BYTES:
+    packed = payload.metadata.get("encoding") == ZLIB
+    if len(payload.data) < (_THREAD_PACKED if packed else _THREAD_BYTES):
         return work(payload)
     return await asyncio.to_thread(work, payload)

@@ -46,6 +46,14 @@ class PayloadTampered(PayloadUnreadable):
     """The key is right and the bytes are not: changed on the way, or cut off."""
 
 
+class PayloadOversized(PayloadUnreadable):
+    """It unpacks to more bytes than its reader takes. `limit`: how many those are."""
+
+    def __init__(self, limit: int) -> None:
+        self.limit = limit
+        super().__init__(f"A payload holds more than {limit:,} bytes.")
+
+
 class ClaimMissing(PayloadUnreadable):
     """A reference to bytes that the claim-check store does not have."""
 
@@ -54,6 +62,5 @@ class UnknownTag(PayloadUnreadable):
     """A type tag that is not on this process's allow-list."""
 
 
-UNREADABLE = frozenset(
-    cls.__name__ for cls in (PayloadUnreadable, KeyMissing, PayloadTampered, ClaimMissing, UnknownTag)
-)
+_READING = (PayloadUnreadable, KeyMissing, PayloadTampered, PayloadOversized, ClaimMissing, UnknownTag)
+UNREADABLE = frozenset(cls.__name__ for cls in _READING)

@@ -16,7 +16,6 @@ from dashboard.actions import offers
 from dashboard.pages.run import read as runs
 from dashboard.panels import build, timeline
 from dashboard.panels.headline import headline
-from dashboard.temporal_api.rows import shorten
 from workers.client.errors import TemporalUnavailable
 from workers.payloads.redaction import redact
 
@@ -27,7 +26,7 @@ async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> di
     run = found.value
     if run is None:
         raise TemporalUnavailable(found.notice)
-    memo, attributes = run.row.memo, redact(run.row.attributes)
+    attributes = redact(run.row.attributes)
     forms = offers.forms(await offers.run_target(request.viewer, run), "run")
     return {
         "forms": forms,
@@ -39,7 +38,7 @@ async def _context(request: ConsoleRequest, workflow_id: str, run_id: str) -> di
         "panels": await sync_to_async(build.panels)(run),
         "headline": headline(run),
         "timeline": timeline.draw(run),
-        "memo": list(zip(memo, shorten(list(memo.values()), 1000), strict=True)),
+        "memo": run.memo,
         "attributes": sorted((name, formats.line(value)) for name, value in attributes.items()),
         "workflow_id": workflow_id,
         "run_id": run_id,
