@@ -291,7 +291,7 @@ def models(known: RunAnswers) -> dict[str, Any]:
 
 def latest_answers(namespace: str, workflow_id: str, run_id: str) -> RunAnswers:
     """What a run answered when it was last read, without reading anything."""
-    return _known.get((namespace, workflow_id, run_id), RunAnswers())
+    return _known.get((namespace, workflow_id, run_id)) or RunAnswers()
 
 
 async def ask(client: Client, target: QueryTarget, max_wait: float) -> RunAnswers:

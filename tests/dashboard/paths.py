@@ -32,7 +32,7 @@ from workers.contracts import Decision, Verdict
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PACKAGES = ("dashboard", "orders", "workers")
-MOST_FILES = 12  # of a list filter, from the URL to the row
+MOST_FILES = 13  # of a list filter, from the URL to the row; one is the grammar that all query text passes
 MOST_ROOMS = 6  # of an action, from its view to the verdict
 FOLLOWED = (Viewer, Decision, Verdict)
 # Settings, headers, the context of all templates, translation of errors: on the way of every request.

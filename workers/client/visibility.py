@@ -164,8 +164,8 @@ def compare(name: str, operator: str, value: str, kind: int) -> Comparison:
 
 
 OPEN_RUNS = "CloseTime IS NULL"
-"""The clause of runs that have not ended: servers that can pause a run give it a status of its own, whose name
-others refuse."""
+"""The clause of runs that have not ended: servers that can pause a run give it a status of its own, whose
+name others refuse."""
 
 
 def both(*clauses: str) -> str:
