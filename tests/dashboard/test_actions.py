@@ -15,7 +15,9 @@ from django.test import AsyncClient
 from django.urls import reverse
 
 from dashboard.access import Forbidden, Hidden
+from dashboard.actions import limits
 from dashboard.actions import view as action_view
+from dashboard.audit import log
 from dashboard.errors import Closed, NotRecorded, NotTaken, OutcomeUnknown, TooMany
 from dashboard.models import AuditEntry
 from dashboard.temporal_api import answers, decisions
@@ -355,3 +357,26 @@ async def test_choices_survive_while_temporal_is_away(anna, run, monkeypatch):
     assert '<option value="charge" selected>' in text
     forged = (await anna.post(url, {"form_id": "forged", "step": "charge"})).content.decode()
     assert '<option value="charge"' not in forged
+
+
+async def test_a_database_that_refuses_the_audit_sends_nothing(anna, run, monkeypatch):
+    def locked(**_):
+        raise OperationalError("database is locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "append", locked)
+        response = await anna.post(address(run), fields(run, reason="typed"))
+    text = response.content.decode()
+    assert response.status_code == 503
+    assert "The audit log cannot be written, so nothing was sent." in text
+    assert "typed</textarea>" in text
+    assert (await run.query(Decidable.get_approval_status))["votes"] == []
+
+
+async def test_above_the_limit_the_text_is_kept_and_the_wait_is_said(anna, run, monkeypatch):
+    monkeypatch.setattr(limits, "MOST", 0)
+    response = await anna.post(address(run), fields(run, reason="typed"))
+    assert response.status_code == 429
+    assert 0 < int(response["Retry-After"]) <= limits.WINDOW
+    assert "typed</textarea>" in response.content.decode()
+    assert (await run.query(Decidable.get_approval_status))["votes"] == []
