@@ -268,6 +268,21 @@ async def test_after_the_session_has_ended_the_form_waits_for_a_login(anna, run,
     assert "HX-Redirect" not in response
 
 
+async def test_the_form_that_waited_for_a_login_is_sent_as_it_was(run, approver_user):
+    browser = AsyncClient(enforce_csrf_checks=True)
+    await browser.aforce_login(approver_user)
+    shown = reverse("run", args=["default", run.id, run.first_execution_run_id])
+    token = re.findall(r'"X-CSRFToken": "([^"]+)"', (await browser.get(shown)).content.decode())[0]
+    sent = fields(run, reason="typed", csrfmiddlewaretoken=token)
+    browser.cookies.pop("sessionid")
+    waiting = await browser.post(address(run), sent)
+    assert waiting.status_code == 401
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', waiting.content.decode())
+    await browser.aforce_login(approver_user)
+    response = await browser.post(address(run), {**dict(hidden), "reason": "typed"}, headers=HTMX)
+    assert "Approved" in response.content.decode()
+
+
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "htmx"])
 async def test_a_token_of_before_the_login_gets_the_form_with_a_new_one(run, approver_user, headers):
     strict = AsyncClient(enforce_csrf_checks=True)
