@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import logging
+import uuid
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -156,8 +157,11 @@ def form_of(target: Target, group: Group, found: list[Button], typed: Typed | No
     at = (target.viewer, target.subject.workflow_id, target.subject.run_id)
     form_id = str(data.get("form_id") or "")
     nonce = nonce_of(form_id, *at)
-    data["form_id"] = form_id = form_id if nonce else issue(*at)
-    html_id = (nonce or nonce_of(form_id, *at))[:12]
+    if not nonce and target.viewer.name:  # without a login, the id waits for the viewer to come back
+        form_id = issue(*at)
+        nonce = nonce_of(form_id, *at)
+    data["form_id"] = form_id
+    html_id = (nonce or uuid.uuid4().hex)[:12]
     made = {}
     for button in found:
         sent = data if typed and button.action.name == typed.action else None

@@ -36,6 +36,7 @@ from dashboard.actions.offers import (
     remembered_target,
 )
 from dashboard.actions.verdicts import tell
+from dashboard.audit.record import was_intended
 from dashboard.errors import OutcomeUnknown
 from dashboard.extend import Action, Target, actions
 from dashboard.form_ids import nonce_of
@@ -102,13 +103,15 @@ async def _performed(request: ConsoleRequest, workflow_id: str, run_id: str, act
 async def show_verdict(
     request: ConsoleRequest, workflow_id: str, run_id: str, action: str, decision: str
 ) -> HttpResponse:
-    """What the workflow says by now about a decision that was sent before."""
+    """What the workflow says by now about a decision that was sent from here before."""
     if (chosen := actions().get(action)) is None:
         raise Http404
     client = await client_for(request.viewer)
     run = await find_run(client, workflow_id, run_id)
     subject = Subject(request.viewer.namespace, workflow_id, run.run_id, run.tenant)
     authorise(request.viewer, Verb.VIEW, subject)
+    if not await was_intended(subject, action, decision):
+        raise Http404
     verdict = await verdict_on(client, run, decision)
     context = _shown(
         request, chosen, workflow_id, run_id, verdict.model_copy(update={"decision_id": decision})

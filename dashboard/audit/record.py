@@ -65,6 +65,13 @@ async def recorded(
     await _conclude(intent, str(record.verdict.outcome), record.verdict.detail)
 
 
+async def was_intended(subject: Subject, action: str, decision_id: str) -> bool:
+    """Does the log have the intent of this decision?"""
+    where = {"namespace": subject.namespace, "workflow_id": subject.workflow_id, "action": action}
+    rows = AuditEntry.objects.filter(decision_id=decision_id, phase=AuditEntry.Phase.INTENT, **where)
+    return await rows.aexists()
+
+
 async def record_not_done(
     viewer: Viewer, action: str, subject: Subject, why: str, *, reason: str = ""
 ) -> None:

@@ -38,4 +38,4 @@ def next_sentence(stage: Stage, saga: SagaState, held: list[str], approval: Appr
 
 
 def _ending(on_timeout: str) -> str:
-    return "approved" if on_timeout == "approve" else "given up"
+    return "approved" if on_timeout == "approve" else "rejected"

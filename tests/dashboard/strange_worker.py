@@ -89,7 +89,7 @@ class Strange:
             problem = "It was meant for another chain."
         self.verdicts[known] = {
             "decision_id": known, "outcome": "refused" if problem else "applied", "detail": problem or detail,
-            "by": body.get("actor", ""), "at": workflow.now().isoformat(),
+            "by": body.get("actor", ""), "actor": body.get("actor", ""), "at": workflow.now().isoformat(),
         }  # fmt: skip
         return not problem
 

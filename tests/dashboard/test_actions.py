@@ -15,7 +15,9 @@ from django.test import AsyncClient
 from django.urls import reverse
 
 from dashboard.access import Forbidden, Hidden
+from dashboard.actions import limits
 from dashboard.actions import view as action_view
+from dashboard.audit import log
 from dashboard.errors import Closed, NotRecorded, NotTaken, OutcomeUnknown, TooMany
 from dashboard.models import AuditEntry
 from dashboard.temporal_api import answers, decisions
@@ -266,6 +268,21 @@ async def test_after_the_session_has_ended_the_form_waits_for_a_login(anna, run,
     assert "HX-Redirect" not in response
 
 
+async def test_the_form_that_waited_for_a_login_is_sent_as_it_was(run, approver_user):
+    browser = AsyncClient(enforce_csrf_checks=True)
+    await browser.aforce_login(approver_user)
+    shown = reverse("run", args=["default", run.id, run.first_execution_run_id])
+    token = re.findall(r'"X-CSRFToken": "([^"]+)"', (await browser.get(shown)).content.decode())[0]
+    sent = fields(run, reason="typed", csrfmiddlewaretoken=token)
+    browser.cookies.pop("sessionid")
+    waiting = await browser.post(address(run), sent)
+    assert waiting.status_code == 401
+    hidden = re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', waiting.content.decode())
+    await browser.aforce_login(approver_user)
+    response = await browser.post(address(run), {**dict(hidden), "reason": "typed"}, headers=HTMX)
+    assert "Approved" in response.content.decode()
+
+
 @pytest.mark.parametrize("headers", [{}, HTMX], ids=["page", "htmx"])
 async def test_a_token_of_before_the_login_gets_the_form_with_a_new_one(run, approver_user, headers):
     strict = AsyncClient(enforce_csrf_checks=True)
@@ -355,3 +372,26 @@ async def test_choices_survive_while_temporal_is_away(anna, run, monkeypatch):
     assert '<option value="charge" selected>' in text
     forged = (await anna.post(url, {"form_id": "forged", "step": "charge"})).content.decode()
     assert '<option value="charge"' not in forged
+
+
+async def test_a_database_that_refuses_the_audit_sends_nothing(anna, run, monkeypatch):
+    def locked(**_):
+        raise OperationalError("database is locked")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(log, "append", locked)
+        response = await anna.post(address(run), fields(run, reason="typed"))
+    text = response.content.decode()
+    assert response.status_code == 503
+    assert "The audit log cannot be written, so nothing was sent." in text
+    assert "typed</textarea>" in text
+    assert (await run.query(Decidable.get_approval_status))["votes"] == []
+
+
+async def test_above_the_limit_the_text_is_kept_and_the_wait_is_said(anna, run, monkeypatch):
+    monkeypatch.setattr(limits, "MOST", 0)
+    response = await anna.post(address(run), fields(run, reason="typed"))
+    assert response.status_code == 429
+    assert 0 < int(response["Retry-After"]) <= limits.WINDOW
+    assert "typed</textarea>" in response.content.decode()
+    assert (await run.query(Decidable.get_approval_status))["votes"] == []

@@ -15,7 +15,7 @@ from dashboard.conf import conf
 from dashboard.errors import Closed, Invalid, NotTaken, OutcomeUnknown, TooMany
 from dashboard.extend import actions
 from dashboard.models import AuditEntry
-from dashboard.temporal_api import decisions
+from dashboard.temporal_api import answers, decisions
 from tests.dashboard.factories import start_run
 from tests.dashboard.flows import Decidable, Foreign, foreign_worker
 from tests.support import eventually, form_id
@@ -358,3 +358,23 @@ async def test_after_a_deadline_no_voter_is_named(start, viewers, monkeypatch):
     with pytest.raises(Closed) as caught:
         await decide(viewers["admin"], run.id, "", "reject", reason="late")
     assert (caught.value.verdict.by, caught.value.verdict.detail) == ("", "It was expired before.")
+
+
+async def test_what_a_workflow_has_declared_is_remembered_while_no_worker_answers(
+    client, queue, viewers, monkeypatch
+):
+    async with foreign_worker(client, queue):
+        run = await client.start_workflow(Decidable.run, id=f"flow-{new_id()}", task_queue=queue)
+        # The second one knows the build: the first may come before any worker has taken the run.
+        for outcome in (Outcome.APPLIED, Outcome.ALREADY_DECIDED):
+            assert (await decide(viewers["approver"], run.id, "", "approve")).outcome == outcome
+    monkeypatch.setattr(answers, "INTERFACE_KEPT_SECONDS", 0)
+    monkeypatch.setattr(answers, "has_pollers", no_pollers)
+    sent = await decide(viewers["approver"], run.id, "", "reject", reason="late")
+    assert sent.outcome == Outcome.PENDING
+    with pytest.raises(NotTaken):
+        await decide(viewers["viewer"], run.id, "", "withdraw", reason="mine")
+
+
+async def no_pollers(*_):
+    return False

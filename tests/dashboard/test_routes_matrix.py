@@ -21,7 +21,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     "workflows": LOOK,
     "workflow": (302, 403, 302, 302, 302, 302),
     "run": LOOK,
-    "verdict": LOOK,
+    "verdict": (302, 403, 404, 404, 404, 404),
     "approvals": LOOK,
     "breakers": LOOK,
     "workers": LOOK,
