@@ -58,6 +58,11 @@ def rules_for(total_minor: int) -> OrderRules:
     )
 
 
+def workflow_id_of(order_id: str) -> str:
+    """The id of the workflow of an order that is placed here."""
+    return full_id(workflow_id(order_id), workers_conf().tenant)
+
+
 def _fields(new: NewOrder) -> dict[str, Any]:
     return new.model_dump(mode="json", exclude={"order_id"})
 
@@ -69,7 +74,7 @@ def _row(new: NewOrder, requester: str) -> tuple[Order, bool]:
         order_id=new.order_id,
         defaults={
             **fields,
-            "workflow_id": full_id(workflow_id(new.order_id), workers_conf().tenant),
+            "workflow_id": workflow_id_of(new.order_id),
             "created_by": requester,
         },
     )
