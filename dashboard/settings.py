@@ -240,11 +240,13 @@ LOGGING = {
         "core_fields": {"()": "workers.process.logs.CoreFields"},
         "failed_attempts": {"()": "workers.process.logs.FailedAttempts"},
         "context": {"()": "workers.process.logs.Context"},
+        "database_errors": {"()": "dashboard.web.logs.DatabaseErrors"},
     },
     "root": {"handlers": ["console"], "level": "INFO"},
     "loggers": {
         "axes": {"level": "WARNING"},
         "httpx": {"level": "WARNING"},
+        "django.request": {"filters": ["database_errors"]},
         "uvicorn": {"level": "WARNING"},
         "temporalio": {"filters": ["core_fields"]},
         "temporalio.activity": {"filters": ["failed_attempts"]},

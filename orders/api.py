@@ -6,22 +6,34 @@ with `detail`, a sentence; 422 adds `fields`, a sentence for each field. What wa
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import datetime
 from typing import Annotated, Any
 
 from asgiref.sync import sync_to_async
 from django.contrib.auth.models import User
 from django.core.exceptions import RequestDataTooBig
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from ninja import Field, NinjaAPI, Path, Schema, Status
 from ninja.errors import HttpError, ValidationError
 from ninja.utils import check_csrf
 
-from dashboard.access import Forbidden, LoginRequired, Verb, authorise, for_viewer, tenant_for, viewer_of
+from dashboard.access import (
+    Forbidden,
+    LoginRequired,
+    Subject,
+    Verb,
+    authorise,
+    for_viewer,
+    tenant_for,
+    viewer_of,
+)
+from dashboard.audit.record import recorded
 from orders.models import Order
-from orders.services import OrderConflict, place_order
+from orders.services import OrderConflict, place_order, workflow_id_of
 from orders.validation import NewOrder
 from workers.client.errors import TemporalError
+from workers.contracts import Outcome, Verdict
 from workers.payloads.validation import fields_of
 
 
@@ -58,7 +70,24 @@ async def _signed_in(request: HttpRequest) -> User | None:
     return user if isinstance(user, User) and user.is_active else None
 
 
-api = NinjaAPI(title="Signalbox orders", urls_namespace="orders-api", auth=_signed_in, docs_url=None)
+def _for_logins(view: Callable[..., HttpResponse]) -> Callable[..., HttpResponse]:
+    """The description of the API is for people with a login, as the API is."""
+
+    def guarded(request: HttpRequest, **kwargs: Any) -> HttpResponse:
+        if not request.user.is_authenticated:
+            return JsonResponse({"detail": "Sign in first."}, status=401)
+        return view(request, **kwargs)
+
+    return guarded
+
+
+api = NinjaAPI(
+    title="Signalbox orders",
+    urls_namespace="orders-api",
+    auth=_signed_in,
+    docs_url=None,
+    docs_decorator=_for_logins,
+)
 PROBLEMS: dict[int, Any] = {401: Problem, 403: Problem, 422: Problem, 503: Problem}
 
 
@@ -109,8 +138,13 @@ async def create(request: HttpRequest, new: NewOrder) -> Status[Order]:
     user = await request.auser()
     if not await sync_to_async(user.has_perm)("orders.add_order"):
         raise HttpError(403, "Your account may not place orders; an administrator can permit it.")
-    tenant = tenant_for(await viewer_of(request))
-    placed = await place_order(new, requester=user.get_username(), tenant=tenant)
+    viewer = await viewer_of(request)
+    tenant = tenant_for(viewer)
+    subject = Subject(viewer.namespace, workflow_id_of(new.order_id, tenant), "", tenant)
+    async with recorded(viewer, "place order", subject) as record:
+        placed = await place_order(new, requester=viewer.name, tenant=tenant)
+        detail = "Placed by the API." if placed.created else "It was placed before."
+        record.verdict = Verdict(outcome=Outcome.APPLIED, detail=detail)
     return Status(201 if placed.created else 200, placed.order)
 
 

@@ -58,6 +58,11 @@ def rules_for(total_minor: int) -> OrderRules:
     )
 
 
+def workflow_id_of(order_id: str, tenant: str) -> str:
+    """The id of the workflow of an order that is placed for a tenant."""
+    return full_id(workflow_id(order_id), tenant)
+
+
 def _fields(new: NewOrder) -> dict[str, Any]:
     return new.model_dump(mode="json", exclude={"order_id"})
 
@@ -70,7 +75,7 @@ def _row(new: NewOrder, requester: str, tenant: str) -> tuple[Order, bool]:
         order_id=new.order_id,
         defaults={
             **fields,
-            "workflow_id": full_id(workflow_id(new.order_id), tenant),
+            "workflow_id": workflow_id_of(new.order_id, tenant),
             "created_by": requester,
         },
     )

@@ -14,16 +14,7 @@ OFF_LOOP = 32 * 1024  # bytes of JSON; from there on a thread does the work
 
 @dataclass(slots=True)
 class Budget:
-    """What one read may still unpack. `largest` bounds each payload."""
+    """Bytes that one read may still unpack; `rows.decode` takes from them. `largest` bounds each payload."""
 
     left: int = PAGE_BYTES
     largest: int = ITEM_BYTES
-
-    @property
-    def limit(self) -> int:
-        """How large the next payload may be, in bytes."""
-        return min(self.left, self.largest)
-
-    def take(self, size: int) -> None:
-        """Count what was unpacked."""
-        self.left = max(self.left - size, 0)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import logging
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -32,6 +33,8 @@ from workers.contracts import DECIMALS, Money
 from workers.payloads.errors import PayloadOversized
 from workers.payloads.limits import at_most
 from workers.payloads.redaction import redact, redact_named
+
+logger = logging.getLogger(__name__)
 
 PLAIN = (b"json/plain", b"binary/null")
 # What Django leaves as it is in a path (RFC 3986 sub-delimiters and more); a test compares with reverse().
@@ -103,17 +106,15 @@ def _converted(client: Client, payload: Payload) -> Any:
 
 
 async def _value(client: Client, payload: Payload, budget: Budget) -> Any:
-    limit = budget.limit
+    limit = min(budget.left, budget.largest)
     raw = payload if len(payload.data) > limit else await _unpacked(client, payload, limit)
-    if isinstance(raw, Undecodable):
-        budget.take(raw.size)
-        return raw
-    if len(raw.data) > limit:
+    size = raw.size if isinstance(raw, Undecodable) else len(raw.data)
+    if size > limit:
         return TooLarge(_undecodable(payload).encoding, limit)
-    budget.take(len(raw.data))
-    if len(raw.data) < OFF_LOOP:
-        return _converted(client, raw)
-    return await asyncio.to_thread(_converted, client, raw)
+    budget.left -= size
+    if isinstance(raw, Undecodable):
+        return raw
+    return _converted(client, raw) if size < OFF_LOOP else await asyncio.to_thread(_converted, client, raw)
 
 
 async def decode(client: Client, payloads: Iterable[Payload], budget: Budget | None = None) -> list[Any]:
@@ -304,8 +305,21 @@ async def read_rows(
         fields = info.memo.fields
         names = [name for name in listed if name in fields]
         values = await decode(client, (fields[name] for name in names), budget) if names else []
-        out.append(_row(client.namespace, info, named(names, values), start))
+        try:
+            out.append(_row(client.namespace, info, named(names, values), start))
+        except Exception:  # one odd row must not take the page
+            logger.exception("The row of workflow %s could not be read.", info.execution.workflow_id)
+            out.append(_row(client.namespace, _bare(info), {}, start))
     return out
+
+
+def _bare(info: WorkflowExecutionInfo) -> WorkflowExecutionInfo:
+    """A run of which nothing is known but its ids, type, status and tenant."""
+    bare = WorkflowExecutionInfo(status=info.status, execution=info.execution, type=info.type)
+    tenant = info.search_attributes.indexed_fields.get(TENANT_ID.name)
+    if tenant:  # without it, the run would be hidden from the viewers of its tenant
+        bare.search_attributes.indexed_fields[TENANT_ID.name].CopyFrom(tenant)
+    return bare
 
 
 async def memo_texts(client: Client, info: WorkflowExecutionInfo, budget: Budget) -> list[tuple[str, str]]:

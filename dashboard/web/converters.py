@@ -9,10 +9,11 @@ class TemporalId:
     """A workflow or run id in one path segment.
 
     Temporal allows any text, also slashes, so the id is quoted before Django quotes the path: a slash
-    travels as %252F, and plain ids look as they are.
+    travels as %252F, and plain ids look as they are. Temporal takes 1,000 bytes by default, which are three
+    times as many characters when they are quoted; a server may be configured to take more.
     """
 
-    regex = "[^/]{1,1000}"
+    regex = "[^/]{1,12000}"
 
     def to_python(self, value: str) -> str:
         return unquote(value)

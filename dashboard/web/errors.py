@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import logging
+import sys
 
 from django.db import DatabaseError
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpRequest, HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
@@ -13,12 +14,20 @@ from django.utils.deprecation import MiddlewareMixin
 
 from dashboard.access import Hidden, LoginRequired, UnknownNamespace, Verb, default_namespace, may
 from dashboard.web.login import to_login
+from dashboard.web.logs import database_away
 from workers.client.errors import RunNotFound, TemporalUnavailable
 
 logger = logging.getLogger(__name__)
 BARE = (
-    "<!doctype html><html lang=en><title>Signalbox</title><h1>Something broke on our side</h1>"
-    "<p>Nothing is lost: workflows go on without this page.</p><p><a href='/'>Overview</a></p>"
+    "<!doctype html><html lang=en><title>Signalbox</title><h1>{title}</h1>"
+    "<p>{text}</p><p><a href='/'>Overview</a></p>"
+)
+BROKEN = BARE.format(
+    title="Something broke on our side", text="Nothing is lost: workflows go on without this page."
+)
+NO_DATABASE = (
+    "The console's database is locked, full or away. What you sent may not have been done: send it again in "
+    "a moment; an action that is sent twice counts once. Workflows go on."
 )
 LOGGED = "It is logged. Nothing is lost: workflows go on without this page."
 UNSURE = "It is logged. Whether it was done is not known; go back and send it again: a decision counts once."
@@ -74,8 +83,20 @@ def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
     return page(request, 404, "Not found", "There is no such page, or you have no permission to see it.")
 
 
+def no_database(request: HttpRequest) -> HttpResponse:
+    """503 of a request that the database refused. The page is drawn without it, so no login is known."""
+    if request.path.startswith("/api/"):
+        response: HttpResponse = JsonResponse({"detail": NO_DATABASE}, status=503)
+    else:
+        response = HttpResponse(BARE.format(title="The database is away", text=NO_DATABASE), status=503)
+    response.headers["Retry-After"] = "5"
+    return response
+
+
 def server_error(request: HttpRequest) -> HttpResponse:
-    """Handler of 500. When even the page cannot be drawn, for example without a database, a bare one."""
+    """Handler of 500, and of a database that is away. When even the page cannot be drawn, a bare one."""
+    if database_away(sys.exc_info()[1]):
+        return no_database(request)
     try:
         return page(
             request,
@@ -86,7 +107,7 @@ def server_error(request: HttpRequest) -> HttpResponse:
         )
     except Exception:
         logger.exception("The page for an error failed too.")
-        return HttpResponse(BARE, status=500)
+        return HttpResponse(BROKEN, status=500)
 
 
 def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
@@ -95,7 +116,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     try:
         return page(request, 403, "This form is not valid any more", text, shape="stop")
     except DatabaseError:
-        return HttpResponse(BARE, status=403)
+        return HttpResponse(BROKEN, status=403)
 
 
 def temporal_away(request: HttpRequest, error: TemporalUnavailable) -> HttpResponse:

@@ -35,8 +35,10 @@ PACKAGES = ("dashboard", "orders", "workers")
 MOST_FILES = 13  # of a list filter, from the URL to the row; one is the grammar that all query text passes
 MOST_ROOMS = 6  # of an action, from its view to the verdict
 FOLLOWED = (Viewer, Decision, Verdict)
-# Settings, headers, the context of all templates, translation of errors: on the way of every request.
+# Settings, headers, the context of all templates, translation of errors: on the way of every request. A
+# container of values, as a library might bring it, is no stop on anyone's way either.
 FRAME = {
+    "dashboard/bounded.py",
     "dashboard/conf.py",
     "dashboard/web/context.py",
     "dashboard/web/middleware.py",

@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
-from django.test import AsyncClient, RequestFactory
+import logging
 
+import pytest
+from django.contrib.auth.models import User
+from django.db import IntegrityError, OperationalError, ProgrammingError, connection
+from django.test import AsyncClient, Client, RequestFactory
+
+from dashboard.models import AuditEntry
 from dashboard.web import errors
+from dashboard.web.logs import database_away
+from orders import api as orders_api
 from tests.support import HTMX
 from workers.client.errors import TemporalUnavailable
+from workers.process.logs import Plain
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -64,3 +72,53 @@ def test_when_even_the_page_fails_a_bare_one_comes(monkeypatch):
     response = errors.server_error(RequestFactory().get("/ns/default/"))
     assert response.status_code == 500
     assert b"Something broke" in response.content
+
+
+@pytest.fixture
+def read_only():
+    """A browser of a signed-in viewer, on a database that takes no more writes."""
+
+    def query_only(value):
+        with connection.cursor() as cursor:
+            cursor.execute(f"PRAGMA query_only = {value}")
+
+    browser = Client(raise_request_exception=False)
+    yield browser, query_only
+    query_only(0)
+
+
+def test_a_database_that_takes_no_write_is_one_sentence_and_one_line(read_only, approver_user, caplog):
+    browser, query_only = read_only
+    browser.force_login(approver_user, backend="django.contrib.auth.backends.ModelBackend")
+    before = AuditEntry.objects.count()
+    query_only(1)
+    with caplog.at_level(logging.WARNING):
+        response = browser.post("/logout/")
+    query_only(0)
+    assert response.status_code == 503
+    assert response["Retry-After"] == "5"
+    assert "locked, full or away" in response.content.decode()
+    [line] = [record for record in caplog.records if record.name == "django.request"]
+    text = Plain().format(line)
+    assert response["X-Request-ID"] in text
+    assert "\n" not in text
+    assert AuditEntry.objects.count() == before
+
+
+def test_the_api_says_it_in_json(read_only, monkeypatch):
+    browser, _ = read_only
+
+    def full(*_, **__):
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(orders_api.Order.objects, "filter", full)
+    user = User.objects.create_superuser("root")
+    browser.force_login(user, backend="django.contrib.auth.backends.ModelBackend")
+    response = browser.get("/api/orders/order-1")
+    assert (response.status_code, response["Retry-After"]) == (503, "5")
+    assert "locked, full or away" in response.json()["detail"]
+
+
+@pytest.mark.parametrize("mistake", [IntegrityError("x"), ProgrammingError("x"), ValueError("x")])
+def test_a_mistake_of_ours_is_no_database_that_is_away(mistake):
+    assert not database_away(mistake)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
+
 import pytest
+from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings as django_settings
 from django.db import DatabaseError
+from django.db import connection as db
 
 from dashboard.web import probes
 from workers.client import connection
@@ -26,6 +30,12 @@ def away():
     set_client(before)
 
 
+@pytest.fixture(autouse=True)
+def unknown(monkeypatch):
+    """Nothing was checked within the last second."""
+    monkeypatch.setattr(probes, "_last", None)
+
+
 async def test_ready_when_both_answer(async_client, client):
     response = await async_client.get("/readyz")
     assert (response.status_code, response.json()) == (
@@ -34,10 +44,10 @@ async def test_ready_when_both_answer(async_client, client):
     )
 
 
-async def test_alive_but_not_ready_without_temporal(async_client, away):
+async def test_ready_without_temporal_as_the_last_state_is_shown(async_client, away):
     assert (await async_client.get("/healthz")).status_code == 200
     response = await async_client.get("/readyz")
-    assert response.status_code == 503
+    assert response.status_code == 200
     assert response.json()["database"] == "ok"
     assert response.json()["temporal"].startswith("Temporal ")
     assert "127.0.0.1" not in response.content.decode()
@@ -52,6 +62,33 @@ async def test_not_ready_without_the_database(async_client, client, monkeypatch)
     response = await async_client.get("/readyz")
     assert response.json()["database"] == "The database does not answer."
     assert response.status_code == 503
+
+
+async def test_not_ready_when_nothing_can_be_written(async_client, client):
+    def query_only(value):
+        with db.cursor() as cursor:
+            cursor.execute(f"PRAGMA query_only = {value}")
+
+    await sync_to_async(query_only)(1)
+    try:
+        response = await async_client.get("/readyz")
+    finally:
+        await sync_to_async(query_only)(0)
+    assert response.status_code == 503
+    assert response.json()["database"].startswith("The database cannot be written")
+
+
+async def test_many_probes_are_one_check(async_client, client, monkeypatch):
+    checked = []
+    monkeypatch.setattr(probes, "_database", lambda: checked.append(1) or "ok")
+    await asyncio.gather(*(async_client.get("/readyz") for _ in range(20)))
+    assert checked == [1]
+
+
+async def test_the_row_of_the_probe_is_no_session(async_client, client):
+    await async_client.get("/readyz")
+    async_client.cookies["sessionid"] = probes.PROBE_KEY
+    assert (await async_client.get("/audit/")).status_code == 302
 
 
 async def test_an_unknown_socket_is_closed_with_a_code():

@@ -35,7 +35,7 @@ TABLE: dict[str, tuple[int, ...]] = {
     # Short forms lead to the configured namespace, which asks for the login.
     "home": (302,) * 6,
     "short": (302,) * 6,
-    "orders-api:openapi-json": (200,) * 6,
+    "orders-api:openapi-json": (401, 200, 200, 200, 200, 200),
     "orders-api:read": (401, 403, 404, 404, 404, 404),
     # An order can only be posted there.
     "orders-api:create": (405,) * 6,

@@ -1,4 +1,4 @@
-"""How much one payload may unpack to, for whoever reads payloads that it did not ask for, such as a console.
+"""How much one payload may unpack to, for a reader of payloads that any workflow may have sent: a console.
 
 The SDK stands between the reader and the codecs, so the limit is a context variable: it holds for all that is
 decoded within `at_most`, also in threads that `asyncio.to_thread` starts there.

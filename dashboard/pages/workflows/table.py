@@ -6,6 +6,7 @@ list page. Everything that comes from a workflow is escaped.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,6 +20,8 @@ from dashboard import extend, formats
 from dashboard.temporal_api.rows import Row, Undecodable
 from workers.contracts import WaitingFor
 from workers.payloads.redaction import redact_named
+
+logger = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,13 @@ def columns(rows: Sequence[Row], workflow_type: str, available: Collection[str])
 def body(rows: Sequence[Row], shown: Sequence[Column]) -> list[SafeString]:
     """The cells of each row."""
     starts = [f'<td class="{column.css}">' if column.css else "<td>" for column in shown]
-    cells = [column.cell for column in shown]
-    return [
-        mark_safe("".join(f"{start}{cell(row)}</td>" for start, cell in zip(starts, cells, strict=True)))  # noqa: S308
-        for row in rows
-    ]
+    cells = [*zip(starts, (column.cell for column in shown), strict=True)]
+    return [mark_safe(_cells(row, cells)) for row in rows]  # noqa: S308
+
+
+def _cells(row: Row, cells: Sequence[tuple[str, Callable[[Row], str]]]) -> str:
+    try:
+        return "".join(f"{start}{cell(row)}</td>" for start, cell in cells)
+    except Exception:  # one odd row must not take the page
+        logger.exception("The row of workflow %s could not be drawn.", row.workflow_id)
+        return f'<td class="lead" colspan="{len(cells)}">{_workflow(row)} cannot be shown.</td>'
