@@ -45,7 +45,7 @@ class Service(ServiceClient):
 
     @property
     def worker_service_client(self):  # type: ignore[no-untyped-def] # a private class of the SDK
-        """The connection itself: another object after a renewal, of which running workers must be told."""
+        """The connection itself: another object after a renewal, which running workers have to be given."""
         return self._connected.worker_service_client
 
     def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
