@@ -34,6 +34,7 @@ _POLLERS_CACHED = 2.0  # seconds
 
 _lock = threading.Lock()
 _client: Client | None = None
+_for_command = False
 _connecting: Future[Client] | None = None
 _pollers: dict[tuple[int, str, int], tuple[float, bool]] = {}
 
@@ -93,6 +94,12 @@ async def connect(
     )
 
 
+def serve_command() -> None:
+    """Let the client of this process be as patient as a worker's: a command lists more than a page does."""
+    global _for_command  # noqa: PLW0603 (one client a process is the point)
+    _for_command = True
+
+
 async def get_client() -> Client:
     """The client of this process, connected on first use, in whichever event loop.
 
@@ -108,7 +115,7 @@ async def get_client() -> Client:
     if not first:
         return await asyncio.shield(asyncio.wrap_future(future))
     try:
-        client = await connect()
+        client = await connect(for_worker=_for_command)
     except BaseException as error:
         with _lock:
             _connecting = None

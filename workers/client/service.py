@@ -14,9 +14,7 @@ from datetime import timedelta
 from typing import TypeVar
 
 from google.protobuf.message import Message
-from temporalio.service import ConnectConfig, RPCError, ServiceClient, TLSConfig
-
-from workers.conf import ConfigurationError
+from temporalio.service import ConnectConfig, ServiceClient, TLSConfig
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +45,7 @@ class Service(ServiceClient):
 
     @property
     def worker_service_client(self):  # type: ignore[no-untyped-def] # a private class of the SDK
-        """The connection itself: another object after a renewal, of which running workers must be told."""
+        """The connection itself: another object after a renewal, which running workers have to be given."""
         return self._connected.worker_service_client
 
     def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
@@ -66,7 +64,7 @@ class Service(ServiceClient):
             if config.tls == self.config.tls:
                 return
             self._connected = await ServiceClient.connect(config)
-        except (ConfigurationError, RPCError, RuntimeError) as error:
+        except Exception as error:  # whatever files hold that are being written just now
             logger.warning("Renewed certificates cannot be used, the old ones stay in use: %s", error)
         else:
             self.config = config

@@ -9,9 +9,11 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
+from workers.client.connection import serve_command
+
 
 class TemporalCommand(BaseCommand):
-    """Ends the process without Python's own finalisation.
+    """Waits for Temporal as a worker does, and ends the process without Python's own finalisation.
 
     Threads of the SDK may still want the interpreter for a moment after the last call. When that goes down
     under them the process aborts, and its exit code is lost. Only when started from a shell: `call_command`
@@ -19,6 +21,7 @@ class TemporalCommand(BaseCommand):
     """
 
     def run_from_argv(self, argv: list[str]) -> Any:
+        serve_command()
         code: Any = 0
         try:
             super().run_from_argv(argv)

@@ -63,10 +63,6 @@ class Stop(Exception):
         super().__init__(message)
 
 
-class _Stopped(Exception):
-    """A signal came before the workers ran."""
-
-
 async def or_stop(awaitable: Awaitable[T], settings: WorkersConf) -> T:
     """The result of what is done before workers poll; its errors as a Stop."""
     try:
@@ -104,10 +100,8 @@ class WorkerProcess:
         except OSError as error:
             raise Stop(Exit.USAGE, f"The health port cannot be opened: {error.strerror}.") from error
         try:
-            client = await self._unless_stopped(self._prepare())
-            await self._serve(client)
-        except _Stopped:
-            return
+            if client := await self._unless_stopped(self._prepare()):
+                await self._serve(client)
         finally:
             await self.health.stop()
 
@@ -125,7 +119,8 @@ class WorkerProcess:
         self._signal = number
         self.stopping.set()
 
-    async def _unless_stopped(self, work: Awaitable[T]) -> T:
+    async def _unless_stopped(self, work: Awaitable[T]) -> T | None:
+        """The result; None when a signal comes first."""
         task, stop = asyncio.ensure_future(work), asyncio.ensure_future(self.stopping.wait())
         try:
             await asyncio.wait({task, stop}, return_when=asyncio.FIRST_COMPLETED)
@@ -135,7 +130,7 @@ class WorkerProcess:
             return task.result()
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-        raise _Stopped
+        return None
 
     async def _prepare(self) -> Client:
         port = self.conf.metrics_port

@@ -64,6 +64,16 @@ async def test_a_server_that_is_away_is_told_and_the_next_call_tries_again(forgo
     assert await connection.get_client()
 
 
+async def test_the_client_of_a_command_waits_longer_than_that_of_a_page(forgotten, monkeypatch):
+    monkeypatch.setattr(connection, "_for_command", False)
+    page = await connection.get_client()
+    connection.set_client(None)
+    connection.serve_command()
+    command = await connection.get_client()
+    page_waits, command_waits = (each.service_client.config.connect_timeout for each in (page, command))
+    assert (page_waits.total_seconds(), command_waits.total_seconds()) == (2, 10)
+
+
 async def test_pollers_are_seen_when_a_worker_lives(client, queue, worker):
     assert not await connection.has_pollers(client, queue)
     other = f"queue-{uuid.uuid4().hex}"
