@@ -5,15 +5,13 @@ from __future__ import annotations
 from datetime import timedelta
 
 from temporalio import activity, workflow
-from temporalio.common import RawValue
 from temporalio.exceptions import ApplicationError
 
 with workflow.unsafe.imports_passed_through():
     from workers.client.launch import launch
     from workers.patterns.breaker.names import UNAVAILABLE, guarded
     from workers.patterns.breaker.plugin import breakers
-    from workers.patterns.decisions import NO_BODY, lenient_signal
-    from workers.patterns.guarded_calls import GuardedCalls
+    from workers.patterns.handlers import HoldHandlers
     from workers.patterns.single_operation.messages import CircuitOperation
     from workers.patterns.single_operation.workflow import CircuitBreakerWorkflow
     from workers.registry.queues import PLATFORM
@@ -42,19 +40,14 @@ def fetch_rate(currency: str) -> str:
 
 
 @workflow.defn
-class QuoteWorkflow:
+class QuoteWorkflow(HoldHandlers):
     def __init__(self) -> None:
-        self.holds = GuardedCalls(retry_seconds=600)
+        super().__init__(held_retry=timedelta(minutes=10))
 
     @workflow.run
     async def run(self, currency: str) -> str:
-        rate = await self.holds.call(fetch_rate, currency, start_to_close_timeout=timedelta(seconds=10))
+        rate = await self.calls.call(fetch_rate, currency, start_to_close_timeout=timedelta(seconds=10))
         return f"1 EUR is {rate} {currency}."
-
-    @workflow.signal
-    @lenient_signal
-    def resume(self, raw: RawValue = NO_BODY) -> None:
-        self.holds.resume(raw)
 
 
 @activity.defn(no_thread_cancel_exception=True)

@@ -8,7 +8,7 @@ from temporalio import activity, workflow
 
 with workflow.unsafe.imports_passed_through():
     from tests.examples.mailer import Letter
-    from workers.patterns.dynamic.switches import activities_of_run, flags_of_run
+    from workers.patterns.dynamic.switches import activity_of_run, flags_of_run
 
 
 @workflow.defn
@@ -21,7 +21,7 @@ class Greeting:
     @workflow.run
     async def run(self, letter: Letter) -> list[str]:
         self._flags = await flags_of_run("signed-letters")
-        self._send = (await activities_of_run("mailer.send"))["mailer.send"]
+        self._send = await activity_of_run("mailer.send")
         first = await self._write(letter)
         await workflow.wait_condition(lambda: self._go_on)
         return [first, await self._write(letter)]

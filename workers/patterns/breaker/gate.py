@@ -64,9 +64,10 @@ class Gate:
     ) -> tuple[int, str]:
         """Returns the epoch (0: not known) and the lease, when the call is the probe. Raises CircuitOpen.
 
-        lease: what its workflow got by `resume`, or "". never_sent: see circuit_open. caller: its workflow
-        id. held: its workflow waits for
-            `resume` after a refusal; otherwise the refusal is retryable, and the server retries the activity.
+        lease: what its workflow got by `resume`, or "". never_sent: see circuit_open. caller: the id of its
+            workflow.
+        held: its workflow waits for `resume` after a refusal; otherwise the refusal is retryable, and the
+            server retries the activity.
         """
         await self._refresh()
         if lease and not self._admits(lease):
@@ -127,7 +128,8 @@ class Gate:
         return timedelta(seconds=seconds * random.uniform(1, 1.25))  # noqa: S311 (no secret)
 
     async def _refresh(self) -> None:
-        if self._query is None and time.monotonic() - self._queried_at < FRESH_SECONDS:
+        querying = self._query is not None and not self._query.done()
+        if not querying and time.monotonic() - self._queried_at < FRESH_SECONDS:
             return
         query = self._start_query()
         if not self.stale:  # while the breaker does not answer, one call a second queries, and none waits
@@ -140,14 +142,10 @@ class Gate:
         await asyncio.wait({self._start_query()})
 
     def _start_query(self) -> asyncio.Task[None]:
-        if self._query is None:
+        if self._query is None or self._query.done():
             self._queried_at = time.monotonic()
             self._query = asyncio.create_task(self._read_state())
-            self._query.add_done_callback(self._query_done)
         return self._query
-
-    def _query_done(self, task: asyncio.Task[None]) -> None:
-        self._query = None
 
     async def _read_state(self) -> None:
         handle = self._client.get_workflow_handle(breaker_id(self._dependency))
@@ -211,12 +209,8 @@ class Gate:
         that workflow: it may have changed already, and nothing else would tell it."""
         self._refused += 1
         self._refused_again.set()
-        if self._polling is None:
+        if self._polling is None or self._polling.done():
             self._polling = asyncio.create_task(self._poll_until_actionable())
-            self._polling.add_done_callback(self._polling_done)
-
-    def _polling_done(self, task: asyncio.Task[None]) -> None:
-        self._polling = None
 
     async def _poll_until_actionable(self) -> None:
         """Query until the breaker, in a state from after the refusals, can wake their workflows."""

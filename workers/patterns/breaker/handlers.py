@@ -5,6 +5,7 @@ The functions are pure: force it, release it, ask for a probe; each answers what
 
 from __future__ import annotations
 
+import logging
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -133,16 +134,16 @@ class BreakerHandlers(DecisionHandlers):
         self._last_epoch = machine.epoch
         if machine.state is CircuitState.HALF_OPEN:
             return
-        opened = machine.state is CircuitState.OPEN
-        fields = {"dependency": machine.config.dependency, "state": machine.state.value, "held": self._held}
+        dependency, opened = machine.config.dependency, machine.state is CircuitState.OPEN
         held = "" if self._held is None else f" Workflows held: {self._held}."
-        (workflow.logger.warning if opened else workflow.logger.info)(
+        workflow.logger.log(
+            logging.WARNING if opened else logging.INFO,
             "The breaker of %s %s. %s%s",
-            machine.config.dependency,
+            dependency,
             "opened" if opened else "closed",
             machine.transitions[-1].why,
             held,
-            extra=fields,
+            extra={"dependency": dependency, "state": machine.state.value, "held": self._held},
         )
 
     @workflow.signal(name="force_open", description="Refuse all calls until a time. Body: a Decision.")

@@ -120,14 +120,22 @@ class Machine(BaseModel):
         elif self.state is CircuitState.CLOSED and report.epoch in (0, self.epoch):
             self._count_calls(report, now)
 
-    def tick(self, now: datetime) -> None:
-        """Do what time asks for: a forced state or OPEN is over, or the probe did not answer."""
+    @property
+    def due(self) -> datetime | None:
+        """When `tick` has something to do; None: time changes nothing."""
         if self.forced:
-            if self.forced.until and now >= self.forced.until:
-                self.unforce(now, "The forced state has run out.")
-        elif self.state is CircuitState.OPEN and self.next_probe_at and now >= self.next_probe_at:
+            return self.forced.until
+        return self.next_probe_at if self.state is CircuitState.OPEN else self.lease_until
+
+    def tick(self, now: datetime) -> None:
+        """Do what is due: a forced state or OPEN is over, or the probe did not answer."""
+        if self.due is None or now < self.due:
+            return
+        if self.forced:
+            self.unforce(now, "The forced state has run out.")
+        elif self.state is CircuitState.OPEN:
             self.half_open(now, "The wait is over; a probe decides.")
-        elif self.lease and self.lease_until and now >= self.lease_until:
+        else:
             self._lease_expired(now)
 
     def half_open(self, now: datetime, why: str) -> None:

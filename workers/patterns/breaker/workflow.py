@@ -63,18 +63,12 @@ class BreakerWorkflow(BreakerHandlers):
         machine = self._machine
         if self._pending_probe:
             await self._probe(self._pending_probe)
-        elif machine.forced and not self._release.batch:
-            await self._wait_for_change(until=machine.forced.until)
-        elif machine.state is CircuitState.OPEN:
-            await self._wait_for_change(until=machine.next_probe_at)
-        elif machine.state is CircuitState.HALF_OPEN and machine.lease:
-            await self._wait_for_change(until=machine.lease_until)
-        elif machine.state is CircuitState.HALF_OPEN:
+        elif machine.state is CircuitState.HALF_OPEN and not machine.lease:
             await self._offer_probe()
-        elif self._release.batch:
+        elif machine.state is CircuitState.CLOSED and self._release.batch:
             await self._release_batch()
         else:
-            await self._wait_for_change()
+            await self._wait_for_change(until=machine.due)
 
     async def _wait_for_change(self, until: datetime | None = None, refusals: int | None = None) -> None:
         """Wait for a state or lease, a decision, `until`, or more than `refusals`, not for each report."""

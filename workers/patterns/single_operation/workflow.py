@@ -52,7 +52,7 @@ class CircuitBreakerWorkflow(BreakerHandlers, HoldHandlers):
         self._end_if_cancelled()
         while True:
             if self._machine.state is CircuitState.OPEN:
-                await self._wait(self._machine.next_probe_at)
+                await self._wait()
             else:
                 done, result = await self._try_once(operation.resolved)
                 if done:
@@ -139,11 +139,10 @@ class CircuitBreakerWorkflow(BreakerHandlers, HoldHandlers):
         seconds = min(self._operation.pause_seconds * 2**doublings, MAX_PAUSE_SECONDS)
         return workflow.now() + timedelta(seconds=seconds)
 
-    async def _wait(self, until: datetime | None) -> None:
-        """Durably, until then, or the end of a forced state, or a decision."""
+    async def _wait(self, until: datetime | None = None) -> None:
+        """Durably, until then, or until the machine is due, or a decision."""
         machine, epoch = self._machine, self._machine.epoch
-        forced_until = machine.forced.until if machine.forced else None
-        ends = min(filter(None, (until, forced_until)), default=None)
+        ends = min(filter(None, (until, machine.due)), default=None)
         timeout = max(timedelta(), ends - workflow.now()) if ends else None
         with contextlib.suppress(TimeoutError):
             await workflow.wait_condition(

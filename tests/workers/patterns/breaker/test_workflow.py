@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
@@ -41,10 +42,18 @@ class Bench:
             queue or self.queue, workflows=[OrderWorkflow, BreakerWorkflow], activities=activities
         )
 
-    async def breaker(self, *, open_seconds: float = 300, **more: Any) -> WorkflowHandle[Any, None]:
+    async def breaker(
+        self, *, open_seconds: float = 300, forced: Decision | None = None, **more: Any
+    ) -> WorkflowHandle[Any, None]:
+        """forced: sent with the start, as `force_open`."""
         state = BreakerState(dependency=self.dependency, threshold=5, open_seconds=open_seconds, **more)
         return await self.client.start_workflow(
-            breaker.WORKFLOW_TYPE, state, id=breaker_id(self.dependency), task_queue=self.queue
+            breaker.WORKFLOW_TYPE,
+            state,
+            id=breaker_id(self.dependency),
+            task_queue=self.queue,
+            start_signal="force_open" if forced else None,
+            start_signal_args=[forced] if forced else [],
         )
 
     async def order(self, queue: str = "", **rules: Any) -> WorkflowHandle[Any, OrderResult]:
@@ -87,6 +96,16 @@ async def fails(handle: WorkflowHandle[Any, Any], times: int = 5) -> None:
     """Open the breaker as a process would that saw these failures."""
     report = Report(process=uuid.uuid4().hex, seq=1, calls=times, failures=times, tail=times)
     await handle.signal("report", report)
+
+
+async def test_a_breaker_that_is_forced_as_it_starts_is_forced_until_its_time_only(bench: Bench) -> None:
+    until = datetime.now(UTC) + timedelta(seconds=2)
+    forced = Decision(decision_id="force-1", actor="ann", reason="Down.", until=until)
+    async with bench.running():
+        handle = await bench.breaker(forced=forced)
+        await reaches(handle, CircuitState.OPEN)
+        await reaches(handle, CircuitState.HALF_OPEN)
+        assert (await circuit(handle)).forced is None
 
 
 async def test_five_failures_open_it_and_healing_lets_the_held_orders_go_on(bench: Bench) -> None:
