@@ -52,11 +52,11 @@ class ActivityOptions(TypedDict, total=False):
 
 
 class Forward:
-    """The way forward. Cancelled once, it is a state that every step looks at.
+    """Runs the steps. A cancellation, accepted or refused once, is a state that every step looks at.
 
     Cancelling the task that runs the steps only wakes it. A cancellation and the completion of an activity
     may share one workflow task, and then the task ends with that completion and the cancellation is lost.
-    `subject`: what verdicts call the workflow. `cancelled_by`: who cancelled it and why, once one did.
+    `subject`: what verdicts call the workflow. `cancelled_by`: a sentence, once a `cancel` was applied.
     """
 
     def __init__(self, ledger: Ledger, subject: str) -> None:
