@@ -23,6 +23,10 @@ ARROWS = {
         *("contracts", "payloads", "registry", "client", "devserver", "interceptors", "process"),
         *("patterns", "testing"),
     ],
+    "workers.testing": [
+        *("world", "driver", "memory", "outstanding", "commands", "view", "messages", "server", "choices"),
+        *("invariants", "story", "explore", "golden", "registered", "swap"),
+    ],
     "workers.patterns": [
         *("alerts", "cache", "transactions", "breaker", "guarded_calls", "handlers", "dynamic", "http"),
         *("single_operation", "approval", "saga", "events", "batches"),

@@ -21,30 +21,10 @@ Enabled = Callable[[], list[Happening]]
 """Returns what can happen now; a callable, as that takes a while to find out."""
 
 FAULT_KINDS = (
-    "lost",
-    "dropped",
-    "late",
-    "error",
-    "error-after",
-    "refused",
-    "declined",
-    "refused-after",
-    "open",
-    "reset",
-    "pause",
-    "heartbeat",
-    "message",
-    "odd-message",
-    "cancel-run",
-    "child-fault",
-    "external-fault",
-    "local-fault",
-    "evict",
-    "away",
-    "meanwhile",
+    *("lost", "dropped", "late", "error", "error-after", "refused", "declined", "refused-after", "open"),
+    *("reset", "pause", "heartbeat", "message", "odd-message", "cancel-run", "child-fault"),
+    *("external-fault", "local-fault", "evict", "away", "meanwhile"),
 )
-
-
 UNBOUND = {"message", "odd-message", "cancel-run", "evict", "away"}
 """Kinds that can come at any time."""
 

@@ -7,14 +7,15 @@ fails the workflow task.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from temporalio.api.common.v1 import Payload
 from temporalio.bridge.proto.workflow_activation import WorkflowActivationJob
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 
-from workers.testing.driver import CLOSING, Code, Task, TaskFailed
+from workers.testing.driver import CLOSING, Code, Nondeterminism, Task, TaskFailed
+from workers.testing.memory import Run
 from workers.testing.outstanding import ChildRun, External, Jobs, Running, Timer
 from workers.testing.world import Call, World
 
@@ -23,7 +24,13 @@ _BEGIN_MICROS = int(BEGIN.timestamp()) * 1_000_000
 
 
 class Execution:
-    """`attributes`: types of the registered search attributes by name; None: any."""
+    """`run`: the last one of the chain. `attributes`: types of the registered search attributes by name;
+    None: any. `received`: of each message the number of its task, name, label, arguments. `whole_queries`:
+    query through payloads and interceptors, as a worker would, and not the handler itself."""
+
+    run: Run
+    events: int
+    bytes: int
 
     def __init__(
         self, code: Code, world: World, workflow_id: str, attributes: Mapping[str, str] | None = None
@@ -38,11 +45,14 @@ class Execution:
         self.in_flight: list[Running] = []
         """Attempts that run and of which the workflow hears nothing any more."""
         self.started: list[tuple[int, str, str]] = []
+        self.received: list[tuple[int, str, str, list[Any]]] = []
         self.updates: dict[str, tuple[str, Any]] = {}
         self.attributes: dict[str, Any] = {}
         self.memo: dict[str, Payload] = {}
         self.indexed: dict[str, Payload] = {}
         self.ended, self.result, self.failure = "", None, ("", "")
+        self.task_failure: TaskFailed | Nondeterminism | None = None
+        self.whole_queries = False
         self.tasks_done, self.runs = 0, 1
         self.choose_local: Callable[[str], bool] = lambda label: True
         self._new: set[int] = set()
@@ -52,10 +62,6 @@ class Execution:
         yield from self.children.values()
         yield from self.externals.values()
         yield from self.timers.values()
-
-    def at(self) -> datetime:
-        """The clock as a time."""
-        return BEGIN + timedelta(seconds=self.clock)
 
     def micros(self) -> int:
         """The clock as microseconds since 1970."""
@@ -197,7 +203,6 @@ class Execution:
             call,
             model,
             waits_when_cancelled=kind in (2, 3),
-            abandoned_when_cancelled=kind == 0,
         )
         self._new.add(-proto.seq)
 

@@ -51,6 +51,16 @@ class _NoLoop:
 
 
 @contextmanager
+def _running_loop(loop: Any) -> Iterator[None]:
+    before = asyncio._get_running_loop()
+    asyncio._set_running_loop(loop)
+    try:
+        yield
+    finally:
+        asyncio._set_running_loop(before)
+
+
+@contextmanager
 def quiet() -> Iterator[None]:
     """Without the log lines of the SDK and of workflows, of which an exploration makes thousands; the garbage
     collector runs only by `collect`, and at the end."""
@@ -62,7 +72,8 @@ def quiet() -> Iterator[None]:
     for logger in loggers:
         logger.disabled = True
     try:
-        yield
+        with _running_loop(None):
+            yield
     finally:
         gc.collect()
         gc.unfreeze()
@@ -76,16 +87,6 @@ def collect() -> None:
     """Drop the instances that were made since the last time. After every trace: memory that is used again at
     once is still in the cache of the processor."""
     gc.collect(0)
-
-
-@contextmanager
-def _running_loop(loop: Any) -> Iterator[None]:
-    before = asyncio._get_running_loop()
-    asyncio._set_running_loop(loop)
-    try:
-        yield
-    finally:
-        asyncio._set_running_loop(before)
 
 
 @dataclass(frozen=True)
@@ -150,14 +151,7 @@ class Start:
         fields = (
             str(sorted((name, value.data) for name, value in m.items())) for m in (self.attributes, self.memo)
         )
-        return (
-            self.run_id,
-            self.continued_run_id,
-            self.workflow_type,
-            self.task_queue,
-            self.at,
-            *fields,
-        )
+        return (self.run_id, self.continued_run_id, self.workflow_type, self.task_queue, self.at, *fields)
 
     @cached_property
     def job(self) -> WorkflowActivationJob:
@@ -325,12 +319,10 @@ class Instance:
         """Drop it from the cache, as a worker does. Raises what the workflow does wrong on that."""
         activation = WorkflowActivation(run_id=self.start.run_id)
         activation.jobs.add().remove_from_cache.SetInParent()
-        with _running_loop(None):
-            self.inside.activate(activation)
+        self._activate(activation)
 
     def _activate(self, activation: WorkflowActivation) -> WorkflowActivationCompletion:
-        with _running_loop(None):
-            completion: WorkflowActivationCompletion = self.inside.activate(activation)
+        completion: WorkflowActivationCompletion = self.inside.activate(activation)
         if completion.HasField("failed"):
             failure = completion.failed.failure
             raise TaskFailed(failure.message, failure.application_failure_info.type)

@@ -21,17 +21,15 @@ from workers.payloads.assembly import data_converter
 from workers.process.plugins import worker_interceptors
 from workers.registry.registry import registry
 from workers.testing.choices import Chooser, Random, Scripted, Trace, parsed, shrunk, written
-from workers.testing.driver import Code, Nondeterminism, collect, quiet
+from workers.testing.commands import BEGIN
+from workers.testing.driver import Code, Nondeterminism, Start, collect, quiet
+from workers.testing.invariants import Invariant
 from workers.testing.memory import Memory
 from workers.testing.messages import Say
 from workers.testing.outstanding import Happening, Jobs
 from workers.testing.server import Server
 from workers.testing.story import Story
-from workers.testing.view import View
 from workers.testing.world import World
-
-Invariant = Callable[[View], str | None]
-"""Returns what is wrong, or None. Called after each workflow task, and at the end with `view.final`."""
 
 ARRIVES = {"progress", "message", "odd-message", "cancel-run"}
 """Kinds that can come while a closing workflow task is under way."""
@@ -116,9 +114,10 @@ class Scenario:
         return Code(self.workflow, self.converter or data_converter(), tuple(interceptors))
 
     @cached_property
-    def _inputs(self) -> list[Payload] | None:
-        """The arguments of run; None when each trace has its own."""
-        return None if callable(self.input) else self._converted(self.input)
+    def _start(self) -> Start:
+        """What all traces begin with, but for the arguments when each has its own."""
+        arguments = [] if callable(self.input) else self._converted(self.input)
+        return Start(self.code.name, arguments, BEGIN, headers=self.headers or {})
 
     def _converted(self, given: Any) -> list[Payload]:
         return self.code.payloads.to_payloads(list(given) if isinstance(given, tuple) else [given])
@@ -135,13 +134,15 @@ class Scenario:
 
     def server(self, memory: Memory | None = None) -> Server:
         """A new trace; `memory`: of the traces before it."""
+        start = self._start
+        if callable(self.input):
+            start = replace(start, arguments=self._converted(self.input()))
         return Server(
             self.code,
-            self._converted(self.input()) if self._inputs is None else self._inputs,
+            start,
             self.world(),
             messages=self.messages,
             attributes=self._attributes,
-            headers=self.headers,
             suggest_after=self.suggest_after,
             away=self.away,
             native_cancel=self.native_cancel,

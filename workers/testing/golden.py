@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from datetime import UTC
 from typing import Any
 
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import EventType
 from temporalio.api.failure.v1 import Failure
 from temporalio.api.history.v1 import HistoryEvent
@@ -20,7 +21,7 @@ from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 from temporalio.client import WorkflowHistory
 
 from workers.testing.commands import BEGIN, local
-from workers.testing.driver import Code, Start, Task
+from workers.testing.driver import Code, Start, Task, kind_of
 from workers.testing.outstanding import Jobs
 from workers.testing.server import Server, order
 from workers.testing.world import Activity, Child, World
@@ -124,7 +125,7 @@ class _Reader:
             task_queue=first.task_queue.name,
             seed=randomness_seed(first.original_execution_run_id),
         )
-        self.server = _Recorded(code, (), _Anywhere(), start=start)
+        self.server = _Recorded(code, start, _Anywhere())
         self._seqs: dict[int, int] = {}  # event that a command became -> its seq
 
     def compare(self) -> Iterator[str]:
@@ -265,8 +266,6 @@ class _Reader:
 
 
 def _one(payloads: Any) -> Any:
-    from temporalio.api.common.v1 import Payload
-
     return payloads[0] if payloads else Payload(metadata={"encoding": b"binary/null"})
 
 
@@ -301,9 +300,9 @@ def _sent(commands: list[WorkflowCommand]) -> list[WorkflowCommand]:
     """What sdk-core sends: not what begins and is cancelled in one task."""
     sent: list[WorkflowCommand] = []
     for command in commands:
-        kind = str(command.WhichOneof("variant"))
+        kind = kind_of(command)
         begun = {"cancel_timer": "start_timer", "request_cancel_activity": "schedule_activity"}.get(kind)
-        same = next((c for c in sent if c.WhichOneof("variant") == begun and _seq(c) == _seq(command)), None)
+        same = next((c for c in sent if kind_of(c) == begun and _seq(c) == _seq(command)), None)
         if begun and same is not None:
             sent.remove(same)
         else:
@@ -312,12 +311,12 @@ def _sent(commands: list[WorkflowCommand]) -> list[WorkflowCommand]:
 
 
 def _seq(command: WorkflowCommand) -> int:
-    value = getattr(command, str(command.WhichOneof("variant")))
+    value = getattr(command, kind_of(command))
     return int(getattr(value, "seq", 0) or getattr(value, "child_workflow_seq", 0))
 
 
 def _described(command: WorkflowCommand) -> str:
-    kind = str(command.WhichOneof("variant"))
+    kind = kind_of(command)
     value = getattr(command, kind)
     if kind == "schedule_activity":
         return f"{kind} {value.activity_type} {value.activity_id}"

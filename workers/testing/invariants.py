@@ -15,6 +15,7 @@ from workers.testing.view import View
 from workers.testing.world import Effect
 
 Invariant = Callable[[View], str | None]
+"""Returns what is wrong, or None. Called after each workflow task, and at the end with `view.final`."""
 
 _SETTLED = {StepState.SETTLED.value, StepState.SKIPPED.value}
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-if TYPE_CHECKING:
-    from workers.testing.view import View
+from workers.testing.view import View
 
 ABSENT = object()
 GARBAGE = "no decision at all"

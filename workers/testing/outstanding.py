@@ -10,8 +10,9 @@ import contextlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
+from temporalio.api.common.v1 import Payload
 from temporalio.api.enums.v1 import RetryState, TimeoutType
 from temporalio.api.failure.v1 import Failure
 from temporalio.bridge.proto.child_workflow import StartChildWorkflowExecutionFailedCause as StartFailed
@@ -22,14 +23,29 @@ from temporalio.exceptions import ApplicationError
 
 from workers.contracts import CIRCUIT_OPEN
 from workers.contracts.effects import effect_refused
+from workers.testing.driver import Code
 from workers.testing.world import Activity as Model
-from workers.testing.world import Call
+from workers.testing.world import Call, World
 from workers.testing.world import Child as ChildModel
 
-if TYPE_CHECKING:
-    from workers.testing.commands import Execution
-
 Jobs = list[WorkflowActivationJob]
+
+
+class Owner(Protocol):
+    """The execution that waits for it, as far as a happening changes it."""
+
+    code: Code
+    world: World
+    clock: float
+    in_flight: list[Running]
+    children: dict[int, ChildRun]
+    externals: dict[tuple[str, int], External]
+
+    def wait(self, seconds: float) -> None: ...
+    def payload(self, value: Any) -> Payload: ...
+    def resolved(
+        self, item: Running, *, completed: Payload | None = None, failed: Any = None, cancelled: Any = None
+    ) -> WorkflowActivationJob: ...
 
 
 @dataclass(slots=True)
@@ -96,7 +112,7 @@ class Running:
         fate = (self.again, self.landed, self.paused, self.waiting, self.cancel_requested)
         return (self.label, self.attempt, self.faults, fate)
 
-    def happenings(self, server: Execution) -> Iterator[Happening]:
+    def happenings(self, server: Owner) -> Iterator[Happening]:
         if self.paused:
             yield Happening(f"{self.label}=unpause", "progress" if self.waiting else "pause", self._unpause)
         if self.waiting:
@@ -136,51 +152,51 @@ class Running:
             if after:
                 yield "interrupted-after", "pause"
 
-    def _fault(self, make: Callable[[Execution], Jobs], server: Execution) -> Jobs:
+    def _fault(self, make: Callable[[Owner], Jobs], server: Owner) -> Jobs:
         self.faults += 1
         return make(server)
 
-    def _no(self, refusal: Callable[[], ApplicationError], server: Execution) -> Jobs:
+    def _no(self, refusal: Callable[[], ApplicationError], server: Owner) -> Jobs:
         self.faults += 1
         return self._failed(server, refusal())
 
-    def answered(self, server: Execution) -> Jobs:
+    def answered(self, server: Owner) -> Jobs:
         try:
             answer = server.payload(self.land(server))  # a result that must not be sent fails it afterwards
         except ApplicationError as error:
             return self._failed(server, error)
         return [server.resolved(self, completed=answer)]
 
-    def land(self, server: Execution) -> Any:
+    def land(self, server: Owner) -> Any:
         """The call arrives. Its effect happens even when the answer is lost."""
         self.landed = True
         self.call.attempt, self.call.again = self.attempt, self.again
         return self.model.do(server.world, self.call)
 
-    def lands_unanswered(self, server: Execution) -> None:
+    def lands_unanswered(self, server: Owner) -> None:
         with contextlib.suppress(ApplicationError):  # the answer is lost
             self.land(server)
 
-    def _lost(self, server: Execution) -> Jobs:
+    def _lost(self, server: Owner) -> Jobs:
         self.lands_unanswered(server)
         return self._timed_out(server)
 
-    def _dropped(self, server: Execution) -> Jobs:
+    def _dropped(self, server: Owner) -> Jobs:
         return self._timed_out(server)
 
-    def _late(self, server: Execution) -> Jobs:
+    def _late(self, server: Owner) -> Jobs:
         server.in_flight.append(self)
         return self._timed_out(server)
 
-    def _stalled(self, server: Execution) -> Jobs:
+    def _stalled(self, server: Owner) -> Jobs:
         """Its worker died, or the attempt does not heartbeat."""
         return self._timed_out(server, heartbeat=True)
 
-    def _stalled_after(self, server: Execution) -> Jobs:
+    def _stalled_after(self, server: Owner) -> Jobs:
         self.lands_unanswered(server)
         return self._timed_out(server, heartbeat=True)
 
-    def _pause(self, server: Execution) -> Jobs:
+    def _pause(self, server: Owner) -> Jobs:
         self.paused = True
         return []
 
@@ -188,25 +204,25 @@ class Running:
         self.paused = self.waiting = False
         return []
 
-    def _interrupted(self, server: Execution) -> Jobs:
+    def _interrupted(self, server: Owner) -> Jobs:
         """The attempt hears from its heartbeat that it is paused, and is cancelled by that."""
         return self._failed(server, ApplicationError("Cancelled by a pause.", type="ActivityPause"))
 
-    def _interrupted_after(self, server: Execution) -> Jobs:
+    def _interrupted_after(self, server: Owner) -> Jobs:
         self.lands_unanswered(server)
         return self._interrupted(server)
 
-    def _error(self, server: Execution) -> Jobs:
+    def _error(self, server: Owner) -> Jobs:
         return self._failed(server, ApplicationError("It went wrong.", type="Unavailable"))
 
-    def _error_after(self, server: Execution) -> Jobs:
+    def _error_after(self, server: Owner) -> Jobs:
         self.lands_unanswered(server)
         return self._error(server)
 
-    def refused(self, server: Execution) -> Jobs:
+    def refused(self, server: Owner) -> Jobs:
         return self._failed(server, ApplicationError("No.", type="Refused", non_retryable=True))
 
-    def _declined(self, server: Execution) -> Jobs:
+    def _declined(self, server: Owner) -> Jobs:
         """A gateway that answers by key: it repeats its answer, or says that nothing happened and never
         will."""
         key = str(self.call.input["idempotency_key"])
@@ -215,13 +231,13 @@ class Running:
         server.world.ledger.undo(key, f"{key}/declined")
         return self._failed(server, effect_refused("Declined.", type="Declined"))
 
-    def _refused_after(self, server: Execution) -> Jobs:
+    def _refused_after(self, server: Owner) -> Jobs:
         self.lands_unanswered(server)
         return self._failed(
             server, ApplicationError("It must not be sent.", type="SensitiveField", non_retryable=True)
         )
 
-    def _open(self, server: Execution) -> Jobs:
+    def _open(self, server: Owner) -> Jobs:
         name = self.model.dependency
         error = ApplicationError(
             f"{name} is refused.", name, not self.again, type=CIRCUIT_OPEN, non_retryable=True
@@ -232,7 +248,7 @@ class Running:
         self.attempt = 1
         return []
 
-    def _timed_out(self, server: Execution, heartbeat: bool = False) -> Jobs:
+    def _timed_out(self, server: Owner, heartbeat: bool = False) -> Jobs:
         seconds = self.call.details[2 if heartbeat else 0] or self.call.details[1]
         server.wait(seconds)
         cause = Failure(message="activity timeout")
@@ -240,14 +256,14 @@ class Running:
         cause.timeout_failure_info.timeout_type = kind
         return self._again(server, cause)
 
-    def _failed(self, server: Execution, error: ApplicationError) -> Jobs:
+    def _failed(self, server: Owner, error: ApplicationError) -> Jobs:
         final = error.non_retryable or error.type in self.proto.retry_policy.non_retryable_error_types
         cause = server.code.failure(error)
         if final:
             return self.give_up(server, cause, RetryState.RETRY_STATE_NON_RETRYABLE_FAILURE)
         return self._again(server, cause)
 
-    def _again(self, server: Execution, cause: Failure) -> Jobs:
+    def _again(self, server: Owner, cause: Failure) -> Jobs:
         """The next attempt, unless the policy or the deadline says that this was the last."""
         policy = self.proto.retry_policy
         if policy.maximum_attempts and self.attempt >= policy.maximum_attempts:
@@ -266,10 +282,10 @@ class Running:
             server.wait(backoff)
         return []
 
-    def give_up(self, server: Execution, cause: Failure, state: RetryState.ValueType) -> Jobs:
+    def give_up(self, server: Owner, cause: Failure, state: RetryState.ValueType) -> Jobs:
         return [server.resolved(self, failed=self._wrapped(cause, state))]
 
-    def out_of_time(self, server: Execution) -> WorkflowActivationJob:
+    def out_of_time(self, server: Owner) -> WorkflowActivationJob:
         """Schedule-to-close: the attempt that runs is given up, but may still land."""
         if not self.landed and not self.waiting:
             server.in_flight.append(self)
@@ -277,10 +293,10 @@ class Running:
         cause.timeout_failure_info.timeout_type = TimeoutType.TIMEOUT_TYPE_SCHEDULE_TO_CLOSE
         return server.resolved(self, failed=self._wrapped(cause, RetryState.RETRY_STATE_TIMEOUT))
 
-    def cancelled(self, server: Execution) -> Jobs:
+    def cancelled(self, server: Owner) -> Jobs:
         return [server.resolved(self, cancelled=self.cancellation())]
 
-    def _cancelled_after(self, server: Execution) -> Jobs:
+    def _cancelled_after(self, server: Owner) -> Jobs:
         self.lands_unanswered(server)
         return self.cancelled(server)
 
@@ -302,10 +318,6 @@ class Running:
     def waits_when_cancelled(self) -> bool:
         return self.proto.cancellation_type == Cancel.WAIT_CANCELLATION_COMPLETED
 
-    @property
-    def abandoned_when_cancelled(self) -> bool:
-        return self.proto.cancellation_type == Cancel.ABANDON
-
 
 @dataclass(slots=True)
 class ChildRun:
@@ -319,7 +331,6 @@ class ChildRun:
     started: bool = False
     cancel_requested: bool = False
     waits_when_cancelled: bool = True
-    abandoned_when_cancelled: bool = False
 
     @property
     def label(self) -> str:
@@ -329,7 +340,7 @@ class ChildRun:
     def state(self) -> Any:
         return self.label, self.started, self.cancel_requested
 
-    def happenings(self, server: Execution) -> Iterator[Happening]:
+    def happenings(self, server: Owner) -> Iterator[Happening]:
         if not self.started:
             yield Happening(f"{self.label}=started", "progress", lambda: self._start(server))
             if self.model.exists:
@@ -341,14 +352,14 @@ class ChildRun:
             kind = "progress" if end == "completed" else "child-fault"
             yield Happening(f"{self.label}={end}", kind, partial(self._end, server, end))
 
-    def _start(self, server: Execution) -> Jobs:
+    def _start(self, server: Owner) -> Jobs:
         self.started = True
         job = WorkflowActivationJob()
         resolved = job.resolve_child_workflow_execution_start
         resolved.seq, resolved.succeeded.run_id = self.seq, f"run-of-{self.id}"
         return [job]
 
-    def _exists(self, server: Execution) -> Jobs:
+    def _exists(self, server: Owner) -> Jobs:
         del server.children[self.seq]
         job = WorkflowActivationJob()
         resolved = job.resolve_child_workflow_execution_start
@@ -359,7 +370,7 @@ class ChildRun:
         )
         return [job]
 
-    def _end(self, server: Execution, end: str) -> Jobs:
+    def _end(self, server: Owner, end: str) -> Jobs:
         job = WorkflowActivationJob()
         resolved = job.resolve_child_workflow_execution
         resolved.seq = self.seq
@@ -413,12 +424,12 @@ class External:
     def state(self) -> Any:
         return self.label
 
-    def happenings(self, server: Execution) -> Iterator[Happening]:
+    def happenings(self, server: Owner) -> Iterator[Happening]:
         yield Happening(f"{self.label}=delivered", "progress", lambda: self._end(server, ""))
         missing = f"Unable to {self.kind} external workflow because it was not found"
         yield Happening(f"{self.label}=missing", "external-fault", lambda: self._end(server, missing))
 
-    def _end(self, server: Execution, problem: str) -> Jobs:
+    def _end(self, server: Owner, problem: str) -> Jobs:
         del server.externals[self.kind, self.seq]
         job = WorkflowActivationJob()
         resolved = (

@@ -9,7 +9,7 @@ arrived meanwhile, eviction and replay. See docs/simulator.md for what it leaves
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -45,39 +45,32 @@ def order(job: WorkflowActivationJob) -> int:
 
 
 class Server(Execution):
-    """One trace. `inputs`: the arguments of run. `attributes`: types of the registered search attributes by
-    name; None: any. `suggest_after`: events after which continue-as-new is suggested. `memory`: of other
-    traces of the same code."""
+    """One trace. `attributes`: types of the registered search attributes by name; None: any.
+    `suggest_after`: events after which continue-as-new is suggested. `memory`: of other traces of the same
+    code."""
 
     def __init__(
         self,
         code: Code,
-        inputs: Sequence[Payload],
+        start: Start,
         world: World,
         *,
         messages: Iterable[Say] = (),
         attributes: Mapping[str, str] | None = None,
-        headers: Mapping[str, Payload] | None = None,
         suggest_after: int = 4096,
         away: tuple[float, ...] = (60,),
         native_cancel: bool = True,
         evictions: int = 1,
-        start: Start | None = None,
         memory: Memory | None = None,
     ) -> None:
-        start = start or Start(code.name, list(inputs), BEGIN, headers=headers or {})
         super().__init__(code, world, start.workflow_id, attributes)
         self._messages = [(say.key, say) for say in messages]
         self._memory = memory or Memory()
         self._suggest_after = suggest_after
         self._away = {f"away{seconds:g}": seconds for seconds in away}
         self._may_cancel, self._evictions = native_cancel, evictions
-        self.received: list[tuple[int, str, str, list[Any]]] = []
-        self.task_failure: TaskFailed | Nondeterminism | None = None
         self.chain: list[Run] = []
         self.view = View(self)
-        self.whole_queries = False
-        """Ask through payloads and interceptors, as a worker would, and not the handler itself."""
         self._used: dict[str, int] = {}
         self._begin(start)
 

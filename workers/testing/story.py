@@ -8,10 +8,12 @@ from typing import Any
 
 from temporalio.bridge.proto.workflow_commands import WorkflowCommand
 
-from workers.testing.driver import TaskFailed
+from workers.testing.driver import TaskFailed, kind_of
 from workers.testing.server import Server
 
 MOST = 160
+NAMING = ("activity_type", "activity_id", "workflow_type", "workflow_id", "signal_name", "patch_id", "seq")
+"""Fields of commands."""
 QUERIES = ("get_status", "get_saga_status", "get_approval_status", "status", "get_circuit_status")
 
 
@@ -77,19 +79,10 @@ def _step(step: dict[str, Any]) -> str:
 
 def described(command: WorkflowCommand) -> str:
     """One line on a command."""
-    kind = str(command.WhichOneof("variant"))
+    kind = kind_of(command)
     value = getattr(command, kind)
     words = [kind.replace("_", " ")]
-    fields = (
-        "activity_type",
-        "activity_id",
-        "workflow_type",
-        "workflow_id",
-        "signal_name",
-        "patch_id",
-        "seq",
-    )
-    words += [str(getattr(value, field)) for field in fields if getattr(value, field, "")]
+    words += [str(getattr(value, field)) for field in NAMING if getattr(value, field, "")]
     if kind == "start_timer":
         words.append(f"for {value.start_to_fire_timeout.ToNanoseconds() / 1e9:g} s")
     if kind == "upsert_workflow_search_attributes":

@@ -13,7 +13,7 @@ import sys
 import time
 
 TRACES = 2_000
-"""Of one scenario, before it is the next one's turn."""
+"""Of one scenario at most, before it is the next one's turn."""
 
 
 def main(minutes: float, seed: str, only: str) -> int:
@@ -26,10 +26,11 @@ def main(minutes: float, seed: str, only: str) -> int:
         print(f"No scenario is called {only}. There are: {', '.join(s.label for s in catalogue.SCENARIOS)}.")
         return 2
     end, round_ = time.monotonic() + 60 * minutes, 0
+    share = 60 * minutes / len(scenarios)  # all have their turn, however slow the machine
     found: dict[tuple[str, str], int] = {}
     while time.monotonic() < end:
         for scenario in scenarios:
-            seconds = end - time.monotonic()
+            seconds = min(end - time.monotonic(), share)
             if seconds <= 0:
                 break
             this = f"{seed}/{round_}"

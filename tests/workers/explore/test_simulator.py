@@ -4,7 +4,9 @@ line."""
 from __future__ import annotations
 
 import asyncio
+import gc
 import random
+import weakref
 from datetime import timedelta
 from typing import Any, ClassVar
 
@@ -16,7 +18,7 @@ from temporalio.exceptions import ActivityError, ApplicationError
 from tests.workers.explore import catalogue
 from tests.workers.explore.__main__ import main
 from workers.testing.choices import parsed, written
-from workers.testing.explore import Scenario, Violation, variant
+from workers.testing.explore import Scenario, Violation, totals, variant
 from workers.testing.invariants import always_waits_for_something, no_forgotten_effect, nothing_twice
 from workers.testing.messages import Say
 from workers.testing.view import View
@@ -219,15 +221,13 @@ def test_a_search_attribute_that_is_not_registered_fails_the_task() -> None:
     assert "Nowhere" in violation.problem
 
 
-@workflow.defn(name="Patient")
-class Patient:
+class _Patient:
     """Sound: cancelled, it refunds what may have happened."""
 
     def __init__(self) -> None:
         self.stop = False
 
-    @workflow.run
-    async def run(self, key: str) -> str:
+    async def _charged(self, key: str) -> str:
         charge = workflow.start_activity("charge", key, start_to_close_timeout=LIMIT, retry_policy=ONCE)
         failed = False
         try:
@@ -242,6 +242,13 @@ class Patient:
     @workflow.signal
     def cancel(self) -> None:
         self.stop = True
+
+
+@workflow.defn(name="Patient")
+class Patient(_Patient):
+    @workflow.run
+    async def run(self, key: str) -> str:
+        return await self._charged(key)
 
 
 SOUND = scenario(Patient, no_forgotten_effect, nothing_twice, messages=[Say("cancel", times=2)])
@@ -314,6 +321,32 @@ def test_what_is_known_is_not_run_again_but_replayed_once() -> None:
     assert many.activations < many.tasks  # each of them and its replay would be twice as many
 
 
+@workflow.defn(name="Counted")
+class Counted(_Patient):
+    """Knows its instances; one of its queries needs an argument."""
+
+    alive: ClassVar[weakref.WeakSet[Counted]] = weakref.WeakSet()
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.alive.add(self)
+
+    @workflow.run
+    async def run(self, key: str) -> str:
+        return await self._charged(key)
+
+    @workflow.query
+    def is_stopped_for(self, key: str) -> bool:
+        return self.stop
+
+
+def test_an_exploration_keeps_no_instances() -> None:
+    """Also not by the tracebacks of what they raised."""
+    variant(SOUND, workflow=Counted, name="Counted").explore(traces=20, seed=1)
+    gc.collect()
+    assert not Counted.alive
+
+
 def test_the_same_seed_gives_the_same_traces() -> None:
     one = variant(SOUND, name="one").explore(traces=30, seed=5)
     two = variant(SOUND, name="two").explore(traces=30, seed=5)
@@ -347,6 +380,13 @@ def test_a_long_exploration_tells_each_violation_once_and_goes_on(
     assert told.count("replay=") == 2
     assert "VIOLATED ChargesTwice: nothing_twice" in told
     assert "VIOLATED Endless: ends" in told
+
+
+def test_in_a_long_exploration_every_scenario_has_its_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    scenarios = [variant(SOUND, name="the first"), variant(SOUND, name="the last")]
+    monkeypatch.setattr(catalogue, "SCENARIOS", scenarios)
+    assert main(minutes=0.4 / 60, seed="1", only="") == 0
+    assert totals["the last"].traces
 
 
 def test_a_long_exploration_of_sound_workflows_ends_well(monkeypatch: pytest.MonkeyPatch) -> None:
