@@ -361,7 +361,7 @@ async def test_choices_survive_while_temporal_is_away(anna, run, monkeypatch):
     saga = {"state": "stuck", "steps": [{"name": "charge", "status": "stuck"}]}
     known = RunAnswers()
     known.put("get_saga_status", saga)
-    monkeypatch.setitem(answers._known, ("default", run.id, run.first_execution_run_id), known)
+    answers._known.put(("default", run.id, run.first_execution_run_id), known)
 
     async def away(*_, **__):
         raise TemporalUnavailable("Temporal is away.")

@@ -354,7 +354,7 @@ async def test_after_a_deadline_no_voter_is_named(start, viewers, monkeypatch):
             return await real(client, of, name, *more, **options)
         return {"state": "expired", "votes": [{"actor": "anna"}]}
 
-    monkeypatch.setattr(decisions, "_query", expired)
+    monkeypatch.setattr(decisions, "query_run", expired)
     with pytest.raises(Closed) as caught:
         await decide(viewers["admin"], run.id, "", "reject", reason="late")
     assert (caught.value.verdict.by, caught.value.verdict.detail) == ("", "It was expired before.")
@@ -368,7 +368,7 @@ async def test_what_a_workflow_has_declared_is_remembered_while_no_worker_answer
         # The second one knows the build: the first may come before any worker has taken the run.
         for outcome in (Outcome.APPLIED, Outcome.ALREADY_DECIDED):
             assert (await decide(viewers["approver"], run.id, "", "approve")).outcome == outcome
-    monkeypatch.setattr(answers, "INTERFACE_KEPT_SECONDS", 0)
+    monkeypatch.setattr(answers, "INTERFACE_FRESH_SECONDS", 0)
     monkeypatch.setattr(answers, "has_pollers", no_pollers)
     sent = await decide(viewers["approver"], run.id, "", "reject", reason="late")
     assert sent.outcome == Outcome.PENDING
