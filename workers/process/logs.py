@@ -75,8 +75,8 @@ class FailedAttempts(logging.Filter):
 class CoreFields(logging.Filter):
     """For the logger `temporalio`, which has the lines of the SDK core: no tokens, and not too long.
 
-    Each of its pollers says every few seconds that it cannot reach the server, and so do its heartbeats. Those
-    lines are left out, as `watch.watch_server` has one for all of them.
+    Its pollers and heartbeats say again and again that they cannot reach the server. Those lines are left
+    out, as `watch.watch_server` has one for all of them.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
