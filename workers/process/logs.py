@@ -75,15 +75,17 @@ class FailedAttempts(logging.Filter):
 class CoreFields(logging.Filter):
     """For the logger `temporalio`, which has the lines of the SDK core: no tokens, and not too long.
 
-    Each of its pollers says every few seconds that it cannot reach the server. Those lines are left out, as
-    `watch.watch_server` has one for all of them.
+    Its pollers and heartbeats say again and again that they cannot reach the server. Those lines are left
+    out, as `watch.watch_server` has one for all of them.
     """
 
     def filter(self, record: logging.LogRecord) -> bool:
         core = getattr(record, "temporal_log", None)
         if core is None:
             return True
-        if record.name.endswith("::retry") and _UNREACHABLE.search(str(core.fields.get("error", ""))):
+        if record.name.endswith(("::retry", "::heartbeat")) and _UNREACHABLE.search(
+            str(core.fields.get("error", ""))
+        ):
             return False
         fields = [f"{name}={value}" for name, value in core.fields.items() if name != "task_token"]
         message = f"{core.message} ({', '.join(fields)})" if fields else core.message

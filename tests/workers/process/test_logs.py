@@ -49,10 +49,10 @@ def test_retries_of_the_core_are_left_out_while_the_server_is_away_alone(error: 
         message = "gRPC call poll_activity_task_queue retried 6 times"
         fields = {"error": error}
 
-    name = "temporalio-sdk_core::temporalio_client::retry"
-    record = logging.LogRecord(name, logging.WARNING, "", 1, "", None, None)
-    record.temporal_log = Retried()
-    assert CoreFields().filter(record) is kept
+    for name in ("temporalio_client::retry", "temporalio_sdk_core::worker::heartbeat"):
+        record = logging.LogRecord(f"temporalio-sdk_core::{name}", logging.WARNING, "", 1, "", None, None)
+        record.temporal_log = Retried()
+        assert CoreFields().filter(record) is kept
 
 
 def failed(error: BaseException, attempt: int) -> logging.LogRecord:
