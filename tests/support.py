@@ -12,9 +12,6 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from dashboard.access import Viewer
-from dashboard.form_ids import issue
-
 HTMX = {"HX-Request": "true"}  # the header by which htmx asks a page for the part that changes
 
 
@@ -40,4 +37,7 @@ async def end(client: Client, query: str) -> None:
 
 def form_id(name: str, workflow_id: str, run_id: str = "", *, nonce: str = "") -> str:
     """The id of a form that the console makes for the viewer of this name, for one run."""
+    from dashboard.access import Viewer  # not above: files of workflows import this module, in the sandbox
+    from dashboard.form_ids import issue
+
     return issue(Viewer(name), workflow_id, run_id, nonce=nonce)

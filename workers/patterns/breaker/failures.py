@@ -9,7 +9,8 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 
 from workers.contracts import CIRCUIT_OPEN
-from workers.patterns.breaker.names import UNAVAILABLE
+from workers.deadlines import ATTEMPT_EXPIRED
+from workers.patterns.breaker.names import NEEDS_KEY, NOT_ALLOWED, UNAVAILABLE
 
 FAILURES: tuple[type[BaseException], ...] = (OSError, httpx.TransportError)
 """Connections, name resolution, TLS and time-outs of the standard library, and of httpx. Those of requests
@@ -28,7 +29,7 @@ _OURS: tuple[type[BaseException], ...] = (
 )
 """Kinds of the above that are mistakes on this side."""
 
-_NOT_CALLED = {CIRCUIT_OPEN, "HttpNotAllowed", "HttpKeyMissing"}
+_NOT_CALLED = {CIRCUIT_OPEN, NOT_ALLOWED, NEEDS_KEY, ATTEMPT_EXPIRED}
 """Types of ApplicationErrors that are raised before the dependency is called."""
 
 _REQUESTS = "requests.exceptions."

@@ -37,6 +37,8 @@ from workers.patterns.breaker.names import (
     failures_of,
 )
 
+STALLED_SECONDS = 2.0  # later than this after its time-out, a running process has reported a call
+
 
 class BreakerInterceptor(Interceptor):
     """One for a worker process. `client`, set by its plugin, queries and signals the breaker workflows;
@@ -98,16 +100,18 @@ def never_sent(info: activity.Info) -> bool:
 
 
 class _Call:
-    """An admitted call, which is reported once: by its end, or when its attempt times out. A thread cannot be
-    stopped, so a call of a dependency that never answers may have no end."""
+    """An admitted call, reported once: by its end, or when its attempt times out. A thread cannot be
+    stopped, so a call of a dependency that never answers may have no end. A failure that is seen long after
+    the time-out says nothing: it was this process that stood still."""
 
     def __init__(self, gate: Gate, epoch: int, lease: str) -> None:
         self._gate, self._epoch, self._lease = gate, epoch, lease
         self._over = False
+        self._loop = asyncio.get_running_loop()
         self._timer: asyncio.TimerHandle | None = None
 
     def fails_after(self, seconds: float) -> None:
-        self._timer = asyncio.get_running_loop().call_later(seconds, self._timed_out)
+        self._timer = self._loop.call_later(seconds, self._timed_out)
 
     def ended(self, *, failed: bool | None, error: str = "") -> None:
         """`failed` None: it says nothing of the dependency."""
@@ -116,6 +120,8 @@ class _Call:
         if self._over:
             return
         self._over = True
+        if failed and self._timer and self._loop.time() > self._timer.when() + STALLED_SECONDS:
+            failed = None
         if failed is not None:
             self._gate.record(self._epoch, failed=failed, error=error if failed else "", lease=self._lease)
         elif self._lease:

@@ -20,6 +20,8 @@ WORKFLOW_TYPE = "BreakerWorkflow"
 LEASE_HEADER = "signalbox-lease"
 KEY_HEADER = "signalbox-idempotency-key"
 UNAVAILABLE = "DependencyUnavailable"
+NEEDS_KEY, NOT_ALLOWED = "HttpNeedsIdempotencyKey", "HttpNotAllowed"
+"""Types of ApplicationErrors by which a call is refused on this side: its dependency was not called."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 

@@ -21,10 +21,9 @@ from temporalio.exceptions import ApplicationError, ApplicationErrorCategory
 from workers.conf import conf
 from workers.contracts.effects import NO_EFFECT
 from workers.deadlines import time_left
-from workers.patterns.breaker.names import UNAVAILABLE, current_key, guarded
+from workers.patterns.breaker.names import NEEDS_KEY, UNAVAILABLE, current_key, guarded
 from workers.patterns.http.messages import (
     ANSWER_HEADERS,
-    NEEDS_KEY,
     REFUSED,
     TOO_LARGE,
     HttpAnswer,

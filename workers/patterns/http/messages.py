@@ -9,10 +9,10 @@ import httpx
 from pydantic import BaseModel, Field, field_validator
 from temporalio.exceptions import ApplicationError
 
+from workers.patterns.breaker.names import NOT_ALLOWED
+
 QUEUE = "http-queue"
-NEEDS_KEY = "HttpNeedsIdempotencyKey"
 REFUSED = "HttpRefused"
-NOT_ALLOWED = "HttpNotAllowed"
 TOO_LARGE = "HttpTooLarge"
 
 ANSWER_HEADERS = ("content-type", "etag", "last-modified", "location", "link")

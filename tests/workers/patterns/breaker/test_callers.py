@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import threading
+import time
 import uuid
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import pytest
@@ -33,6 +35,7 @@ from workers.client.launch import launch
 from workers.patterns.breaker import gate as gates
 from workers.patterns.breaker import reporter
 from workers.patterns.breaker.config import BreakerConfig
+from workers.patterns.breaker.interceptor import STALLED_SECONDS
 from workers.patterns.breaker.names import QUEUE as BREAKERS
 from workers.patterns.breaker.names import breaker_id, guarded
 from workers.patterns.breaker.plugin import breakers
@@ -145,6 +148,32 @@ async def test_a_dependency_that_never_answers_opens_it(service: Service, silent
         silent.set()
         await caller.terminate()
     assert (status.calls, status.failures) == (1, 1)
+
+
+async def test_a_process_that_stood_still_says_nothing_of_the_dependency(service: Service) -> None:
+    """As after a suspended laptop: the time-outs of all calls in flight are seen at once, long after them."""
+    tries = []
+
+    @activity.defn(name=f"stalls-{service.activity}")
+    @guarded(service.dependency)
+    async def stalls(caller: str) -> str:
+        tries.append(caller)
+        if len(tries) == 1:
+            time.sleep(STALLED_SECONDS + 2)  # the whole process, as an async activity runs in its event loop
+        return "done"
+
+    async with service.running(stalls):
+        shared = await service.breaker(threshold=1)
+        caller = await plain(service, f"stalls-{service.activity}", seconds=1)
+        assert await caller.result() == "done"
+        status = await eventually(partial(_counted, shared))
+    assert len(tries) == 2
+    assert (status.state, status.calls, status.failures) == ("CLOSED", 1, 0)
+
+
+async def _counted(shared: WorkflowHandle[Any, Any]) -> Any:
+    status = await circuit(shared)
+    return status if status.calls else None
 
 
 async def test_what_an_operator_pauses_is_no_failure(service: Service, silent: threading.Event) -> None:

@@ -14,8 +14,9 @@ from temporalio.activity import ActivityCancellationDetails
 from temporalio.exceptions import ApplicationError
 
 from workers.contracts import CIRCUIT_OPEN
+from workers.deadlines import ATTEMPT_EXPIRED
 from workers.patterns.breaker.failures import dependency_failed
-from workers.patterns.breaker.names import UNAVAILABLE
+from workers.patterns.breaker.names import NEEDS_KEY, NOT_ALLOWED, UNAVAILABLE
 
 REQUEST = httpx.Request("GET", "http://rates")
 
@@ -70,7 +71,9 @@ SAYS_NOTHING = [
     httpx.UnsupportedProtocol("no scheme"),
     RequestsInvalidURL(),
     ApplicationError("open", "other", True, type=CIRCUIT_OPEN),
-    ApplicationError("no such host", type="HttpNotAllowed"),
+    ApplicationError("no such host", type=NOT_ALLOWED),
+    ApplicationError("a POST without a key", type=NEEDS_KEY),
+    ApplicationError("began 12 s ago", type=ATTEMPT_EXPIRED),
     asyncio.CancelledError(),
 ]
 

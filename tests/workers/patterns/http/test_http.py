@@ -27,12 +27,18 @@ from tests.workers.patterns.breaker.guarded_services import REACHES, circuit, re
 from workers.contracts.effects import says_no_effect
 from workers.deadlines import ATTEMPT_EXPIRED
 from workers.patterns.breaker.config import BreakerConfig
-from workers.patterns.breaker.names import UNAVAILABLE, WORKFLOW_TYPE, breaker_id, current_key, dependency_of
+from workers.patterns.breaker.names import (
+    NEEDS_KEY,
+    NOT_ALLOWED,
+    UNAVAILABLE,
+    WORKFLOW_TYPE,
+    breaker_id,
+    current_key,
+    dependency_of,
+)
 from workers.patterns.breaker.workflow import BreakerWorkflow
 from workers.patterns.http.activities import call_http
 from workers.patterns.http.messages import (
-    NEEDS_KEY,
-    NOT_ALLOWED,
     QUEUE,
     REFUSED,
     TOO_LARGE,
