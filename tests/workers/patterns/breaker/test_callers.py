@@ -152,19 +152,21 @@ async def test_a_dependency_that_never_answers_opens_it(service: Service, silent
 
 async def test_a_process_that_stood_still_says_nothing_of_the_dependency(service: Service) -> None:
     """As after a suspended laptop: the time-outs of all calls in flight are seen at once, long after them."""
-    tries = []
+    tries, answered = list[str](), asyncio.Event()
 
     @activity.defn(name=f"stalls-{service.activity}")
     @guarded(service.dependency)
     async def stalls(caller: str) -> str:
         tries.append(caller)
-        if len(tries) == 1:
-            time.sleep(STALLED_SECONDS + 2)  # the whole process, as an async activity runs in its event loop
+        await answered.wait()
         return "done"
 
     async with service.running(stalls):
         shared = await service.breaker(threshold=1)
         caller = await plain(service, f"stalls-{service.activity}", seconds=1)
+        await eventually(lambda: tries)
+        time.sleep(STALLED_SECONDS + 2)  # noqa: ASYNC251 (the worker is in this process, and stands still too)
+        answered.set()
         assert await caller.result() == "done"
         status = await eventually(partial(_counted, shared))
     assert len(tries) > 1  # the server has given the first one up
