@@ -165,11 +165,11 @@ async def test_a_process_that_stood_still_says_nothing_of_the_dependency(service
         shared = await service.breaker(threshold=1)
         caller = await plain(service, f"stalls-{service.activity}", seconds=1)
         await eventually(lambda: tries)
-        time.sleep(STALLED_SECONDS + 2)  # noqa: ASYNC251 (the worker is in this process, and stands still too)
+        time.sleep(STALLED_SECONDS + 2)  # the worker is in this process, and stands still too
+        await eventually(lambda: len(tries) > 1)  # the server has given the first one up
         answered.set()
         assert await caller.result() == "done"
         status = await eventually(partial(_counted, shared))
-    assert len(tries) > 1  # the server has given the first one up
     assert (status.state, status.failures) == ("CLOSED", 0)
 
 
