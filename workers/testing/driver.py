@@ -62,8 +62,8 @@ def _running_loop(loop: Any) -> Iterator[None]:
 
 @contextmanager
 def quiet() -> Iterator[None]:
-    """Without the log lines of the SDK and of workflows, of which an exploration makes thousands; the garbage
-    collector runs only by `collect`, and at the end."""
+    """Instances run in this context alone: without a running loop, as in a worker's thread, and without
+    the log lines of the SDK and of workflows. The garbage collector runs by `collect`, and at the end."""
     collecting = gc.isenabled()
     gc.disable()
     gc.freeze()  # what was there before is not looked through
@@ -196,7 +196,7 @@ class Task:
         return updates - {answer.protocol_instance_id for answer in answers if answer.HasField("accepted")}
 
     @cached_property
-    def replayed(self) -> WorkflowActivation | None:
+    def on_replay(self) -> WorkflowActivation | None:
         """As sdk-core repeats the task from its history: an update that was rejected is not there, nor is a
         task that had nothing else; no validator runs again. None: no such task."""
         activation = WorkflowActivation()
@@ -266,10 +266,10 @@ class Instance:
         """Bring it to where the recorded tasks end. Raises Nondeterminism."""
         for number, task in enumerate(tasks, 1):
             self._flags = task.flags
-            if task.replayed is None:
+            if task.on_replay is None:
                 continue
             try:
-                again = _sent(self._activate(task.replayed).successful.commands)
+                again = _sent(self._activate(task.on_replay).successful.commands)
             except TaskFailed as error:
                 raise Nondeterminism(f"Activation {number} fails when it is replayed: {error}") from error
             expected = task.commands
