@@ -12,7 +12,15 @@ from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils.deprecation import MiddlewareMixin
 
-from dashboard.access import Hidden, LoginRequired, UnknownNamespace, Verb, default_namespace, may
+from dashboard.access import (
+    Hidden,
+    LoginRequired,
+    UnknownNamespace,
+    Verb,
+    default_namespace,
+    for_all_tenants,
+    may,
+)
 from dashboard.web.login import to_login
 from dashboard.web.logs import database_away
 from workers.client.errors import RunNotFound, TemporalUnavailable
@@ -73,7 +81,9 @@ def permission_denied(request: HttpRequest, exception: Exception) -> HttpRespons
     text = str(exception) or "Your account may not do this. Ask an administrator."
     viewer = getattr(request, "viewer", None)
     links = ((reverse("home"), "Overview"),) if viewer and not may(viewer, Verb.VIEW) else ()
-    return page(request, 403, "Permission denied", text, shape="rest", links=links)
+    undecided = viewer and not for_all_tenants(viewer) and viewer.tenants and not viewer.tenant
+    title = "Choose a tenant" if undecided else "Permission denied"
+    return page(request, 403, title, text, shape="rest", links=links)
 
 
 def page_not_found(request: HttpRequest, exception: Exception) -> HttpResponse:
