@@ -12,9 +12,6 @@ from typing import Any
 from temporalio.client import Client
 from temporalio.service import RPCError
 
-from dashboard.access import Viewer
-from dashboard.form_ids import issue
-
 HTMX = {"HX-Request": "true"}  # the header by which htmx asks a page for the part that changes
 
 
@@ -36,8 +33,3 @@ async def end(client: Client, query: str) -> None:
     async for run in client.list_workflows(query):
         with contextlib.suppress(RPCError):  # closed since the list was made
             await client.get_workflow_handle(run.id).terminate()
-
-
-def form_id(name: str, workflow_id: str, run_id: str = "", *, nonce: str = "") -> str:
-    """The id of a form that the console makes for the viewer of this name, for one run."""
-    return issue(Viewer(name), workflow_id, run_id, nonce=nonce)

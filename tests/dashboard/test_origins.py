@@ -17,7 +17,8 @@ from dashboard.live import cached_read
 from dashboard.models import AuditEntry
 from dashboard.temporal_api.history import read_history
 from dashboard.temporal_api.senders import Origins, SentSignal
-from tests.support import HTMX, eventually, form_id
+from tests.dashboard.signed_forms import form_id
+from tests.support import HTMX, eventually
 from workers.conf import conf
 from workers.contracts import ApprovalPolicy, Decision
 from workers.patterns.approval.messages import ApprovalRequest
