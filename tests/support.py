@@ -33,11 +33,3 @@ async def end(client: Client, query: str) -> None:
     async for run in client.list_workflows(query):
         with contextlib.suppress(RPCError):  # closed since the list was made
             await client.get_workflow_handle(run.id).terminate()
-
-
-def form_id(name: str, workflow_id: str, run_id: str = "", *, nonce: str = "") -> str:
-    """The id of a form that the console makes for the viewer of this name, for one run."""
-    from dashboard.access import Viewer  # not above: files of workflows import this module, in the sandbox
-    from dashboard.form_ids import issue
-
-    return issue(Viewer(name), workflow_id, run_id, nonce=nonce)

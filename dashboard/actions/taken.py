@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from temporalio import workflow
 from temporalio.client import Client
 
@@ -11,12 +13,14 @@ from dashboard.errors import NotTaken
 from dashboard.extend import Action, Target
 from dashboard.temporal_api.decisions import ChainRun, newest_of_chain, signals_of
 from workers.registry.definitions import workflow_name
-from workers.registry.registry import registry
+from workers.registry.registry import RegistryError, registry
 
 
 def registered_signals(workflow_type: str) -> frozenset[str]:
     """Names of the signals of a workflow type that is registered here; none for any other. An empty name
     stands for any signal."""
+    with suppress(RegistryError):  # a mistake in one app is no reason to know nothing of the others
+        registry.load()
     for queue in registry.queues.values():
         for cls in queue.workflows:
             if workflow_name(cls) == workflow_type:

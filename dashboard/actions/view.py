@@ -8,6 +8,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.contrib import messages
+from django.core.exceptions import PermissionDenied
 from django.http import Http404, HttpRequest, HttpResponse
 from django.shortcuts import render
 from django.template.loader import render_to_string
@@ -43,7 +44,7 @@ from dashboard.form_ids import nonce_of
 from dashboard.temporal_api.decisions import find_run, verdict_on
 from dashboard.web import errors
 from dashboard.web.login import safe_next
-from workers.client.errors import RunNotFound, TemporalUnavailable
+from workers.client.errors import TemporalError
 from workers.contracts import Outcome, Verdict
 
 logger = logging.getLogger(__name__)
@@ -154,7 +155,7 @@ async def _again(
     it is made of the buttons that the viewer had, and of what the run answered last."""
     if failure.status == 422:
         typed, names = _typed(request, action)
-        with suppress(TemporalUnavailable, RunNotFound, Http404):
+        with suppress(TemporalError, PermissionDenied, Http404):
             target = await read_target(viewer, subject.workflow_id, subject.run_id)
             for form in await sync_to_async(forms)(target, "run", typed, names):
                 if any(button.action is action for button in form.buttons):

@@ -58,7 +58,7 @@ def signature(entry: AuditEntry) -> str:
     return _signature({name: getattr(entry, name) for name in SIGNED}, _keys()[0])
 
 
-def _storable(value: Any) -> Any:
+def storable(value: Any) -> Any:
     """Text as every database can keep it: PostgreSQL refuses NUL, UTF-8 refuses lone surrogates."""
     if not isinstance(value, str):
         return value
@@ -79,7 +79,7 @@ def append(**fields: Any) -> AuditEntry:
     """Add a row to the end of the chain and return it. What people and workflows wrote is redacted, as a row
     stays for ever. Raises DatabaseError if that cannot be done."""
     fields |= {name: redact_text(fields[name]) for name in WRITTEN if fields.get(name)}
-    entry = AuditEntry(at=datetime.now(UTC), **{name: _storable(value) for name, value in fields.items()})
+    entry = AuditEntry(at=datetime.now(UTC), **{name: storable(value) for name, value in fields.items()})
     with serialised():
         last = AuditEntry.objects.order_by("-id").values_list("hash", flat=True).first()
         entry.previous_hash = last or GENESIS

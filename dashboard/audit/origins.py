@@ -7,13 +7,13 @@ sender, so that the log is no picture of half of what was decided.
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 
 from asgiref.sync import sync_to_async
 from django.db import DatabaseError
 
 from dashboard.access import Subject
-from dashboard.audit.log import append
+from dashboard.audit.log import append, serialised, storable
 from dashboard.models import AuditEntry
 from dashboard.temporal_api.senders import Origins, SentSignal
 
@@ -21,42 +21,59 @@ logger = logging.getLogger(__name__)
 MOST = 2000  # decisions of one workflow that are compared, the newest
 MOST_ADDED = 20  # rows that one look at a run adds to the log
 NOT_SENT_HERE = "not_sent_here"
+COLUMNS = ("decision_id", "actor", "phase", "outcome")
 
 
-def _key(subject: Subject, sent: SentSignal) -> str:
-    """The id of the row about a signal: its decision's, or its place in the history."""
-    return (sent.decision_id or f"{subject.run_id}:{sent.number}")[:100]
+Key = tuple[str, str]
+"""Of the row about a signal: its decision's id, or its place in the history, and its actor."""
 
 
-def _add(subject: Subject, foreign: Collection[SentSignal], known: set[str]) -> None:
-    new = [sent for sent in foreign if f"{_key(subject, sent)} {sent.actor[:150]}" not in known]
-    for sent in new[:MOST_ADDED]:
-        append(
-            actor=sent.actor[:150],
-            action=sent.signal[:60],
-            workflow_id=subject.workflow_id,
-            run_id=subject.run_id,
-            namespace=subject.namespace,
-            tenant=subject.tenant or "",
-            decision_id=_key(subject, sent),
-            reason=sent.reason,
-            phase=AuditEntry.Phase.OUTCOME,
-            outcome=NOT_SENT_HERE,
-            detail=f"Not sent by this console: identity {sent.identity or 'unknown'}.",
-        )
+def _key(subject: Subject, sent: SentSignal) -> Key:
+    where = sent.decision_id or f"{subject.run_id}:{sent.number}"
+    return storable(where)[:100], storable(sent.actor)[:150]
+
+
+def _add(subject: Subject, foreign: Mapping[Key, SentSignal]) -> None:
+    """Add what the log does not have yet; two processes that see it at once add it once."""
+    where = {
+        "namespace": subject.namespace,
+        "workflow_id": storable(subject.workflow_id),
+        "outcome": NOT_SENT_HERE,
+    }
+    with serialised():
+        rows = AuditEntry.objects.filter(decision_id__in=[key for key, _ in foreign], **where)
+        known = set(rows.values_list("decision_id", "actor"))
+        for key in [key for key in foreign if key not in known][:MOST_ADDED]:
+            sent = foreign[key]
+            append(
+                actor=key[1],
+                action=sent.signal[:60],
+                run_id=subject.run_id,
+                tenant=subject.tenant or "",
+                decision_id=key[0],
+                reason=sent.reason,
+                phase=AuditEntry.Phase.OUTCOME,
+                detail=f"Not sent by this console: identity {sent.identity or 'unknown'}.",
+                **where,
+            )
 
 
 def _compare(subject: Subject, sent: Collection[SentSignal]) -> Origins:
-    rows = AuditEntry.objects.filter(namespace=subject.namespace, workflow_id=subject.workflow_id)
-    columns = ("decision_id", "actor", "phase", "outcome")
-    here, seen = set(), set()
-    for decision_id, actor, phase, outcome in rows.values_list(*columns)[:MOST]:
+    rows = AuditEntry.objects.filter(namespace=subject.namespace, workflow_id=storable(subject.workflow_id))
+    here: set[Key] = set()
+    seen: set[Key] = set()
+    for decision_id, actor, phase, outcome in rows.values_list(*COLUMNS)[:MOST]:
         if phase == AuditEntry.Phase.INTENT and decision_id:
             here |= {(decision_id, actor), ("", actor)}
         elif outcome == NOT_SENT_HERE:
-            seen.add(f"{decision_id} {actor}")
+            seen.add((decision_id, actor))
     foreign = [one for one in sent if one.actor and (one.decision_id, one.actor) not in here]
-    _add(subject, foreign, seen)
+    new = {_key(subject, one): one for one in foreign}
+    if new := {key: one for key, one in new.items() if key not in seen}:
+        try:
+            _add(subject, new)
+        except DatabaseError:  # the marks on the page do not depend on it
+            logger.exception("Decisions of others on %s could not be recorded.", subject.workflow_id)
     identities = {(one.decision_id, one.actor): one.identity for one in foreign}
     return Origins(frozenset(here), identities, frozenset(one.number for one in foreign))
 

@@ -67,7 +67,8 @@ async def recorded(
 
 async def was_intended(subject: Subject, action: str, decision_id: str) -> bool:
     """Does the log have the intent of this decision?"""
-    where = {"namespace": subject.namespace, "workflow_id": subject.workflow_id, "action": action}
+    workflow_id = log.storable(subject.workflow_id)
+    where = {"namespace": subject.namespace, "workflow_id": workflow_id, "action": action}
     rows = AuditEntry.objects.filter(decision_id=decision_id, phase=AuditEntry.Phase.INTENT, **where)
     return await rows.aexists()
 

@@ -40,7 +40,7 @@ from workers.conf import conf
 from workers.contracts import ApprovalState, ApprovalStatus, Decision, Outcome, Query, Signal, Verdict
 
 FIRST_PAUSE, LONGEST_PAUSE = 0.01, 0.2  # seconds between two queries for the verdict
-INTERFACE_SECONDS = 1.0  # for a worker to say what its workflow takes
+INTERFACE_SECONDS = 3.0  # for a worker to say what its workflow takes
 UNSETTLED = (Outcome.UNKNOWN, Outcome.PENDING)
 REQUESTED = "Cancellation is requested; the workflow decides how it ends."
 

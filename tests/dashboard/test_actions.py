@@ -25,7 +25,8 @@ from dashboard.temporal_api.answers import RunAnswers
 from devtools.management.commands.demo_users import person
 from tests.dashboard.factories import start_run
 from tests.dashboard.flows import Decidable, foreign_worker
-from tests.support import HTMX, eventually, form_id
+from tests.dashboard.signed_forms import form_id
+from tests.support import HTMX, eventually
 from workers.client import connection
 from workers.client.connection import set_client
 from workers.client.errors import RunNotFound, TemporalUnavailable

@@ -10,7 +10,7 @@ import pytest
 
 from dashboard.access import Forbidden, Hidden, Viewer
 from dashboard.actions import decide as deciding
-from dashboard.actions import limits
+from dashboard.actions import limits, taken
 from dashboard.conf import conf
 from dashboard.errors import Closed, Invalid, NotTaken, OutcomeUnknown, TooMany
 from dashboard.extend import actions
@@ -18,9 +18,11 @@ from dashboard.models import AuditEntry
 from dashboard.temporal_api import answers, decisions
 from tests.dashboard.factories import start_run
 from tests.dashboard.flows import Decidable, Foreign, foreign_worker
-from tests.support import eventually, form_id
+from tests.dashboard.signed_forms import form_id
+from tests.support import eventually
 from workers.client.errors import RunNotFound, TemporalUnavailable
 from workers.contracts import Outcome, Verdict
+from workers.registry.registry import RegistryError
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -378,3 +380,16 @@ async def test_what_a_workflow_has_declared_is_remembered_while_no_worker_answer
 
 async def no_pollers(*_):
     return False
+
+
+def test_the_registry_is_loaded_first_and_a_mistake_in_it_hides_no_type(server, monkeypatch):
+    loaded = []
+
+    def load():
+        loaded.append(True)
+        raise RegistryError("Invalid registrations:")
+
+    monkeypatch.setattr(taken.registry, "load", load)
+    assert {"approve", "reject", "cancel"} <= taken.registered_signals("OrderWorkflow")
+    assert taken.registered_signals("Unseen") == frozenset()
+    assert loaded

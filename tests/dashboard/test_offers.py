@@ -15,7 +15,7 @@ from dashboard.actions import breaker, refusals
 from dashboard.actions.offers import Typed, buttons, forms, reason_hint, version_of
 from dashboard.actions.resolve_compensation import stuck_steps
 from dashboard.extend import Action, Offer, Target, actions
-from tests.support import form_id
+from tests.dashboard.signed_forms import form_id
 from workers.contracts import (
     ApprovalPolicy,
     ApprovalStatus,

@@ -17,7 +17,8 @@ from dashboard.live import cached_read
 from dashboard.models import AuditEntry
 from dashboard.temporal_api.history import read_history
 from dashboard.temporal_api.senders import Origins, SentSignal
-from tests.support import HTMX, eventually, form_id
+from tests.dashboard.signed_forms import form_id
+from tests.support import HTMX, eventually
 from workers.conf import conf
 from workers.contracts import ApprovalPolicy, Decision
 from workers.patterns.approval.messages import ApprovalRequest
@@ -161,3 +162,24 @@ def test_where_a_workflow_keeps_no_ids_any_decision_of_the_actor_counts():
     known = Origins(here=frozenset({("d-1", "anna"), ("", "anna")}))
     assert known.sender("", "anna") == ""
     assert known.sender("", "finance") == "unknown"
+
+
+async def test_names_that_no_database_can_keep_are_recorded_once(db):
+    subject = Subject("default", "order-odd", "run-1", None)
+    odd = SentSignal(5, "approve", MALLORY, "fin\0ance\ud800", "d\0", "why\0")
+    for _ in range(2):
+        found = await origins.origins_of(subject, [odd, odd])
+        assert found is not None
+        assert found.foreign == {5}
+    assert await AuditEntry.objects.acount() == 1
+
+
+async def test_a_log_that_cannot_be_written_leaves_the_marks(db, monkeypatch):
+    def full(**_):
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(origins, "append", full)
+    sent = SentSignal(5, "approve", MALLORY, "finance", "d-1")
+    found = await origins.origins_of(Subject("default", "order-7", "run-1", None), [sent])
+    assert found is not None
+    assert found.sender("d-1", "finance") == MALLORY

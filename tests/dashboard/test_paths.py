@@ -13,7 +13,8 @@ from dashboard.live import cached_read
 from tests.dashboard.factories import start_run
 from tests.dashboard.flows import Decidable, foreign_worker
 from tests.dashboard.paths import MOST_FILES, MOST_ROOMS, traced
-from tests.support import HTMX, eventually, form_id
+from tests.dashboard.signed_forms import form_id
+from tests.support import HTMX, eventually
 
 
 @pytest.mark.django_db(transaction=True)

@@ -13,7 +13,8 @@ from dashboard.live import cached_read
 from dashboard.models import AuditEntry
 from tests.dashboard.factories import start_run
 from tests.dashboard.flows import Resolvable
-from tests.support import HTMX, eventually, form_id
+from tests.dashboard.signed_forms import form_id
+from tests.support import HTMX, eventually
 
 pytestmark = pytest.mark.django_db(transaction=True)
 TITLE = "Resolve a failed effect"

@@ -12,9 +12,13 @@ from temporalio.api.common.v1 import Payload
 from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 
 from dashboard import extend
+from dashboard.access import Subject
 from dashboard.extend import Money, Pipeline, Stage
+from dashboard.temporal_api.answers import RunAnswers
 from dashboard.temporal_api.budget import Budget
+from dashboard.temporal_api.history import History
 from dashboard.temporal_api.rows import attributes_of, memo_texts, read_rows, run_url, shorten
+from dashboard.temporal_api.run import RunPage
 
 
 def payload(value: object, kind: str = "Keyword") -> Payload:
@@ -125,3 +129,11 @@ async def test_a_hundred_rows_take_milliseconds(client, line):
         await read_rows(client, infos)
         best = min(best, time.perf_counter() - start)
     assert best < 0.05
+
+
+async def test_a_paused_run_is_open(client, line):
+    (row,) = await read_rows(client, [info(status=8)])
+    subject = Subject("default", "order-1", "run-1", None)
+    counts = {"events": 0, "size": 0, "cancel_requested": False, "task_attempt": 0}
+    run = RunPage(row, subject, "q", RunAnswers(), [], History(), parent="", first_run_id="", **counts)
+    assert run.open

@@ -18,7 +18,8 @@ from temporalio.client import Client
 
 from dashboard.live import cached_read
 from dashboard.models import AuditEntry
-from tests.support import HTMX, eventually, form_id
+from tests.dashboard.signed_forms import form_id
+from tests.support import HTMX, eventually
 from workers.client.connection import has_pollers
 from workers.conf import conf
 

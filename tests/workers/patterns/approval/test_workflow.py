@@ -99,6 +99,19 @@ async def test_the_classic_a_bare_approve_takes_it_from_pending_to_approved(benc
     assert (await handle.describe()).status is WorkflowExecutionStatus.COMPLETED
 
 
+async def test_an_id_belongs_to_who_sent_it_first_and_each_vote_keeps_its_own(bench: Bench) -> None:
+    async with bench.running():
+        handle = await bench.ask(TWO)
+        mine = decision("ann", **APPROVER)
+        await say(handle, "approve", mine)
+        theirs = decision("bob", decision_id=mine.decision_id, reason="No.", **APPROVER)
+        answer = await say(handle, "reject", theirs)
+        asked = await status(handle)
+    assert (answer.actor, answer.signal, answer.outcome) == ("ann", "approve", Outcome.APPLIED)
+    assert [(vote.actor, vote.decision_id) for vote in asked.votes] == [("ann", mine.decision_id)]
+    assert asked.state == ApprovalState.PENDING
+
+
 async def test_two_of_a_role_and_the_result_says_who_when_and_why(bench: Bench) -> None:
     async with bench.running():
         handle = await bench.ask(TWO)
