@@ -38,7 +38,7 @@ def _composed() -> dict[str, Conf]:
     apps = cast(AppsConf, named).apps
     missing = [f"SIGNALBOX_APPS: there is no app {app}." for app in apps if _missing(app)]
     found = {app: cls for app in apps if not _missing(app) and (cls := _conf_class(app))}
-    classes = {"workers": WorkersConf, "dashboard": DashboardConf, **found}
+    classes: dict[str, type[Conf]] = {"workers": WorkersConf, "dashboard": DashboardConf, **found}
     try:
         confs = compose(classes.values())
     except ConfigurationError as error:
@@ -119,15 +119,17 @@ SQLITE = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
 
+# Under ASGI each request has a thread of its own: only a pool keeps connections from one to the next. It has as
+# many as a worker may have threads, and opens them when they are needed.
+POOL = {"pool": {"min_size": 1, "max_size": 60, "timeout": 5}}
+
 
 def _database() -> dict[str, Any]:
     if not _dashboard.database_url:
         name = _dashboard.state_dir / "signalbox.sqlite3"
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": SQLITE}
     given = parsed_database(_dashboard.database_url)
-    # Under ASGI each request has a thread of its own: only a pool keeps connections from one to the next.
-    pool = {"pool": True} if find_spec("psycopg_pool") else {}
-    options = SQLITE if given["ENGINE"].endswith("sqlite3") else pool
+    options = SQLITE if given["ENGINE"].endswith("sqlite3") else POOL if find_spec("psycopg_pool") else {}
     return {**given, "CONN_MAX_AGE": 0, "OPTIONS": {**given.get("OPTIONS", {}), **options}}
 
 
