@@ -119,8 +119,8 @@ SQLITE = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
 
-# Under ASGI each request has a thread of its own: only a pool keeps connections from one to the next. It has as
-# many as a worker may have threads, and opens them when they are needed.
+# Under ASGI each request has a thread of its own: only a pool keeps connections from one to the next. It
+# opens as many as are needed, up to those of a worker with all its threads.
 POOL = {"pool": {"min_size": 1, "max_size": 60, "timeout": 5}}
 
 
@@ -180,6 +180,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 3600  # seconds from the login: a working day
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _dashboard.https
 SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # probes come by plain HTTP, and bring no cookie
 SECURE_HSTS_SECONDS = _dashboard.hsts_seconds if _dashboard.https else 0
