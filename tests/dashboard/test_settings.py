@@ -119,13 +119,10 @@ def test_the_log_of_the_server_has_the_format_of_the_settings(tmp_path):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [sys.executable, str(ROOT / "manage.py"), "runweb", "--port", str(port)]
-    variables = {
-        **PRODUCTION,
-        "REQUIRE_HTTPS": "false",
-        "LOG_FORMAT": "json",
-        "TEMPORAL_ADDRESS": "127.0.0.1:1",
-    }
+    variables = {**PRODUCTION, "REQUIRE_HTTPS": "false", "LOG_FORMAT": "json"}
     environment = {**clean(), **variables, "SIGNALBOX_STATE_DIR": str(tmp_path)}
+    environment["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+    (tmp_path / "static").mkdir()
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
         deadline = time.monotonic() + 60
         while time.monotonic() < deadline:

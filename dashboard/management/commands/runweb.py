@@ -22,8 +22,8 @@ class Command(BaseCommand):
     def handle(self, *, host: str, port: int, **_: Any) -> None:
         if conf().https and not conf().trusted_proxies:
             raise CommandError(
-                "Pages are served by HTTPS alone, and TRUSTED_PROXIES names no proxy that speaks it: each page "
-                "would redirect to itself. Name the proxy, or set REQUIRE_HTTPS=false."
+                "Pages are served by HTTPS alone, and TRUSTED_PROXIES names no proxy that speaks it:"
+                " each page would redirect to itself. Name the proxy, or set REQUIRE_HTTPS=false."
             )
         server = uvicorn.Server(config(conf(), host, port))
         server.run()
