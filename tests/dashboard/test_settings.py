@@ -17,6 +17,8 @@ import pytest
 from django.core.files.base import ContentFile
 from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
+from django.http import HttpResponse
+from django.middleware.security import SecurityMiddleware
 
 from dashboard.conf import DEVELOPMENT_KEY, DashboardConf
 from dashboard.private_files import private_database
@@ -105,6 +107,13 @@ def test_https_is_demanded_in_production_unless_it_is_said_otherwise(environment
 def test_the_deployment_check_is_clean(tmp_path):
     ran = manage("check", "--deploy", **PRODUCTION, SIGNALBOX_STATE_DIR=str(tmp_path))
     assert "no issues" in ran.stdout + ran.stderr, ran.stderr
+
+
+def test_probes_are_not_redirected(settings, rf):
+    settings.SECURE_SSL_REDIRECT = True
+    middleware = SecurityMiddleware(lambda request: HttpResponse())
+    answers = {path: middleware(rf.get(path)).status_code for path in ("/healthz", "/readyz", "/login/")}
+    assert answers == {"/healthz": 200, "/readyz": 200, "/login/": 301}
 
 
 def test_a_server_that_could_only_redirect_does_not_start(tmp_path):

@@ -9,7 +9,7 @@ from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedErr
 from temporalio.service import RPCError, RPCStatusCode
 
 _LATE = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
-# What the SDK says of an answer over TEMPORAL_MAX_INCOMING_GRPC_BYTES; by its status it might be a rate limit.
+# What the SDK says of an answer over TEMPORAL_MAX_INCOMING_GRPC_BYTES; by status, it might be a rate limit.
 _TOO_LARGE = ("while decompressing message", "message length too large")
 _REFUSED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
