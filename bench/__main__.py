@@ -27,6 +27,8 @@ def _set_up(state: str) -> None:
     os.environ.update(
         SIGNALBOX_MODE="production",
         SECRET_KEY=secrets.token_urlsafe(48),
+        AUDIT_KEYS=secrets.token_urlsafe(48),
+        REQUIRE_HTTPS="false",  # the pages are asked for by plain HTTP
         SIGNALBOX_STATE_DIR=state,
         DJANGO_SETTINGS_MODULE="dashboard.settings",
         ALLOWED_HOSTS="127.0.0.1,testserver",  # the last is how Django's test client calls itself
@@ -144,6 +146,14 @@ async def _throughput(state: str, rounds: int, count: int) -> list[Any]:
         return await throughput.measure(Path(state), rounds, count) + await throughput.ready(3)
 
 
+async def _limits() -> list[Any]:
+    from bench import limits
+
+    user, _ = await asyncio.to_thread(_person)
+    async with _temporal() as client:
+        return await limits.measure(client, user) + await asyncio.to_thread(limits.verify)
+
+
 async def main(options: argparse.Namespace, state: str) -> int:
     """Measure, print, write; 1 when a target is missed."""
     from bench.results import table, write
@@ -161,6 +171,8 @@ async def main(options: argparse.Namespace, state: str) -> int:
         from bench import query
 
         rows += query.measure()
+    if options.only in (None, "limits"):
+        rows += await _limits()
     if options.only in (None, "simulator"):
         from bench import simulator
 
@@ -178,7 +190,7 @@ if __name__ == "__main__":
     parser.add_argument("--orders", type=int, default=100, help="orders in each round of the throughput")
     parser.add_argument(
         "--only",
-        choices=("lists", "orders", "breaker", "throughput", "query", "simulator"),
+        choices=("lists", "orders", "breaker", "throughput", "query", "limits", "simulator"),
         help="print one of them, write nothing",
     )
     with tempfile.TemporaryDirectory(prefix="signalbox-bench-") as folder:

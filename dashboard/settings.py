@@ -38,7 +38,7 @@ def _composed() -> dict[str, Conf]:
     apps = cast(AppsConf, named).apps
     missing = [f"SIGNALBOX_APPS: there is no app {app}." for app in apps if _missing(app)]
     found = {app: cls for app in apps if not _missing(app) and (cls := _conf_class(app))}
-    classes = {"workers": WorkersConf, "dashboard": DashboardConf, **found}
+    classes: dict[str, type[Conf]] = {"workers": WorkersConf, "dashboard": DashboardConf, **found}
     try:
         confs = compose(classes.values())
     except ConfigurationError as error:
@@ -119,15 +119,17 @@ SQLITE = {
     "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
 }
 
+# Under ASGI each request has a thread of its own: only a pool keeps connections from one to the next. It
+# opens as many as are needed, up to those of a worker with all its threads.
+POOL = {"pool": {"min_size": 1, "max_size": 60, "timeout": 5}}
+
 
 def _database() -> dict[str, Any]:
     if not _dashboard.database_url:
         name = _dashboard.state_dir / "signalbox.sqlite3"
         return {"ENGINE": "django.db.backends.sqlite3", "NAME": name, "OPTIONS": SQLITE}
     given = parsed_database(_dashboard.database_url)
-    # Under ASGI each request has a thread of its own: only a pool keeps connections from one to the next.
-    pool = {"pool": True} if find_spec("psycopg_pool") else {}
-    options = SQLITE if given["ENGINE"].endswith("sqlite3") else pool
+    options = SQLITE if given["ENGINE"].endswith("sqlite3") else POOL if find_spec("psycopg_pool") else {}
     return {**given, "CONN_MAX_AGE": 0, "OPTIONS": {**given.get("OPTIONS", {}), **options}}
 
 
@@ -185,6 +187,7 @@ AXES_RESET_ON_SUCCESS = True
 AXES_VERBOSE = False
 
 SESSION_COOKIE_HTTPONLY = True
+SESSION_COOKIE_AGE = 12 * 3600  # seconds from the login: a working day
 SESSION_COOKIE_SECURE = CSRF_COOKIE_SECURE = SECURE_SSL_REDIRECT = _dashboard.https
 SECURE_REDIRECT_EXEMPT = ["^healthz$", "^readyz$"]  # probes come by plain HTTP, and bring no cookie
 SECURE_HSTS_SECONDS = _dashboard.hsts_seconds if _dashboard.https else 0

@@ -28,6 +28,16 @@ async def eventually(fn: Callable[[], Any], *, timeout: float = 30, every: float
         await asyncio.sleep(every)
 
 
+def read_only(value: bool) -> None:
+    """Let this thread's connection refuse to write, or write again."""
+    from django.db import connection
+
+    sqlite = connection.vendor == "sqlite"
+    setting = "PRAGMA query_only" if sqlite else "SET default_transaction_read_only"
+    with connection.cursor() as cursor:
+        cursor.execute(f"{setting} = {'on' if value else 'off'}")
+
+
 async def end(client: Client, query: str) -> None:
     """Terminate what the list shows for `query`: what would go on in another test, or in its way."""
     async for run in client.list_workflows(query):

@@ -24,6 +24,14 @@ from workers.models import FeatureFlag, TenantActivity
 
 COMMAND = "command line"  # the actor of what no request did
 VERBS = {ADDITION: "added", CHANGE: "changed", DELETION: "deleted"}
+LOGIN, LOCKED_OUT, ROLES, SWITCH_SET, SWITCH_REMOVED = (
+    "login",
+    "locked out",
+    "roles changed",
+    "switch set",
+    "switch removed",
+)
+EVENTS = (LOGIN, LOCKED_OUT, ROLES, SWITCH_SET, SWITCH_REMOVED, *(f"admin {verb}" for verb in VERBS.values()))
 
 
 def _actor() -> str:
@@ -32,16 +40,16 @@ def _actor() -> str:
 
 
 def _logged_in(request: HttpRequest, user: AbstractBaseUser, **_: Any) -> None:
-    log.record(user.get_username(), "login", f"from {getattr(request, 'axes_ip_address', None) or 'here'}")
+    log.record(user.get_username(), LOGIN, f"from {getattr(request, 'axes_ip_address', None) or 'here'}")
 
 
 def _locked_out(username: str | None, ip_address: str, **_: Any) -> None:
     """Once for a lock: every further try sends the signal again."""
     actor, detail = (username or "")[: log.ACTOR_LENGTH], f"from {ip_address}"
     since = datetime.now(UTC) - (get_cool_off() or datetime.resolution)
-    known = AuditEntry.objects.filter(actor=actor, action="locked out", detail=detail, at__gt=since)
+    known = AuditEntry.objects.filter(actor=actor, action=LOCKED_OUT, detail=detail, at__gt=since)
     if not known.exists():
-        log.record(actor, "locked out", detail)
+        log.record(actor, LOCKED_OUT, detail)
 
 
 def _groups_changed(instance: Model, action: str, reverse: bool, pk_set: set[int] | None, **_: Any) -> None:
@@ -58,7 +66,7 @@ def _groups_changed(instance: Model, action: str, reverse: bool, pk_set: set[int
         names, groups = [instance.get_username()], [*found.values_list("name", flat=True)]
     if names and groups:
         detail = f"{', '.join(sorted(names))}: {verb} {', '.join(sorted(groups))}"
-        log.record(_actor(), "roles changed", detail)
+        log.record(_actor(), ROLES, detail)
 
 
 def _admin_changed(instance: LogEntry, created: bool, **_: Any) -> None:
@@ -68,8 +76,8 @@ def _admin_changed(instance: LogEntry, created: bool, **_: Any) -> None:
 
 
 def _switched(instance: Model, **signal: Any) -> None:
-    verb = "removed" if "created" not in signal else "set"
-    log.record(_actor(), f"switch {verb}", f"{instance._meta.verbose_name} {instance}")
+    action = SWITCH_SET if "created" in signal else SWITCH_REMOVED
+    log.record(_actor(), action, f"{instance._meta.verbose_name} {instance}")
 
 
 def connect() -> None:

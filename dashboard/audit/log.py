@@ -10,7 +10,6 @@ copies of the last hash elsewhere (`manage.py auditverify` prints it).
 from __future__ import annotations
 
 import hmac
-import json
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from typing import Any
 
 from asgiref.sync import sync_to_async
 from django.db import connection, transaction
+from pydantic_core import to_json
 
 from dashboard.access import Subject, Viewer
 from dashboard.conf import conf
@@ -30,9 +30,8 @@ GENESIS = "0" * 64
 WRITTEN = ("reason", "detail")
 CHAIN_LOCK = 0x5167_0A11  # any number, the same in every process
 FIELDS = AuditEntry._meta.concrete_fields
-SIGNED = tuple(field.attname for field in FIELDS if field.name not in {"id", "hash"})
+SIGNED = tuple(sorted(field.attname for field in FIELDS if field.name not in {"id", "hash"}))
 ACTOR_LENGTH = 150
-_canonical = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=True).encode
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,9 +47,10 @@ def _keys() -> list[bytes]:
 
 
 def _signature(content: Mapping[str, Any], key: bytes) -> str:
-    """HMAC-SHA256, as hex, of the canonical JSON of all fields but the id and the signature itself."""
+    """HMAC-SHA256, as hex, of the JSON of all fields but the id and the signature itself: without spaces, and
+    in the order of their names."""
     at = content["at"].astimezone(UTC).isoformat(timespec="microseconds")
-    return hmac.digest(key, _canonical({**content, "at": at}).encode(), "sha256").hex()
+    return hmac.digest(key, to_json({**content, "at": at}), "sha256").hex()
 
 
 def signature(entry: AuditEntry) -> str:

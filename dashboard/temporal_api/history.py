@@ -36,7 +36,7 @@ from dashboard.temporal_api.events import (
 from dashboard.temporal_api.failures import decode_failures
 from dashboard.temporal_api.rows import moment, texts
 from dashboard.temporal_api.senders import SentSignal, sent_signals
-from workers.client.errors import rpc_errors
+from workers.client.errors import AnswerTooLarge, rpc_errors
 from workers.conf import conf
 from workers.payloads.redaction import redact_text
 
@@ -188,10 +188,16 @@ async def _events(
         request = GetWorkflowExecutionHistoryReverseRequest(
             namespace=client.namespace, execution=execution, maximum_page_size=page, next_page_token=token
         )
-        with rpc_errors():
-            answer = await client.workflow_service.get_workflow_execution_history_reverse(
-                request, retry=True, timeout=timeout
-            )
+        try:
+            with rpc_errors():
+                answer = await client.workflow_service.get_workflow_execution_history_reverse(
+                    request, retry=True, timeout=timeout
+                )
+        except AnswerTooLarge:
+            if page == 1:
+                raise
+            page = 1 if page <= FIRST_READ else FIRST_READ
+            continue
         events += answer.history.events
         token = answer.next_page_token
         if not token or not answer.history.events:

@@ -24,11 +24,12 @@ from dashboard.query.query import CompiledQuery, ScopedQuery
 from dashboard.temporal_api.budget import CELL_BYTES, Budget
 from dashboard.temporal_api.rows import Row, attributes_of, read_rows, subject_of
 from workers.client import attributes
-from workers.client.errors import rpc_errors
+from workers.client.errors import AnswerTooLarge, rpc_errors
 from workers.client.visibility import Comparison
 from workers.conf import conf
 
 PAGE = 500
+SPLIT = 8  # of a page that is too large for one answer
 STRIDE = 100  # rows between which other requests of this process get their turn
 # Pages looked through for rows that only we can compare exactly, before the rest is left to "next".
 MOST_PAGES = 10
@@ -58,11 +59,19 @@ async def attribute_types(client: Client) -> dict[str, int]:
 async def _list(
     client: Client, query: ScopedQuery, size: int, token: bytes
 ) -> ListWorkflowExecutionsResponse:
+    """One page; fewer rows than `size` where they are too large for one answer."""
     request = ListWorkflowExecutionsRequest(
         namespace=client.namespace, query=query.text, page_size=size, next_page_token=token
     )
-    with rpc_errors():
-        return await client.workflow_service.list_workflow_executions(request, retry=True, timeout=_timeout())
+    try:
+        with rpc_errors():
+            return await client.workflow_service.list_workflow_executions(
+                request, retry=True, timeout=_timeout()
+            )
+    except AnswerTooLarge:
+        if size == 1:
+            raise
+        return await _list(client, query, max(size // SPLIT, 1), token)
 
 
 def _admitted(query: ScopedQuery, rows: list[Row]) -> list[Row]:

@@ -124,15 +124,19 @@ async def decode(client: Client, payloads: Iterable[Payload], budget: Budget | N
     return [await _value(client, payload, budget) for payload in payloads]
 
 
+async def _text(payload: Payload, value: Any, limit: int) -> str:
+    """A decoded value as text for a page; what was packed may be large, however little was sent."""
+    if payload.metadata.get("encoding") in PLAIN and len(payload.data) < OFF_LOOP:
+        return shorten([value], limit)[0]
+    return (await asyncio.to_thread(shorten, [value], limit))[0]
+
+
 async def texts(client: Client, payloads: Sequence[Payload], budget: Budget, limit: int = 4000) -> list[str]:
     """The values as texts for a page, each decoded, cut and let go before the next."""
     out = []
     for payload in payloads[:MOST_VALUES]:
         [value] = await decode(client, [payload], budget)
-        if len(payload.data) < OFF_LOOP:
-            out += shorten([value], limit)
-        else:
-            out += await asyncio.to_thread(shorten, [value], limit)
+        out.append(await _text(payload, value, limit))
     more = len(payloads) - MOST_VALUES
     return [*out, f"… and {more:,} more"] if more > 0 else out
 
@@ -330,6 +334,6 @@ async def memo_texts(client: Client, info: WorkflowExecutionInfo, budget: Budget
     out = []
     for name in names[:MOST_VALUES]:
         [value] = named([name], await decode(client, [fields[name]], budget)).values()
-        out += [(name, text) for text in shorten([value], 1000)]
+        out.append((name, await _text(fields[name], value, 1000)))
     more = len(names) - MOST_VALUES
     return [*out, ("…", f"and {more:,} more")] if more > 0 else out

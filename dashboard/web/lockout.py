@@ -60,4 +60,5 @@ class Lockout(AxesDatabaseHandler):  # type: ignore[misc]  # the package has no 
 
 def _known(name: str | None, address: str) -> bool:
     since = timezone.now() - timedelta(days=KNOWN_DAYS)
-    return AccessLog.objects.filter(username=name, ip_address=address, attempt_time__gt=since).exists()
+    logins = AccessLog.objects.filter(username=name, ip_address=address, attempt_time__gt=since)
+    return bool(logins.exists())

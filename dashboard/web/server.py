@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from typing import Any
 
 import uvicorn
@@ -16,6 +17,7 @@ from dashboard.conf import DashboardConf
 HEADER_SECONDS = 10.0  # from the start of the connection, or of a later request in it, to the last header
 LARGEST_HEADERS = 64 * 1024  # bytes of a request's line and headers
 LARGEST_FRAME = 64 * 1024  # bytes of a message on a socket
+LARGEST_ANSWER = 16 * 1024 * 1024  # bytes of Temporal's answer to one call; the SDK takes 128 MB
 GRACEFUL_SECONDS = 3  # without a bound, one open stream would keep a stopping process for ever
 
 
@@ -61,6 +63,7 @@ class LimitedProtocol(HttpToolsProtocol):
 def config(conf: DashboardConf, host: str, port: int) -> uvicorn.Config:
     """The configuration of the server. Addresses of clients come from the connection, and from the headers of
     a proxy only where TRUSTED_PROXIES names it."""
+    os.environ.setdefault("TEMPORAL_MAX_INCOMING_GRPC_BYTES", str(LARGEST_ANSWER))
     return uvicorn.Config(
         "dashboard.asgi:application",
         host=host,

@@ -36,6 +36,13 @@ def test_a_login_is_recorded_with_its_address(viewer_user):
     assert AuditEntry.objects.latest("id").request_id
 
 
+def test_the_audit_page_shows_events_and_filters_by_them(ada):
+    log.record("vera", "login", "from 192.0.2.7")
+    text = ada.get("/audit/", {"action": "login"}).content.decode()
+    assert "from 192.0.2.7" in text
+    assert "<option selected>login</option>" in text
+
+
 def test_a_lock_is_recorded_once():
     browser = Client(REMOTE_ADDR="192.0.2.7")
     for _ in range(8):

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import sys
 import time
 import tracemalloc
 import uuid
@@ -179,3 +181,48 @@ async def test_snapshots_are_bounded_by_bytes(viewers, monkeypatch: pytest.Monke
     assert cached_read._slots.size <= cached_read.KEPT_BYTES
     assert 10 < len(cached_read._slots) < 40
     cached_read.forget()
+
+
+LISTS_AND_READS = """
+import asyncio, sys
+import django
+django.setup()
+from dashboard.temporal_api.history import read_history
+from dashboard.temporal_api.lists import list_rows
+from workers.client.connection import connect
+
+async def main(prefix, long):
+    client = await connect()
+    rows, complete = await list_rows(client, f"WorkflowId STARTS_WITH '{prefix}'", 100)
+    history = await read_history(client, long, "", size=0)
+    print(len(rows), complete, history.complete, len(history.lines) > 5)
+
+asyncio.run(main(*sys.argv[1:]))
+"""
+
+
+async def test_lists_and_histories_that_are_too_large_for_one_answer_are_read_in_parts(
+    client: Client, queue: str
+) -> None:
+    """With a limit of 100 kB, which a process reads once."""
+    prefix = f"parts-{uuid.uuid4()}"
+    memo = {"large": "".join(uuid.uuid4().hex for _ in range(1000))}
+    handles = [
+        await client.start_workflow("Foreign", id=f"{prefix}-{at}", task_queue=queue, memo=memo)
+        for at in range(12)
+    ]
+    for _ in range(9):
+        await handles[0].signal("letter", memo["large"])
+    await eventually(lambda: _counted(client, f"WorkflowId STARTS_WITH '{prefix}'", 12))
+    environment = {**os.environ, "TEMPORAL_MAX_INCOMING_GRPC_BYTES": "100000"}
+    environment |= {"DJANGO_SETTINGS_MODULE": "tests.settings"}
+    command = (sys.executable, "-c", LISTS_AND_READS, prefix, handles[0].id)
+    process = await asyncio.create_subprocess_exec(*command, env=environment, stdout=asyncio.subprocess.PIPE)
+    out, _ = await process.communicate()
+    for handle in handles:
+        await handle.terminate()
+    assert out.decode().split() == ["12", "True", "True", "True"]
+
+
+async def _counted(client: Client, query: str, wanted: int) -> bool:
+    return (await client.count_workflows(query)).count == wanted

@@ -6,14 +6,14 @@ import logging
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import IntegrityError, OperationalError, ProgrammingError, connection
+from django.db import IntegrityError, OperationalError, ProgrammingError
 from django.test import AsyncClient, Client, RequestFactory
 
 from dashboard.models import AuditEntry
 from dashboard.web import errors
 from dashboard.web.logs import database_away
 from orders import api as orders_api
-from tests.support import HTMX
+from tests.support import HTMX, read_only
 from workers.client.errors import TemporalUnavailable
 from workers.process.logs import Plain
 
@@ -75,26 +75,19 @@ def test_when_even_the_page_fails_a_bare_one_comes(monkeypatch):
 
 
 @pytest.fixture
-def read_only():
-    """A browser of a signed-in viewer, on a database that takes no more writes."""
-
-    def query_only(value):
-        with connection.cursor() as cursor:
-            cursor.execute(f"PRAGMA query_only = {value}")
-
-    browser = Client(raise_request_exception=False)
-    yield browser, query_only
-    query_only(0)
+def browser():
+    """A browser that gets the page of an error; the database may be written again after the test."""
+    yield Client(raise_request_exception=False)
+    read_only(False)
 
 
-def test_a_database_that_takes_no_write_is_one_sentence_and_one_line(read_only, approver_user, caplog):
-    browser, query_only = read_only
+def test_a_database_that_takes_no_write_is_one_sentence_and_one_line(browser, approver_user, caplog):
     browser.force_login(approver_user, backend="django.contrib.auth.backends.ModelBackend")
     before = AuditEntry.objects.count()
-    query_only(1)
+    read_only(True)
     with caplog.at_level(logging.WARNING):
         response = browser.post("/logout/")
-    query_only(0)
+    read_only(False)
     assert response.status_code == 503
     assert response["Retry-After"] == "5"
     assert "locked, full or away" in response.content.decode()
@@ -105,9 +98,7 @@ def test_a_database_that_takes_no_write_is_one_sentence_and_one_line(read_only, 
     assert AuditEntry.objects.count() == before
 
 
-def test_the_api_says_it_in_json(read_only, monkeypatch):
-    browser, _ = read_only
-
+def test_the_api_says_it_in_json(browser, monkeypatch):
     def full(*_, **__):
         raise OperationalError("database or disk is full")
 

@@ -130,7 +130,7 @@ def test_rows_without_a_namespace_hold_in_the_chain():
         previous_hash=log.GENESIS,
     )
     fields = {name: getattr(old, name) for name in log.SIGNED} | {"at": "2026-01-02T00:00:00.000000+00:00"}
-    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    text = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
     old.hash = hmac.new(conf().audit_ring[0].encode(), text.encode(), "sha256").hexdigest()
     old.save(force_insert=True)
     log.append(actor="b", action="x", workflow_id="w", namespace="default", phase=AuditEntry.Phase.INTENT)

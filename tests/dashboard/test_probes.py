@@ -9,9 +9,9 @@ from asgiref.sync import sync_to_async
 from asgiref.testing import ApplicationCommunicator
 from django.conf import settings as django_settings
 from django.db import DatabaseError
-from django.db import connection as db
 
 from dashboard.web import probes
+from tests.support import read_only
 from workers.client import connection
 from workers.client.connection import set_client
 from workers.conf import conf as workers_conf
@@ -65,22 +65,23 @@ async def test_not_ready_without_the_database(async_client, client, monkeypatch)
 
 
 async def test_not_ready_when_nothing_can_be_written(async_client, client):
-    def query_only(value):
-        with db.cursor() as cursor:
-            cursor.execute(f"PRAGMA query_only = {value}")
-
-    await sync_to_async(query_only)(1)
+    await sync_to_async(read_only)(True)
     try:
         response = await async_client.get("/readyz")
     finally:
-        await sync_to_async(query_only)(0)
+        await sync_to_async(read_only)(False)
     assert response.status_code == 503
     assert response.json()["database"].startswith("The database cannot be written")
 
 
 async def test_many_probes_are_one_check(async_client, client, monkeypatch):
     checked = []
-    monkeypatch.setattr(probes, "_database", lambda: checked.append(1) or "ok")
+
+    def check() -> str:
+        checked.append(1)
+        return "ok"
+
+    monkeypatch.setattr(probes, "_database", check)
     await asyncio.gather(*(async_client.get("/readyz") for _ in range(20)))
     assert checked == [1]
 

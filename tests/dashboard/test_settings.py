@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import json
 import os
 import secrets
+import socket
 import stat
 import subprocess
 import sys
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from django.core.files.base import ContentFile
+from django.core.files.storage import storages
 from django.core.management import CommandError, call_command
+from django.http import HttpResponse
+from django.middleware.security import SecurityMiddleware
 
 from dashboard.conf import DEVELOPMENT_KEY, DashboardConf
 from dashboard.private_files import private_database
@@ -45,13 +53,16 @@ def problems(*classes: type[Conf]) -> str:
     return str(caught.value)
 
 
+def clean() -> dict[str, str]:
+    """The environment without any settings of ours."""
+    ours = {str(field.alias) for field in DashboardConf.model_fields.values()} | {"DJANGO_SETTINGS_MODULE"}
+    return {name: value for name, value in os.environ.items() if name not in ours}
+
+
 def manage(*words: str, **variables: str) -> subprocess.CompletedProcess[str]:
     """`manage.py` with these settings and no others of ours."""
-    ours = {str(field.alias) for field in DashboardConf.model_fields.values()}
-    kept = {name: value for name, value in os.environ.items() if name not in ours}
-    kept.pop("DJANGO_SETTINGS_MODULE", None)
     command = [sys.executable, str(ROOT / "manage.py"), *words]
-    return subprocess.run(command, env={**kept, **variables}, capture_output=True, text=True, check=False)
+    return subprocess.run(command, env={**clean(), **variables}, capture_output=True, text=True, check=False)
 
 
 @pytest.mark.parametrize(
@@ -96,6 +107,43 @@ def test_https_is_demanded_in_production_unless_it_is_said_otherwise(environment
 def test_the_deployment_check_is_clean(tmp_path):
     ran = manage("check", "--deploy", **PRODUCTION, SIGNALBOX_STATE_DIR=str(tmp_path))
     assert "no issues" in ran.stdout + ran.stderr, ran.stderr
+
+
+def test_probes_are_not_redirected(settings, rf):
+    settings.SECURE_SSL_REDIRECT = True
+    middleware = SecurityMiddleware(lambda request: HttpResponse())
+    answers = {path: middleware(rf.get(path)).status_code for path in ("/healthz", "/readyz", "/login/")}
+    assert answers == {"/healthz": 200, "/readyz": 200, "/login/": 301}
+
+
+def test_a_server_that_could_only_redirect_does_not_start(tmp_path):
+    ran = manage("runweb", **PRODUCTION, SIGNALBOX_STATE_DIR=str(tmp_path))
+    assert ran.returncode == 1
+    assert "TRUSTED_PROXIES" in ran.stderr
+
+
+def test_the_log_of_the_server_has_the_format_of_the_settings(tmp_path):
+    """uvicorn's own lines too, here of a request that is none."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    command = [sys.executable, str(ROOT / "manage.py"), "runweb", "--port", str(port)]
+    variables = {**PRODUCTION, "REQUIRE_HTTPS": "false", "LOG_FORMAT": "json"}
+    environment = {**clean(), **variables, "SIGNALBOX_STATE_DIR": str(tmp_path)}
+    environment["TEMPORAL_ADDRESS"] = "127.0.0.1:1"
+    (tmp_path / "static").mkdir()
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as server:
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            with suppress(OSError), socket.create_connection(("127.0.0.1", port), 5) as connection:
+                connection.sendall(b"this is no request\r\n\r\n")
+                connection.recv(100)
+                break
+            time.sleep(0.1)
+        server.terminate()
+        _, lines = server.communicate(timeout=30)
+    logged = [json.loads(line) for line in lines.splitlines()]
+    assert any(line["logger"] == "uvicorn.error" and "Invalid HTTP" in line["message"] for line in logged)
 
 
 def test_every_problem_of_the_settings_is_a_line(tmp_path):
@@ -160,6 +208,17 @@ def test_a_state_folder_that_cannot_be_is_a_sentence(tmp_path):
     assert ran.stderr.strip().startswith("The database ")
     assert "Traceback" not in ran.stderr
     assert ran.returncode == 1
+
+
+def test_stored_payloads_are_for_their_owner_alone(settings):
+    before = os.umask(0o022)
+    try:
+        storage = storages.create_storage(settings.STORAGES["payloads"])
+        name = storage.save("private/file", ContentFile(b"x"))
+        assert mode(Path(storage.path(name))) == 0o600
+        assert mode(Path(storage.path(name)).parent) == 0o700
+    finally:
+        os.umask(before)
 
 
 @pytest.mark.django_db

@@ -9,6 +9,8 @@ from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedErr
 from temporalio.service import RPCError, RPCStatusCode
 
 _LATE = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
+# What the SDK says of an answer over TEMPORAL_MAX_INCOMING_GRPC_BYTES; by status, it might be a rate limit.
+_TOO_LARGE = ("while decompressing message", "message length too large")
 _REFUSED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
 
 
@@ -22,6 +24,10 @@ class TemporalError(Exception):
 
 class TemporalUnavailable(TemporalError):
     """The server cannot be reached, refuses us, or did not answer in time."""
+
+
+class AnswerTooLarge(TemporalError):
+    """The server's answer has more bytes than this process takes in one call."""
 
 
 class RunNotFound(TemporalError):
@@ -45,6 +51,8 @@ def _translate(error: RPCError) -> TemporalError | None:
     status, text = error.status, error.message
     if "before a worker could process it" in text or status is RPCStatusCode.FAILED_PRECONDITION:
         return NoAnswer("No worker answered the query.")
+    if any(words in text for words in _TOO_LARGE):
+        return AnswerTooLarge("What Temporal answered is too large to show.")
     if status is RPCStatusCode.RESOURCE_EXHAUSTED:
         return TemporalUnavailable("Temporal is over its rate limit; try again in a moment.")
     if status is RPCStatusCode.UNAVAILABLE:

@@ -6,7 +6,7 @@ import sys
 from typing import Any
 
 import uvicorn
-from django.core.management.base import BaseCommand, CommandParser
+from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from dashboard.conf import conf
 from dashboard.web.server import config
@@ -20,6 +20,11 @@ class Command(BaseCommand):
         parser.add_argument("--port", type=int, default=8000)
 
     def handle(self, *, host: str, port: int, **_: Any) -> None:
+        if conf().https and not conf().trusted_proxies:
+            raise CommandError(
+                "Pages are served by HTTPS alone, and TRUSTED_PROXIES names no proxy that speaks it:"
+                " each page would redirect to itself. Name the proxy, or set REQUIRE_HTTPS=false."
+            )
         server = uvicorn.Server(config(conf(), host, port))
         server.run()
         if not server.started:

@@ -10,6 +10,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from dashboard.access import ConsoleRequest, Verb, Viewer, console, for_viewer
+from dashboard.audit.accounts import EVENTS
 from dashboard.audit.outcomes import unsettled
 from dashboard.extend import actions
 from dashboard.models import AuditEntry
@@ -51,7 +52,7 @@ async def page(request: ConsoleRequest) -> HttpResponse:
         "nav": "audit",
         "entries": rows[:PAGE],
         "wanted": wanted,
-        "actions": [*actions()],
+        "actions": [*actions(), *EVENTS],
         "filtered": bool(kept),
         "older": older,
         "newest": urlencode(kept) if before is not None else None,
