@@ -57,10 +57,11 @@ class Undecodable:
 
 @dataclass(frozen=True, slots=True)
 class TooLarge(Undecodable):
-    """A payload with more bytes than a page takes. `size`: what is known of it, at least."""
+    """A payload with more bytes than a page takes, or than it still takes. `size`: how many there are at
+    least."""
 
     def __str__(self) -> str:
-        return f"too large to show: more than {self.size:,} bytes"
+        return f"too large to show here: at least {self.size:,} bytes"
 
 
 def _undecodable(payload: Payload) -> Undecodable:
@@ -87,7 +88,7 @@ async def _unpacked(client: Client, payload: Payload, limit: int) -> Payload | U
             # Raw: a page shows the JSON, whatever types its tags would make of it in a worker.
             [raw] = await client.data_converter.decode([payload], [RawValue])
     except PayloadOversized as error:
-        return TooLarge(_undecodable(payload).encoding, error.limit)
+        return TooLarge(_undecodable(payload).encoding, max(error.limit, len(payload.data)))
     except Exception:  # whatever a codec raises is about this payload alone, and the page goes on
         return _undecodable(payload)
     return cast(RawValue, raw).payload
@@ -109,9 +110,9 @@ async def _value(client: Client, payload: Payload, budget: Budget) -> Any:
     limit = min(budget.left, budget.largest)
     raw = payload if len(payload.data) > limit else await _unpacked(client, payload, limit)
     size = raw.size if isinstance(raw, Undecodable) else len(raw.data)
-    if size > limit:
-        return TooLarge(_undecodable(payload).encoding, limit)
-    budget.left -= size
+    if size > limit and not isinstance(raw, TooLarge):
+        return TooLarge(_undecodable(payload).encoding, max(limit, len(payload.data)))
+    budget.left -= min(size, limit)
     if isinstance(raw, Undecodable):
         return raw
     return _converted(client, raw) if size < OFF_LOOP else await asyncio.to_thread(_converted, client, raw)
@@ -124,7 +125,7 @@ async def decode(client: Client, payloads: Iterable[Payload], budget: Budget | N
     return [await _value(client, payload, budget) for payload in payloads]
 
 
-async def _text(payload: Payload, value: Any, limit: int) -> str:
+async def _as_text(payload: Payload, value: Any, limit: int) -> str:
     """A decoded value as text for a page; what was packed may be large, however little was sent."""
     if payload.metadata.get("encoding") in PLAIN and len(payload.data) < OFF_LOOP:
         return shorten([value], limit)[0]
@@ -136,7 +137,7 @@ async def texts(client: Client, payloads: Sequence[Payload], budget: Budget, lim
     out = []
     for payload in payloads[:MOST_VALUES]:
         [value] = await decode(client, [payload], budget)
-        out.append(await _text(payload, value, limit))
+        out.append(await _as_text(payload, value, limit))
     more = len(payloads) - MOST_VALUES
     return [*out, f"… and {more:,} more"] if more > 0 else out
 
@@ -334,6 +335,6 @@ async def memo_texts(client: Client, info: WorkflowExecutionInfo, budget: Budget
     out = []
     for name in names[:MOST_VALUES]:
         [value] = named([name], await decode(client, [fields[name]], budget)).values()
-        out.append((name, await _text(fields[name], value, 1000)))
+        out.append((name, await _as_text(fields[name], value, 1000)))
     more = len(names) - MOST_VALUES
     return [*out, ("…", f"and {more:,} more")] if more > 0 else out
