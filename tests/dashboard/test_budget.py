@@ -28,6 +28,7 @@ from dashboard.temporal_api.history import read_history
 from dashboard.temporal_api.rows import TooLarge, decode, texts
 from tests.dashboard.factories import CannedAnswers, start_run
 from tests.support import HTMX, eventually
+from workers.client.connection import has_pollers
 from workers.client.errors import QueryFailed
 from workers.payloads.claims import DjangoStorageDriver
 from workers.payloads.codecs import ZLIB
@@ -93,6 +94,7 @@ async def test_an_answer_that_is_too_large_is_said_to_be(client: Client, queue: 
     large = {"approval": "x" * budgets.ANSWER_BYTES, "saga": "x" * 1000}
     async with worker(queue, workflows=[CannedAnswers]):
         handle = await start_run(client, queue, f"big-{uuid.uuid4()}", answers=large)
+        await eventually(lambda: has_pollers(client, queue))
         with pytest.raises(QueryFailed, match="too large to show: more than 1,048,576 bytes"):
             await query(client, handle, "get_approval_status", queue=queue, seconds=10)
         assert await query(client, handle, "get_saga_status", queue=queue, seconds=10) == "x" * 1000
@@ -188,13 +190,16 @@ LISTS_AND_READS = """
 import asyncio, sys
 import django
 django.setup()
+from dashboard.access import Scope
+from dashboard.query.query import with_scope
 from dashboard.temporal_api.history import read_history
 from dashboard.temporal_api.lists import list_rows
 from workers.client.connection import connect
 
 async def main(prefix, long):
     client = await connect()
-    rows, complete = await list_rows(client, f"WorkflowId STARTS_WITH '{prefix}'", 100)
+    query = with_scope(Scope(client.namespace), f"WorkflowId STARTS_WITH '{prefix}'")
+    rows, complete = await list_rows(client, query, 100)
     history = await read_history(client, long, "", size=0)
     print(len(rows), complete, history.complete, len(history.lines) > 5)
 

@@ -349,7 +349,7 @@ async def test_after_a_deadline_no_voter_is_named(start, viewers, monkeypatch):
     await decide(viewers["approver"], run.id, "", "approve")
     await run.signal("go", "end")
     await run.result()
-    real = decisions._query
+    real = decisions.query_run
 
     async def expired(client, of, name, *more, **options):
         if name != "get_approval_status":

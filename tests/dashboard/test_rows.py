@@ -134,6 +134,8 @@ async def test_a_hundred_rows_take_milliseconds(client, line):
 async def test_a_paused_run_is_open(client, line):
     (row,) = await read_rows(client, [info(status=8)])
     subject = Subject("default", "order-1", "run-1", None)
-    counts = {"events": 0, "size": 0, "cancel_requested": False, "task_attempt": 0}
-    run = RunPage(row, subject, "q", RunAnswers(), [], History(), parent="", first_run_id="", **counts)
+    counts = {"events": 0, "size": 0, "cancel_requested": False, "task_attempt": 0, "more_pending": 0}
+    texts = {"memo": [], "queue": "q", "parent": "", "first_run_id": ""}
+    parts = {"answers": RunAnswers(), "pending": [], "history": History()}
+    run = RunPage(row=row, subject=subject, **texts, **parts, **counts)
     assert run.open

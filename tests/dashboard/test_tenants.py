@@ -34,6 +34,7 @@ from dashboard.temporal_api.rows import attributes_of
 from devtools.management.commands.demo_users import person
 from tests.dashboard.factories import CannedAnswers, start_run
 from tests.dashboard.query_texts import ESCAPES, IDENTIFIER, Texts
+from tests.dashboard.signed_forms import form_id
 from tests.support import HTMX, eventually
 from workers.client.errors import BadQuery
 from workers.client.visibility import Unusable, both
@@ -211,6 +212,7 @@ async def signed_in(name: str, *groups: str, superuser: bool = False) -> AsyncCl
 def without_chance(text: str, workflow_id: str, run_id: str) -> str:
     """A page without what differs at each request, and without the ids."""
     text = re.sub(r'("X-CSRFToken": "|csrfmiddlewaretoken" value=")[A-Za-z0-9]+', r"\1", text)
+    text = re.sub(r'(name="form_id" value=")[^"]+', r"\1", text)  # signed for the ids
     return text.replace(workflow_id, "ID").replace(run_id, "RUN")
 
 
@@ -227,8 +229,8 @@ async def test_a_run_of_another_tenant_and_one_that_is_missing_are_the_same_page
 
     for module in ("dashboard.temporal_api.decisions", "dashboard.temporal_api.answers"):
         monkeypatch.setattr(f"{module}.query", query)
-    form = {"reason": "why", "decision_id": str(uuid.uuid4())}
     pages: dict[str, list[tuple[int, str]]] = {}
+    unlike: dict[str, list[tuple[int, bool]]] = {name: [] for name in run_of}
     for workflow_id, run_id in run_of.items():
         run = reverse("run", args=["default", workflow_id, run_id])
         answers = [
@@ -237,14 +239,18 @@ async def test_a_run_of_another_tenant_and_one_that_is_missing_are_the_same_page
             await browser.get(run, headers=HTMX),
         ]
         for action in ("cancel", "approve", "request_cancel", "resolve", "force_open"):
-            answers.append(await browser.post(f"{run}action/{action}/", form))
-            answers.append(await browser.post(f"{run}action/{action}/", {}))
+            signed = form_id("ann", workflow_id, run_id, nonce="1")
+            answers.append(await browser.post(f"{run}action/{action}/", {"reason": "why", "form_id": signed}))
+            forged = await browser.post(f"{run}action/{action}/", {"reason": "why"})
+            unlike[workflow_id].append((forged.status_code, "made for another person" in str(forged.content)))
         pages[workflow_id] = [
             (answer.status_code, without_chance(answer.content.decode(), workflow_id, run_id))
             for answer in answers
         ]
     assert pages[f"{mark}-rival"] == pages[missing]
     assert {status for status, _ in pages[missing]} == {404}
+    assert unlike[f"{mark}-rival"] == unlike[missing]
+    assert {status for status, _ in unlike[missing]} == {422}
     assert queried == []
     assert not await AuditEntry.objects.aexists()
     assert (await browser.get(reverse("workflow", args=["default", f"{mark}-acme"]))).status_code == 302
