@@ -75,7 +75,7 @@ def quiet() -> Iterator[None]:
         with _running_loop(None):
             yield
     finally:
-        gc.collect()
+        collect()
         gc.unfreeze()
         if collecting:
             gc.enable()
@@ -84,8 +84,8 @@ def quiet() -> Iterator[None]:
 
 
 def collect() -> None:
-    """Drop the instances that were made since the last time. After every trace: memory that is used again at
-    once is still in the cache of the processor."""
+    """Drop the instances made since the last time: call it after every trace, as memory that is used
+    again at once is still in the cache of the processor."""
     gc.collect(0)
 
 
