@@ -9,9 +9,12 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import Permission, User
+from django.db import OperationalError
 from django.test import AsyncClient
 from temporalio.client import Client
 
+from dashboard.audit import log
+from dashboard.models import AuditEntry
 from orders.attributes import CUSTOMER_ID, IS_PREMIUM, ORDER_AMOUNT
 from orders.models import Order
 from orders.services import OrderConflict, place_order
@@ -37,6 +40,27 @@ async def seller(operator_user: User) -> AsyncClient:
 
 async def post(browser: AsyncClient, data: Any) -> Any:
     return await browser.post(URL, data=json.dumps(data), content_type="application/json")
+
+
+async def test_placing_an_order_is_in_the_audit(seller: AsyncClient, client: Client):
+    data = body()
+    await post(seller, data)
+    rows = AuditEntry.objects.filter(action="place order", workflow_id=f"order-{data['order_id']}")
+    found = [(row.actor, row.phase, row.outcome) async for row in rows.order_by("id")]
+    assert found == [("otto", "intent", ""), ("otto", "outcome", "applied")]
+
+
+async def test_an_order_that_cannot_be_recorded_is_not_placed(seller: AsyncClient, monkeypatch):
+    def full(**_: Any) -> None:
+        raise OperationalError("database or disk is full")
+
+    monkeypatch.setattr(log, "append", full)
+    data, browser = body(), AsyncClient(raise_request_exception=False)
+    browser.cookies = seller.cookies
+    answer = await post(browser, data)
+    assert (answer.status_code, answer["Retry-After"]) == (503, "5")
+    assert "locked, full or away" in answer.json()["detail"]
+    assert not await Order.objects.filter(order_id=data["order_id"]).aexists()
 
 
 async def test_an_order_is_placed_once(seller: AsyncClient, client: Client):
