@@ -1,25 +1,33 @@
-"""The connection to Temporal: one eager client a process, and whether anybody polls a queue."""
+"""The connection to Temporal: one eager client a process, and whether workers poll a queue.
+
+Every call has a deadline, where the SDK waits 30 seconds for one that names no timeout. Certificates may be
+renewed meanwhile, where the SDK keeps those that it connected with, so that a connection which breaks after
+they have expired never comes back.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import socket
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
+from google.protobuf.message import Message
 from temporalio.api.enums.v1 import TaskQueueType
 from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest
 from temporalio.client import Client, Interceptor
 from temporalio.runtime import Runtime
-from temporalio.service import ConnectConfig, RetryConfig, TLSConfig
+from temporalio.service import ConnectConfig, RetryConfig, ServiceClient, TLSConfig
 
 from workers.client.errors import TemporalUnavailable, rpc_errors
-from workers.client.service import Service
 from workers.client.tenancy import TenancyClientInterceptor
 from workers.conf import ConfigurationError, WorkersConf
 from workers.conf import conf as current_conf
@@ -32,6 +40,14 @@ _WORKER_TIMEOUT = timedelta(seconds=10)
 POLLER_ALIVE = timedelta(seconds=70)
 _POLLERS_CACHED = 2.0  # seconds
 
+Answer = TypeVar("Answer", bound=Message)
+TLS = TLSConfig | bool | None
+
+CERTIFICATES_SECONDS = 30.0  # between looks at the files; one that is renewed is valid for much longer
+# Calls that wait for something to happen: the server ends them itself when nothing does.
+_LONG_POLLS = {"poll_workflow_execution_update", "update_workflow_execution", "execute_multi_operation"}
+
+logger = logging.getLogger(__name__)
 _lock = threading.Lock()
 _client: Client | None = None
 _for_command = False
@@ -42,6 +58,75 @@ _pollers: dict[tuple[int, str, int], tuple[float, bool]] = {}
 def process_name(role: str) -> str:
     """How this process calls itself in histories and poller lists: `signalbox/<role>@<host>:<pid>`."""
     return f"signalbox/{role}@{socket.gethostname()}:{os.getpid()}"
+
+
+class Service(ServiceClient):
+    """A service client on a connection that may be replaced.
+
+    `timeout`: of calls that name none. `tls`: reads the certificates anew, raises ConfigurationError.
+    """
+
+    def __init__(self, connected: ServiceClient, timeout: timedelta, tls: Callable[[], TLS]) -> None:
+        super().__init__(connected.config)
+        self._connected = connected
+        self._timeout = timeout
+        self._tls = tls
+        self._look_at = time.monotonic() + CERTIFICATES_SECONDS
+
+    @classmethod
+    async def connected(cls, config: ConnectConfig, timeout: timedelta, tls: Callable[[], TLS]) -> Service:
+        return cls(await ServiceClient.connect(replace(config, tls=tls())), timeout, tls)
+
+    @property
+    def worker_service_client(self):  # type: ignore[no-untyped-def] # a private class of the SDK
+        """The connection itself: another object after a renewal, which running workers have to be given."""
+        return self._connected.worker_service_client
+
+    def update_rpc_metadata(self, metadata: Mapping[str, str | bytes]) -> None:
+        """See base class."""
+        self._connected.update_rpc_metadata(metadata)
+
+    def update_api_key(self, api_key: str | None) -> None:
+        """See base class."""
+        self._connected.update_api_key(api_key)
+
+    async def renew(self) -> None:
+        """Connect anew if the certificates are others now. What fails is logged and tried again later."""
+        self._look_at = time.monotonic() + CERTIFICATES_SECONDS
+        try:
+            config = replace(self.config, tls=self._tls())
+            if config.tls == self.config.tls:
+                return
+            self._connected = await ServiceClient.connect(config)
+        except Exception as error:  # whatever files hold that are being written just now
+            logger.warning("Renewed certificates cannot be used, the old ones stay in use: %s", error)
+        else:
+            self.config = config
+            logger.info("Connected to Temporal anew, with renewed certificates.")
+
+    async def _rpc_call(
+        self,
+        rpc: str,
+        req: Message,
+        resp_type: type[Answer],
+        *,
+        service: str,
+        retry: bool,
+        metadata: Mapping[str, str | bytes],
+        timeout: timedelta | None,
+    ) -> Answer:
+        if time.monotonic() > self._look_at:
+            await self.renew()
+        waits = rpc in _LONG_POLLS or getattr(req, "wait_new_event", False)
+        return await self._connected._rpc_call(
+            rpc,
+            req,
+            resp_type,
+            service=service,
+            retry=retry,
+            metadata=metadata,
+            timeout=timeout or (None if waits else self._timeout),
+        )
 
 
 def tls_config(conf: WorkersConf) -> TLSConfig | bool | None:

@@ -13,7 +13,7 @@ from temporalio.worker import Worker
 from tests.support import eventually
 from tests.workers.client.proxy import Authority, proxy
 from tests.workers.sample_workflows import NappingWorkflow
-from workers.client import service
+from workers.client import connection
 from workers.client.connection import connect
 from workers.conf import conf
 from workers.process.watch import Absence, watch_server
@@ -67,7 +67,7 @@ async def test_workers_poll_by_the_connection_of_renewed_certificates(client, se
             update={name: tmp_path / file for name, file in paths.items()}
             | {"address": between.address.replace("127.0.0.1", "localhost")}
         )
-        monkeypatch.setattr(service, "CERTIFICATES_SECONDS", 0.0)
+        monkeypatch.setattr(connection, "CERTIFICATES_SECONDS", 0.0)
         own = await connect(settings, for_worker=True)
         worker = Worker(own, task_queue=queue, workflows=[NappingWorkflow])
         async with worker, watching(own, worker):

@@ -10,7 +10,7 @@ import pytest
 
 from tests.support import eventually
 from tests.workers.client.proxy import Authority, proxy
-from workers.client import attributes, service
+from workers.client import attributes, connection
 from workers.client.connection import connect
 from workers.client.errors import TemporalUnavailable, rpc_errors
 from workers.conf import conf
@@ -60,12 +60,12 @@ async def test_renewed_certificates_are_used_by_the_next_connection(server, tmp_
             update={name: tmp_path / file for name, file in paths.items()}
             | {"address": between.address.replace("127.0.0.1", "localhost")}
         )
-        monkeypatch.setattr(service, "CERTIFICATES_SECONDS", 0.0)
+        monkeypatch.setattr(connection, "CERTIFICATES_SECONDS", 0.0)
         client = await connect(settings)
-        connection = client.service_client.worker_service_client
+        first = client.service_client.worker_service_client
         assert await client.count_workflows("")
         assert set(between.names) == {"first"}
-        assert client.service_client.worker_service_client is connection  # the same files: no new connection
+        assert client.service_client.worker_service_client is first  # the same files: no new connection
 
         (tmp_path / "client.key").write_text("half written")
         assert await client.count_workflows("")
