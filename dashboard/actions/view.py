@@ -23,7 +23,7 @@ from dashboard.access import (
     authorise,
     client_for,
     console,
-    viewer_from,
+    viewer_in,
 )
 from dashboard.actions.decide import decide
 from dashboard.actions.failures import OLD_FORM, Failure, failure_of
@@ -81,7 +81,7 @@ def csrf_failure(request: HttpRequest, reason: str = "") -> HttpResponse:
     chosen = actions().get(str(match.kwargs.get("action"))) if match and match.url_name == "action" else None
     if match is None or chosen is None or user is None or not user.is_authenticated:
         return errors.csrf_failure(request, reason)
-    viewer = viewer_from(user)
+    viewer = viewer_in(request)
     subject = Subject(viewer.namespace, match.kwargs["workflow_id"], match.kwargs["run_id"], None)
     if not nonce_of(request.POST.get("form_id", ""), viewer, subject.workflow_id, subject.run_id):
         return errors.csrf_failure(request, reason)
