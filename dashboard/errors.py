@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from django.db import DatabaseError
+
 from workers.contracts import Verdict
 
 
@@ -43,7 +45,7 @@ class TooMany(Exception):
         super().__init__(self.message)
 
 
-class NotRecorded(Exception):
+class NotRecorded(DatabaseError):
     """503: the database refused the audit entry, so nothing was sent."""
 
     message = "The audit log cannot be written, so nothing was sent. Send it again in a moment."

@@ -90,10 +90,10 @@ class Inbox:
     items: list[Item]
     total: Total
 
-    @property
-    def shown(self) -> list[Item]:
-        """As many as a page has room for."""
-        return self.items[:SHOWN]
+    def shown(self, chosen: Item | None) -> list[Item]:
+        """As many as a page has room for, and the chosen one."""
+        first = self.items[:SHOWN]
+        return [*first, chosen] if chosen and chosen not in first else first
 
     def find(self, workflow_id: str) -> Item | None:
         """The item of this workflow; the first one when none is named."""

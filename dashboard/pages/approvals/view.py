@@ -29,6 +29,7 @@ async def _context(request: ConsoleRequest) -> dict[str, Any]:
         "next": request.path,
         "snapshot": snapshot,
         "inbox": inbox,
+        "items": inbox.shown(item) if inbox else [],
         "wanted": wanted,
         "chosen": chosen,
         "following": inbox.after(item) if inbox and item else None,

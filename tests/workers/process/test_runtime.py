@@ -204,8 +204,13 @@ async def test_a_metrics_port_in_use_is_one_sentence(app):  # noqa: F811
     assert "Traceback" not in said
 
 
+LONG = "".join(map(chr, range(ord("0"), ord("z"))))  # as random as the settings demand
+
+
 async def test_reload_is_refused_in_production(app):  # noqa: F811
-    code, said = await app.run("--reload", SIGNALBOX_MODE="production", SECRET_KEY="x" * 40)
+    code, said = await app.run(
+        "--reload", SIGNALBOX_MODE="production", SECRET_KEY=LONG, AUDIT_KEYS=LONG[::-1]
+    )
     assert code == Exit.USAGE
     assert "development" in said
 
