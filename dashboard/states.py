@@ -112,6 +112,7 @@ STATES: dict[str, Mapping[object, Look]] = {
         "unanswered": Look("rest", "Ended without an answer"),
         "not_sent_here": Look("stop", "Not sent by this console"),
         "intent": Look("rest", "Intended"),
+        "done": Look("done", "Done"),  # of an account or a switch
     },
     "progress": {
         "running": Look("run", "Running"),
