@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from django.template.loader import render_to_string
 
-from dashboard.panels import approval, circuit, progress, saga
-from dashboard.temporal_api.history import History
+from dashboard.panels import approval, circuit, progress, saga, timeline
+from dashboard.temporal_api.history import EventLine, History, Span
 from dashboard.temporal_api.run import RunPage
 from workers.contracts import (
     ApprovalPolicy,
@@ -111,3 +112,22 @@ def test_an_approval_that_is_not_needed_is_no_panel():
     drawn = approval.draw(ApprovalStatus(policy=ApprovalPolicy(quorum=2, roles=["finance", "board"])), None)
     assert drawn
     assert drawn.rule == "Requires 2 votes with the role finance or board."
+
+
+def test_the_timeline_counts_what_it_does_not_draw():
+    spans = [Span(f"step {at}", "activity", NOW - HOUR, NOW) for at in range(45)]
+    cuts = [EventLine(at, "Signal received", "go", NOW) for at in range(43)]
+    row = SimpleNamespace(start_time=NOW - HOUR, close_time=NOW)
+    run = SimpleNamespace(row=row, history=History(spans=spans, cuts=cuts, unread=415))
+    drawn = timeline.draw(cast(RunPage, run))
+    assert drawn
+    assert (len(drawn.bars), drawn.left_out, drawn.cuts_left_out, drawn.unread) == (40, 5, 3, 415)
+    context = {"timeline": drawn, "run": run, "snapshot": SimpleNamespace(at=NOW)}
+    text = render_to_string("dashboard/panels/timeline.html", context)
+    assert "5 earlier bars are not drawn. 415 older events were not read" in text
+    assert "3 earlier lines are not drawn." in text
+
+
+def test_failed_items_that_are_not_listed_are_counted():
+    drawn = progress.draw(batch(failed=45, failed_items=[str(at) for at in range(30)]))
+    assert (len(drawn.failed), drawn.failed_left_out) == (20, 25)
