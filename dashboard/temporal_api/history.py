@@ -93,6 +93,13 @@ class History:
     unread: int = 0
     sent: list[SentSignal] = field(default_factory=list)
 
+    def earlier(self, activity_id: str) -> int:
+        """Attempts of the activities of the same name that ran before this one, as far as they were read: a
+        saga runs a step again as `book#2`, such as after a breaker has held it."""
+        name = activity_id.partition("#")[0]
+        ran = [span for span in self.spans if name and span.activity_id.partition("#")[0] == name]
+        return sum(span.attempt for span in ran if span.activity_id != activity_id)
+
     def activity(self, activity_id: str) -> Span | None:
         """The last span of an activity id."""
         matching = (span for span in reversed(self.spans) if span.activity_id == activity_id)

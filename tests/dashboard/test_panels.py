@@ -131,3 +131,22 @@ def test_the_timeline_counts_what_it_does_not_draw():
 def test_failed_items_that_are_not_listed_are_counted():
     drawn = progress.draw(batch(failed=45, failed_items=[str(at) for at in range(30)]))
     assert (len(drawn.failed), drawn.failed_left_out) == (20, 25)
+
+
+def test_attempts_are_those_of_every_run_of_the_step():
+    """A breaker that holds a step has the saga run it again, as another activity of the same name."""
+    spans = [
+        Span("book_freight", "activity", NOW - HOUR, NOW, attempt=attempt, activity_id=activity_id)
+        for activity_id, attempt in [("book", 4), ("bookkeeping", 9), ("book#2", 1), ("book#3", 1)]
+    ]
+    run = SimpleNamespace(pending=[], history=History(spans=spans), first_run_id="")
+    status = SagaStatus(steps=[StepStatus(name="book", status="done", activity_id="book#3")])
+
+    def word() -> str:
+        return saga.draw(cast(RunPage, run), status).groups[0].rows[0].step.word
+
+    assert word() == "done, 6 attempts"
+    run.history.unread = 20
+    assert word() == "done, at least 6 attempts"
+    run.pending = [SimpleNamespace(activity_id="book#3", attempt=2, maximum=8, next_at=None, failure="")]
+    assert word() == "done, attempt 2 of 8 after 5 earlier ones"
