@@ -35,6 +35,7 @@ STATUS_NAMES = {
     5: "Terminated",
     6: "ContinuedAsNew",
     7: "TimedOut",
+    8: "Paused",
 }
 STATES: dict[str, Mapping[object, Look]] = {
     "condition": {
@@ -65,6 +66,7 @@ STATES: dict[str, Mapping[object, Look]] = {
         5: Look("stop", "Terminated", "It was terminated."),
         6: Look("rest", "Continued", "It continued as a newer run."),
         7: Look("stop", "Timed out", "It timed out."),
+        8: Look("wait", "Paused", "It is paused, and continues once it is unpaused."),
     },
     "saga": {
         SagaState.RUNNING: Look("run", "Running"),
@@ -126,6 +128,7 @@ STATES: dict[str, Mapping[object, Look]] = {
     },
     "queue": {
         "unpolled": Look("stop", "No worker"),
+        "unused": Look("rest", "Not used here"),
         "behind": Look("wait", "Falling behind"),
         "working": Look("run", "Working"),
         "polled": Look("done", "Polled"),

@@ -28,6 +28,11 @@ class ProgressView:
     failed: list[str]
 
     @property
+    def failed_left_out(self) -> int:
+        """How many failed beyond those in `failed`."""
+        return max(0, self.status.failed - len(self.failed), len(self.status.failed_items) - len(self.failed))
+
+    @property
     def failed_words(self) -> str:
         """`3 failed`."""
         return f"{self.status.failed:,} failed"

@@ -71,13 +71,16 @@ def _attempts(run: RunPage, activity_id: str) -> tuple[str, list[str]]:
     if pending:
         of = f" of {pending.maximum}" if pending.maximum else ""
         retry = f", next try in {until(pending.next_at)}" if pending.next_at else ""
-        return f"attempt {pending.attempt}{of}{retry}", [pending.failure] if pending.failure else []
+        earlier = run.history.earlier(activity_id)
+        after = f" after {earlier} earlier {'one' if earlier == 1 else 'ones'}" if earlier else ""
+        return f"attempt {pending.attempt}{of}{after}{retry}", [pending.failure] if pending.failure else []
     span = run.history.activity(activity_id)
-    return ("", []) if span is None else (_tries(span), _times(span))
+    return ("", []) if span is None else (_tries(run, span), _times(span))
 
 
-def _tries(span: Span) -> str:
-    return f"{span.attempt} attempts" if span.attempt > 1 else ""
+def _tries(run: RunPage, span: Span) -> str:
+    tries = span.attempt + run.history.earlier(span.activity_id)
+    return f"{'at least ' if run.history.unread else ''}{tries} attempts" if tries > 1 else ""
 
 
 def _times(span: Span) -> list[str]:

@@ -33,13 +33,16 @@ class Bar:
 @dataclass(frozen=True, slots=True)
 class Timeline:
     """Bars in the order of their start, marks (percent, number as text) of the scale, and cuts.
-    `left_out` counts older bars that are not drawn."""
+    `left_out` counts older bars that are not drawn, `cuts_left_out` older cuts, and `unread` the older events
+    that were not read, so that what began there is neither."""
 
     bars: list[Bar]
     unit: str
     marks: list[tuple[str, str]]
     cuts: list[tuple[str, EventLine]]
     left_out: int
+    cuts_left_out: int = 0
+    unread: int = 0
 
 
 def _percent(at: datetime, start: datetime, seconds: float) -> float:
@@ -73,8 +76,8 @@ def draw(run: RunPage) -> Timeline | None:
     unit, name = next(((size, name) for size, name in UNITS if seconds >= size), UNITS[-1])
     marks = _marks(seconds / unit)
     shown = run.history.spans[-MOST:]
-    cuts = [
-        (f"{_percent(line.at, start, seconds):.4g}", line) for line in run.history.cuts[-MOST:] if line.at
-    ]
+    history = run.history
+    cuts = [(f"{_percent(line.at, start, seconds):.4g}", line) for line in history.cuts[-MOST:] if line.at]
     bars = [_bar(span, start, end, seconds) for span in shown]
-    return Timeline(bars, name, marks, cuts, len(run.history.spans) - len(shown))
+    left_out, cuts_left_out = len(history.spans) - len(shown), len(history.cuts[:-MOST])
+    return Timeline(bars, name, marks, cuts, left_out, cuts_left_out, history.unread)

@@ -56,6 +56,10 @@ KEPT_SECONDS = 3600.0
 BREAKER = f"{Query.CIRCUIT} of the breaker"
 
 
+class Unpolled(NoAnswer):
+    """No worker polls the queue of the workflow."""
+
+
 @dataclass(frozen=True, slots=True)
 class Answer:
     """The last answer to one query with when it came, and why there is no newer one. `value` is plain
@@ -76,22 +80,28 @@ class Interface:
 
 @dataclass(slots=True)
 class RunAnswers:
-    """The answers of one run by query. `no_answer`: why no worker answers; empty when one does."""
+    """The answers of one run by query. `no_answer`: why it does not answer; empty when it does.
+    `unpolled`: because no worker polls its queue."""
 
     by_query: dict[str, Answer] = field(default_factory=dict)
     interface: Interface | None = None
     no_answer: str = ""
+    unpolled: bool = False
     queried_at: float = 0.0
     asking: asyncio.Task[None] | None = None
     events: int = 0
 
     def after(self, events: int) -> RunAnswers:
         """The same answers for a longer history; an answer still on its way here is too old for it."""
-        return RunAnswers(dict(self.by_query), self.interface, self.no_answer, events=events)
+        return RunAnswers(dict(self.by_query), self.interface, self.no_answer, self.unpolled, events=events)
 
     def put(self, name: str, value: Any) -> None:
         """A fresh answer."""
         self.by_query[name] = Answer(value, datetime.now(UTC))
+
+    def silent(self, error: TemporalError) -> None:
+        """The run itself does not answer."""
+        self.no_answer, self.unpolled = error.message, isinstance(error, Unpolled)
 
     def fail(self, name: str, problem: str) -> None:
         """The last answer stays, with why there is no newer one."""
@@ -152,12 +162,12 @@ async def query(
     """Ask a workflow one query; its answer as plain JSON, redacted. It gets `seconds` (default: the setting
     for all calls of Temporal).
 
-    Raises NoAnswer at once where no worker polls, or when none answered in time; QueryFailed for a
+    Raises Unpolled at once where no worker polls, NoAnswer when none answered in time; QueryFailed for a
     handler that raised, an unknown query or an answer that cannot be decoded; RunNotFound,
     TemporalUnavailable.
     """
     if not await has_pollers(client, queue or await _queue_of(client, handle)):
-        raise NoAnswer("No worker answers: none polls the queue of this workflow.")
+        raise Unpolled("No worker answers: none polls the queue of this workflow.")
     rpc_timeout = timedelta(seconds=conf().rpc_timeout if seconds is None else max(seconds, 0.01))
     try:
         with rpc_errors(), at_most(ANSWER_BYTES):
@@ -234,7 +244,8 @@ async def _one(known: RunAnswers, label: str, answer: Awaitable[Any]) -> None:
         known.put(label, await answer)
     except NoAnswer as error:
         known.fail(label, error.message)
-        known.no_answer = error.message if label != BREAKER else known.no_answer
+        if label != BREAKER:
+            known.silent(error)
     except RunNotFound:
         known.fail(label, "There is no such workflow.")
     except TemporalError as error:
@@ -265,7 +276,7 @@ async def _ask(client: Client, known: RunAnswers, target: QueryTarget) -> None:
         known.interface = await interface_of(client, handle, target.kind, target.queue)
         known.no_answer = ""
     except (NoAnswer, TemporalUnavailable) as error:
-        known.no_answer = error.message
+        known.silent(error)
     except RunNotFound:
         known.no_answer = "This run is gone."
     if known.interface and not known.no_answer:

@@ -29,9 +29,10 @@ def reason(failure: Failure) -> str:
 
 
 def _words(name: str) -> str:
-    """EVENT_TYPE_ACTIVITY_TASK_SCHEDULED -> Activity scheduled; a number that this SDK does not know
-    stays one."""
-    text = re.sub("^event_type_|workflow_execution_(?!update)", "", name.lower()).replace("_task", "")
+    """EVENT_TYPE_ACTIVITY_TASK_SCHEDULED -> Activity scheduled. A workflow task is named as one: its failure
+    is not the workflow's."""
+    text = re.sub("^event_type_|workflow_execution_(?!update)", "", name.lower())
+    text = text.replace("activity_task", "activity")
     text = text.replace("_", " ").strip()
     return text[:1].upper() + text[1:]
 

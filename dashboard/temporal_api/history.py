@@ -79,7 +79,9 @@ class EventLine:
 @dataclass(slots=True)
 class History:
     """The newest events first, spans in order of their start, moments at which a person or another workflow
-    intervened, input and result as text. `sent` are the signals. Not `complete`: there are older events."""
+    intervened, input and result as text. `sent` are the signals. `hidden`: the first and the last number of
+    the older events that have no line; `unread`: how many older events were not read, so that they have no
+    span either."""
 
     lines: list[EventLine] = field(default_factory=list)
     spans: list[Span] = field(default_factory=list)
@@ -87,8 +89,16 @@ class History:
     input: list[str] = field(default_factory=list)
     result: list[str] = field(default_factory=list)
     failure: str = ""
-    complete: bool = True
+    hidden: tuple[int, int] | None = None
+    unread: int = 0
     sent: list[SentSignal] = field(default_factory=list)
+
+    def earlier(self, activity_id: str) -> int:
+        """Attempts of the activities of the same name that ran before this one, as far as they were read: a
+        saga runs a step again as `book#2`, such as after a breaker has held it."""
+        name = activity_id.partition("#")[0]
+        ran = [span for span in self.spans if name and span.activity_id.partition("#")[0] == name]
+        return sum(span.attempt for span in ran if span.activity_id != activity_id)
 
     def activity(self, activity_id: str) -> Span | None:
         """The last span of an activity id."""
@@ -208,6 +218,15 @@ async def _events(
     return events
 
 
+def _newest(lines: list[EventLine], oldest: int) -> tuple[list[EventLine], tuple[int, int] | None]:
+    """The newest lines first, and the numbers of the first and the last event that they leave out. `oldest`:
+    the number of the oldest event that was read, beside the first one."""
+    shown = lines[::-1][:SHOWN]
+    if len(lines) > SHOWN:
+        return shown, (1, shown[-1].number - 1)
+    return shown, (2, oldest - 1) if oldest > 2 else None
+
+
 async def read_history(
     client: Client, workflow_id: str, run_id: str, *, size: int = 0, budget: Budget | None = None
 ) -> History:
@@ -219,15 +238,15 @@ async def read_history(
     events = await _events(client, execution, size, timeout)
     await decode_failures(client, events, budget)
     reader = _Reader(await sent_signals(client, reversed(events)))
-    complete = bool(events) and events[-1].event_id == 1
-    if not complete:
+    oldest = events[-1].event_id if events else 1
+    if oldest > 1:
         for event in await _first(client, execution, timeout):
             reader.read(event)
     for event in reversed(events):
         reader.read(event)
     history = reader.history
-    history.complete = complete
-    history.lines = history.lines[::-1][:SHOWN]
+    history.unread = max(0, oldest - 2)
+    history.lines, history.hidden = _newest(history.lines, oldest)
     history.input = await texts(client, reader.payloads[0], budget)
     history.result = await texts(client, reader.payloads[1], budget)
     return history

@@ -91,6 +91,15 @@ class Foreign:
         await workflow.wait_condition(lambda: False)
 
 
+@workflow.defn(name="Faulty")
+class Faulty:
+    """Its code raises, so that no workflow task of it succeeds."""
+
+    @workflow.run
+    async def run(self, value: Any) -> None:
+        raise KeyError(value)
+
+
 @workflow.defn(name="Silent")
 class Silent:
     """Answers no contract, and ends with what it was given."""

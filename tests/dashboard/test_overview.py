@@ -171,6 +171,24 @@ async def test_the_pipelines_are_counted_within_the_tenant(client, queue, tenant
     assert found.totals["stuck"].sums == {"EUR": 64000}
 
 
+async def test_open_runs_of_other_types_are_counted_beside_the_pipelines(client, queue, tenant, monkeypatch):
+    monkeypatch.setattr(overview, "COUNTS_FRESH", 0.0)
+    viewer = Viewer("vera", frozenset({"viewer"}), tenant=tenant)
+    for at, name in enumerate(["Alien", "Alien", "Guest"]):
+        await start_run(client, queue, f"{tenant}~{at}", workflow_type=name, tenant=tenant)
+    await start_run(client, queue, f"{tenant}~order", workflow_type="OrderWorkflow", tenant=tenant)
+    await start_run(client, queue, f"{tenant}-x", workflow_type="Hidden", tenant="another")
+
+    async def counted():
+        seen = (await overview.read(viewer, [])).value
+        return seen if seen and sum(number for _, number, _ in seen.others) == 3 else None
+
+    found = await eventually(counted)
+    assert found.pipelines
+    assert [(name, number) for name, number, _ in found.others] == [("Alien", 2), ("Guest", 1)]
+    assert "type=Alien" in found.others[0][2]
+
+
 @pytest.mark.django_db(transaction=True)
 async def test_the_page_links_what_needs_a_person(client, queue, viewer_user):
     browser = AsyncClient()

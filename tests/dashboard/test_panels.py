@@ -7,9 +7,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 
 import pytest
+from django.template.loader import render_to_string
 
-from dashboard.panels import approval, circuit, progress, saga
-from dashboard.temporal_api.history import History
+from dashboard.panels import approval, circuit, progress, saga, timeline
+from dashboard.temporal_api.history import EventLine, History, Span
 from dashboard.temporal_api.run import RunPage
 from workers.contracts import (
     ApprovalPolicy,
@@ -111,3 +112,41 @@ def test_an_approval_that_is_not_needed_is_no_panel():
     drawn = approval.draw(ApprovalStatus(policy=ApprovalPolicy(quorum=2, roles=["finance", "board"])), None)
     assert drawn
     assert drawn.rule == "Requires 2 votes with the role finance or board."
+
+
+def test_the_timeline_counts_what_it_does_not_draw():
+    spans = [Span(f"step {at}", "activity", NOW - HOUR, NOW) for at in range(45)]
+    cuts = [EventLine(at, "Signal received", "go", NOW) for at in range(43)]
+    row = SimpleNamespace(start_time=NOW - HOUR, close_time=NOW)
+    run = SimpleNamespace(row=row, history=History(spans=spans, cuts=cuts, unread=415))
+    drawn = timeline.draw(cast(RunPage, run))
+    assert drawn
+    assert (len(drawn.bars), drawn.left_out, drawn.cuts_left_out, drawn.unread) == (40, 5, 3, 415)
+    context = {"timeline": drawn, "run": run, "snapshot": SimpleNamespace(at=NOW)}
+    text = render_to_string("dashboard/panels/timeline.html", context)
+    assert "5 earlier bars are not drawn. 415 older events were not read" in text
+    assert "3 earlier lines are not drawn." in text
+
+
+def test_failed_items_that_are_not_listed_are_counted():
+    drawn = progress.draw(batch(failed=45, failed_items=[str(at) for at in range(30)]))
+    assert (len(drawn.failed), drawn.failed_left_out) == (20, 25)
+
+
+def test_attempts_are_those_of_every_run_of_the_step():
+    """A breaker that holds a step has the saga run it again, as another activity of the same name."""
+    spans = [
+        Span("book_freight", "activity", NOW - HOUR, NOW, attempt=attempt, activity_id=activity_id)
+        for activity_id, attempt in [("book", 4), ("bookkeeping", 9), ("book#2", 1), ("book#3", 1)]
+    ]
+    run = SimpleNamespace(pending=[], history=History(spans=spans), first_run_id="")
+    status = SagaStatus(steps=[StepStatus(name="book", status="done", activity_id="book#3")])
+
+    def word() -> str:
+        return saga.draw(cast(RunPage, run), status).groups[0].rows[0].step.word
+
+    assert word() == "done, 6 attempts"
+    run.history.unread = 20
+    assert word() == "done, at least 6 attempts"
+    run.pending = [SimpleNamespace(activity_id="book#3", attempt=2, maximum=8, next_at=None, failure="")]
+    assert word() == "done, attempt 2 of 8 after 5 earlier ones"

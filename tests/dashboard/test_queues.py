@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from html import unescape
 
@@ -18,7 +19,7 @@ from temporalio.worker import Worker
 from dashboard.access import Viewer
 from dashboard.live import cached_read
 from dashboard.pages.workers import read as queues
-from tests.dashboard.factories import CannedAnswers
+from tests.dashboard.factories import CannedAnswers, start_run
 from tests.dashboard.strange_worker import Strange
 from tests.dashboard.test_strange_worker import PROGRAM
 from tests.support import HTMX, eventually
@@ -53,7 +54,15 @@ def answers(client, monkeypatch):
     async def describe(client, queue, kind):
         return made.get((queue, kind), DescribeTaskQueueResponse())
 
+    async def no_others(viewer):
+        return []
+
+    async def has_runs(viewer, names):
+        return True
+
     monkeypatch.setattr(queues, "_describe", describe)
+    monkeypatch.setattr(queues, "_read_others", no_others)
+    monkeypatch.setattr(queues, "_has_runs", has_runs)
     return made
 
 
@@ -165,6 +174,55 @@ async def test_a_killed_worker_shows_within_seventy_seconds(client, queue, monke
     assert found.look.word == "No worker"
     assert found.last
     assert found.last <= killed
+
+
+@pytest.fixture
+def only(registered, monkeypatch):
+    """The only queue that the apps have registered: it has neither runs nor workers."""
+    monkeypatch.setattr(registry, "queues", {registered: registry.queues[registered]})
+    return registered
+
+
+@pytest.mark.django_db(transaction=True)
+async def test_on_a_server_that_these_apps_do_not_use_no_worker_is_missed(client, only, viewer_user):
+    found = (await queues.read(VERA)).value
+    assert found
+    assert not found.used
+    (mine,) = (queue for queue in found.queues if queue.registered)
+    assert (mine.look.tone, mine.look.word, mine.unpolled_sides) == ("rest", "Not used here", [])
+    browser = AsyncClient()
+    await browser.aforce_login(viewer_user)
+    page = (await browser.get("/ns/default/workers/")).content.decode()
+    assert "Not used here" in page
+    assert f"<b>{only}</b>" not in page
+
+
+async def test_one_run_on_their_queues_is_enough_to_miss_the_worker(client, only):
+    await start_run(client, only, f"lonely-{only}")
+
+    async def missed():
+        found = await state(only)
+        return found.look.word == "No worker"
+
+    assert await eventually(missed)
+
+
+async def test_the_queues_of_open_runs_are_looked_up_too(client, queue, monkeypatch, settings):
+    settings.DASHBOARD = settings.DASHBOARD.model_copy(update={"tenancy": "attribute"})
+    monkeypatch.setattr(queues, "FRESH_OTHERS", 0.0)
+    viewer, other = (replace(VERA, tenant=f"{name}-{queue}") for name in ("mine", "theirs"))
+    await start_run(client, queue, f"other-{queue}", tenant=str(viewer.tenant))
+
+    async def shown():
+        found = (await queues.read(viewer)).value
+        return next((item for item in found.queues if item.name == queue), None) if found else None
+
+    found = await eventually(shown)
+    assert (found.look.word, found.registered) == ("No worker", False)
+    assert [side.kind for side in found.unpolled_sides] == ["workflow"]
+    seen = (await queues.read(other)).value
+    assert seen
+    assert queue not in [item.name for item in seen.queues]
 
 
 @pytest.mark.django_db(transaction=True)

@@ -79,10 +79,16 @@ async def test_amounts_follow_the_decimals_of_their_currency(client, line):
     assert [row.amount.minor for row in rows] == [150, 2, 1500]
 
 
-async def test_a_status_of_a_newer_server_is_shown_by_number(client, line):
-    (row,) = await read_rows(client, [info(status=8)])
+async def test_a_paused_run_and_a_status_of_a_newer_server_are_shown_by_word_or_number(client, line):
+    paused, unknown = await read_rows(client, [info(status=8), info(status=9)])
 
-    assert (row.status, row.status_name, row.word, row.condition) == (8, "Status 8", "Status 8", None)
+    assert (paused.status_name, paused.word, paused.condition, paused.open) == (
+        "Paused",
+        "Paused",
+        None,
+        True,
+    )
+    assert (unknown.status, unknown.status_name, unknown.word) == (9, "Status 9", "Status 9")
 
 
 async def test_a_memo_that_cannot_be_decoded_is_marked_and_the_rest_stays(client):

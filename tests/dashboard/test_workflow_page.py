@@ -11,11 +11,13 @@ from html import unescape
 import pytest
 from django.test import AsyncClient
 from django.urls import reverse
+from temporalio.worker import Worker
 
 from dashboard.conf import conf as console_conf
 from dashboard.live import cached_read
+from dashboard.temporal_api import history
 from tests.dashboard.factories import CannedAnswers, start_run
-from tests.dashboard.fake_workers import Silent
+from tests.dashboard.fake_workers import Faulty, Silent
 from tests.support import HTMX, eventually
 from workers.client import connection
 from workers.conf import conf
@@ -252,3 +254,33 @@ async def test_a_signal_names_whoever_decided(client, queue, browser, workflow_i
     ).content.decode()
 
     assert "approve by Mara Lind: &lt;b&gt;known" in raw
+
+
+async def test_a_workflow_task_that_fails_is_no_failed_workflow_and_no_missing_worker(
+    client, queue, browser, workflow_id
+):
+    handle = await client.start_workflow("Faulty", "amount", id=workflow_id, task_queue=queue)
+    async with Worker(client, task_queue=queue, workflows=[Faulty]):
+
+        async def failing():
+            text = await text_of(browser, handle)
+            return text if "Workflow code fails" in text and "Workflow task failed" in text else None
+
+        text = await eventually(failing)
+    assert "Workflow failed" not in text
+    assert "continues once a worker polls" not in text
+    assert "No worker answers" not in text
+
+
+async def test_what_is_cut_from_a_history_has_numbers(client, queue, browser, workflow_id, monkeypatch):
+    handle = await start_run(client, queue, workflow_id)
+    for _ in range(30):
+        await handle.signal("go")
+
+    assert "are not shown" not in await text_of(browser, handle)
+    monkeypatch.setattr(history, "READ", 20)  # of 32 events
+    found = await history.read_history(client, workflow_id, str(handle.result_run_id))
+    assert [line.number for line in found.lines] == [*range(32, 12, -1), 1]
+    assert (found.hidden, found.unread) == ((2, 12), 11)
+    monkeypatch.setattr(history, "SHOWN", 10)
+    assert "Events 1 to 22 are not shown." in await text_of(browser, handle)

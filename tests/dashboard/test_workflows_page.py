@@ -13,6 +13,7 @@ from temporalio.common import SearchAttributeKey, SearchAttributePair
 from dashboard import extend
 from dashboard.extend import Column, Money, Pipeline, Stage
 from dashboard.live import cached_read
+from dashboard.pages.workflows import view
 from dashboard.temporal_api import lists
 from tests.dashboard.factories import start_run
 from tests.support import HTMX, eventually
@@ -236,3 +237,23 @@ async def test_the_page_is_small_and_asks_for_little(client, queue, browser, wag
 
     assert len(rows(body.decode())) == 100
     assert len(body) < 120_000
+
+
+async def test_a_wrong_query_shows_no_conditions_where_the_server_has_none(browser, wagon, monkeypatch):
+    async def none(client):
+        return {}
+
+    monkeypatch.setattr(view, "attribute_types", none)
+    response = await browser.get(URL, {"q": "nonsense ("})
+    assert response.status_code == 400
+    assert 'aria-label="Condition"' not in response.content.decode()
+
+
+async def test_no_match_so_far_is_not_the_end_of_the_list(client, queue, browser, wagon, monkeypatch):
+    monkeypatch.setattr(lists, "MOST_PAGES", 1)
+    await some(client, queue, wagon, 21)
+    text = await page(browser, id=f'{wagon}-"', size="20")  # compared here: the server cannot
+    assert "None so far" in text
+    assert "Nothing matches" not in text
+    following = unescape(re.search(r'href="([^"]*)" rel="next"', text)[1])
+    assert "Nothing follows" in (await browser.get(following)).content.decode()

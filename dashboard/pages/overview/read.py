@@ -17,15 +17,17 @@ from dashboard.models import AuditEntry
 from dashboard.pages.approvals.read import SOON_SECONDS
 from dashboard.pages.breakers.read import Breaker
 from dashboard.query.query import Filter, Term, compile_filter, list_url
-from dashboard.states import STATES, STATUS_NAMES
-from dashboard.temporal_api.lists import count
+from dashboard.states import STATES
+from dashboard.temporal_api.lists import count, open_values
 from dashboard.temporal_api.rows import Row
 from dashboard.temporal_api.scan import Scan, Total, condition_totals, oldest_stuck, open_runs
 from workers.client.errors import BadQuery
+from workers.client.visibility import OPEN_RUNS
 from workers.contracts import SagaState
 
 RECENT = 6
 STUCK_SHOWN = 5
+MOST_OTHERS = 12  # types without a pipeline
 COUNTS_FRESH = 5.0  # seconds; closed runs are counted by the server, and change slowly beside the rest
 FORWARD = ("running", "waiting", "held")
 NOT_BACK = f"SagaState IS NULL OR SagaState NOT IN ('{SagaState.COMPENSATING}', '{SagaState.STUCK}')"
@@ -67,14 +69,18 @@ class PipelineView:
 @dataclass(frozen=True, slots=True)
 class Overview:
     """All pipelines, totals by condition, and the oldest of those that are stuck. `others`: open runs by
-    type, where no app has registered a pipeline. Not `complete`: counts by stage and type are "at least"."""
+    type, of the types without a pipeline."""
 
     pipelines: list[PipelineView]
     totals: dict[str, Total]
     stuck: list[Row]
     others: list[tuple[str, int, str]]
-    complete: bool
     at: datetime
+
+    @property
+    def others_cut(self) -> bool:
+        """Whether more types may be open than `others` has."""
+        return len(self.others) >= MOST_OTHERS
 
 
 def _filter(pipeline: extend.Pipeline, condition: str = "", *terms: Term) -> Filter:
@@ -180,15 +186,22 @@ def _pipeline_view(
     return PipelineView(pipeline.title, pipeline.workflow_type, forward, back)
 
 
-def _others(scan: Scan) -> list[tuple[str, int, str]]:
-    found = Counter(row.workflow_type for row in scan.rows).most_common(12)
-    running = Filter(status=STATUS_NAMES[1])
-    return [(name, n, list_url(scan.namespace, replace(running, workflow_type=name))) for name, n in found]
+async def _others(viewer: Viewer) -> list[tuple[str, int, str]]:
+    """Open runs by type, for up to `MOST_OTHERS` types that have no pipeline: name, count and address."""
+    client, scope = await client_for(viewer), for_viewer(viewer)
+    names = await open_values(client, scope, "WorkflowType", list(extend.pipelines), MOST_OTHERS)
+    filters = [Filter(workflow_type=name, raw=OPEN_RUNS) for name in names]
+    numbers = await asyncio.gather(*(_count(viewer, narrowed) for narrowed in filters))
+    rows = zip(names, numbers, filters, strict=True)
+    found = [(name, number or 0, list_url(viewer.namespace, narrowed)) for name, number, narrowed in rows]
+    return sorted(found, key=lambda item: -item[1])
 
 
 async def _read(viewer: Viewer, cards: list[Breaker]) -> Overview:
-    scan, counts = await asyncio.gather(
-        open_runs(viewer), cached_read("counts", viewer, lambda: _counts(viewer), fresh=COUNTS_FRESH)
+    scan, counts, others = await asyncio.gather(
+        open_runs(viewer),
+        cached_read("counts", viewer, lambda: _counts(viewer), fresh=COUNTS_FRESH),
+        cached_read("other types", viewer, lambda: _others(viewer), fresh=COUNTS_FRESH),
     )
     by_name, ends = {card.dependency: card for card in cards}, counts.value or {}
     totals, stuck = await asyncio.gather(condition_totals(viewer, scan), oldest_stuck(viewer, scan))
@@ -197,8 +210,7 @@ async def _read(viewer: Viewer, cards: list[Breaker]) -> Overview:
         _pipeline_view(pipeline, scan, of_type, by_name, ends.get(name, [None, None]))
         for (name, pipeline), of_type in zip(extend.pipelines.items(), by_type, strict=True)
     ]
-    others = [] if views else _others(scan)
-    return Overview(views, totals, stuck[:STUCK_SHOWN], others, scan.complete, scan.at)
+    return Overview(views, totals, stuck[:STUCK_SHOWN], others.value or [], scan.at)
 
 
 async def read(viewer: Viewer, cards: list[Breaker]) -> Snapshot[Overview]:

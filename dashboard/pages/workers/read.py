@@ -1,14 +1,15 @@
 """Task queues: which workers poll each, when they polled last, and how much waits.
 
 The server keeps a poller for five minutes after its last poll; a live one comes back within a minute, so one
-that has not polled for 70 s is gone. Queues are the platform's: all viewers share one read of some seconds.
+that has not polled for 70 s is gone. The registered queues are the platform's: all viewers share one read of
+some seconds. Those of other open runs are read for each scope, as their names come from the runs.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -17,16 +18,21 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.client import Client
 
-from dashboard.access import Viewer, client_for
+from dashboard.access import Viewer, client_for, for_viewer
 from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read, set_badges
+from dashboard.query.query import with_scope
 from dashboard.states import Look, look
+from dashboard.temporal_api.lists import count, open_values
 from dashboard.temporal_api.rows import moment
 from workers.client.connection import POLLER_ALIVE
 from workers.client.errors import rpc_errors
+from workers.client.visibility import any_of
 from workers.conf import conf
 from workers.registry.registry import registry
 
 FRESH = 3.0  # seconds
+FRESH_OTHERS = 15.0  # seconds, of the queues of open runs
+MOST_OTHERS = 20  # of them
 AT_ONCE = 4  # calls, so that a page with many queues leaves the server to others
 SLOW_SECONDS = 30  # a task that waited longer says that the workers do not keep up
 REMEMBERED = 1000
@@ -71,10 +77,11 @@ class Side:
 
 @dataclass(frozen=True, slots=True)
 class QueueState:
-    """A queue with both of its sides."""
+    """A queue with both of its sides. Not `registered`: it is known from open runs alone."""
 
     name: str
     sides: list[Side]
+    registered: bool = True
 
     @property
     def unpolled_sides(self) -> list[Side]:
@@ -106,7 +113,7 @@ class QueueState:
     def look(self) -> Look:
         """How it is shown."""
         if self.unpolled:
-            return look("unpolled", "queue")
+            return look("unpolled" if self.unpolled_sides else "unused", "queue")
         if self.unpolled_sides:
             return Look("stop", f"None for {self.unpolled_sides[0].kind} tasks")
         if self.oldest > SLOW_SECONDS:
@@ -126,9 +133,17 @@ class Process:
 
 @dataclass(frozen=True, slots=True)
 class Queues:
-    """All queues, those without a worker first."""
+    """All queues, those without a worker first. Not `used`: on this server no worker has polled a registered
+    queue, and no run was started there."""
 
     queues: list[QueueState]
+    used: bool = True
+
+    @property
+    def others_cut(self) -> int:
+        """How many queues of open runs are shown, where that is the most that are looked up; else 0."""
+        others = sum(not queue.registered for queue in self.queues)
+        return others if others >= MOST_OTHERS else 0
 
     @property
     def unpolled(self) -> list[QueueState]:
@@ -205,30 +220,79 @@ def _side(client: Client, queue: str, kind: str, answer: DescribeTaskQueueRespon
     )
 
 
-async def _read(viewer: Viewer) -> Queues:
-    client, gate = await client_for(viewer), asyncio.Semaphore(AT_ONCE)
-    registry.load()
-    names = list(registry.queues)
+async def _described(client: Client, names: Sequence[str]) -> dict[str, dict[str, DescribeTaskQueueResponse]]:
+    """What the server says of each queue, by name and kind."""
+    gate = asyncio.Semaphore(AT_ONCE)
 
-    async def side(name: str, kind: str) -> Side:
-        known = registry.queues.get(name)
-        needed = bool(known and (known.workflows if kind == WORKFLOW else known.activities))
+    async def one(name: str, kind: str) -> DescribeTaskQueueResponse:
         async with gate:
-            answer = await _describe(client, name, kind)
-        return _side(client, name, kind, answer, needed=needed)
+            return await _describe(client, name, kind)
 
-    sides = await asyncio.gather(*(side(name, kind) for name in names for kind in KINDS))
-    found = [QueueState(name, list(sides[2 * at : 2 * at + 2])) for at, name in enumerate(names)]
-    return Queues(sorted(found, key=lambda queue: (not queue.unpolled_sides, queue.name)))
+    found = iter(await asyncio.gather(*(one(name, kind) for name in names for kind in KINDS)))
+    return {name: {kind: next(found) for kind in KINDS} for name in names}
+
+
+async def _has_runs(viewer: Viewer, names: Sequence[str]) -> bool:
+    """Whether any run, open or closed, is of these queues."""
+    query = with_scope(for_viewer(viewer), f"TaskQueue IN {any_of([*names])}")
+    return bool(await count(await client_for(viewer), query))
+
+
+async def _read(viewer: Viewer) -> Queues:
+    """The registered queues. A worker is missed only on a server that these apps use."""
+    client = await client_for(viewer)
+    registry.load()
+    answers = await _described(client, list(registry.queues))
+    polled = any(answer.pollers for kinds in answers.values() for answer in kinds.values())
+    seen = any((client.namespace, name, kind) in _last_seen for name in answers for kind in KINDS)
+    used = not answers or polled or seen or await _has_runs(viewer, list(answers))
+
+    def needed(name: str, kind: str) -> bool:
+        known = registry.queues[name]
+        return used and bool(known.workflows if kind == WORKFLOW else known.activities)
+
+    return Queues(
+        [
+            QueueState(
+                name, [_side(client, name, kind, of[kind], needed=needed(name, kind)) for kind in KINDS]
+            )
+            for name, of in answers.items()
+        ],
+        used,
+    )
+
+
+async def _read_others(viewer: Viewer) -> list[QueueState]:
+    """Queues of open runs that no app has registered; a workflow worker is missed there."""
+    client = await client_for(viewer)
+    names = await open_values(client, for_viewer(viewer), "TaskQueue", list(registry.queues), MOST_OTHERS)
+    answers = await _described(client, names)
+    return [
+        QueueState(
+            name,
+            [_side(client, name, kind, of[kind], needed=kind == WORKFLOW) for kind in KINDS],
+            registered=False,
+        )
+        for name, of in answers.items()
+    ]
 
 
 async def read(viewer: Viewer, *, max_wait: float | None = None) -> Snapshot[Queues]:
-    """All registered queues, a few seconds old at most, or their last snapshot."""
+    """All registered queues, and those of the open runs that this viewer sees, a few seconds old at most, or
+    their last snapshot."""
     everybody = Viewer("", superuser=True, namespace=viewer.namespace)
-    found = await cached_read("queues", everybody, lambda: _read(viewer), fresh=FRESH, max_wait=max_wait)
-    if found.value:
-        set_badges(viewer, unpolled=len(found.value.unpolled))
-    return found
+    found, others = await asyncio.gather(
+        cached_read("queues", everybody, lambda: _read(everybody), fresh=FRESH, max_wait=max_wait),
+        cached_read(
+            "other queues", viewer, lambda: _read_others(viewer), fresh=FRESH_OTHERS, max_wait=max_wait
+        ),
+    )
+    if found.value is None:
+        return found
+    every = [*found.value.queues, *(others.value or ())]
+    value = Queues(sorted(every, key=lambda queue: (not queue.unpolled_sides, queue.name)), found.value.used)
+    set_badges(viewer, unpolled=len(value.unpolled))
+    return Snapshot(value, found.at, found.notice)
 
 
 async def latest(viewer: Viewer) -> Snapshot[Queues]:

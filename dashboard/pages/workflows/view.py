@@ -27,7 +27,7 @@ from dashboard.states import STATES, STATUS_NAMES, Look
 from dashboard.temporal_api.lists import attribute_types, count_by_status, list_page
 from dashboard.temporal_api.rows import Row
 from dashboard.temporal_api.scan import Total, condition_totals, latest_scan
-from workers.client.errors import BadQuery
+from workers.client.errors import BadQuery, TemporalError
 from workers.client.visibility import OPERATORS, SYSTEM
 
 SIZES = (20, 50, 100)
@@ -168,9 +168,12 @@ def _count(number: int | None) -> str:
     return "" if number is None else f"{number:,}"
 
 
-def _condition_chips(list_request: ListRequest, listing: Listing | None) -> list[Chip]:
-    """A chip for each condition of open runs, with how many there are where that is known."""
-    if not extend.pipelines or (listing and query.missing(listing.types)):
+def _condition_chips(
+    list_request: ListRequest, listing: Listing | None, types: dict[str, int] | None
+) -> list[Chip]:
+    """A chip for each condition of open runs, with how many there are where that is known. `types`: of the
+    server's search attributes, None where they are not known; without those of conditions, there are none."""
+    if not extend.pipelines or types is None or query.missing(types):
         return []
     chosen, totals = list_request.narrowed.condition, listing.by_condition if listing else None
     chips = []
@@ -237,6 +240,14 @@ def _form(narrowed: Filter, listing: Listing | None, errors: dict[str, str]) -> 
     }
 
 
+async def _types(viewer: Viewer) -> dict[str, int] | None:
+    """Types of the server's search attributes, where there is no list; None while Temporal is unreachable."""
+    try:
+        return await attribute_types(await client_for(viewer))
+    except TemporalError:
+        return None
+
+
 @require_safe
 @console(Verb.VIEW)
 async def page(request: ConsoleRequest) -> HttpResponse:
@@ -250,13 +261,14 @@ async def page(request: ConsoleRequest) -> HttpResponse:
     except Refused as refused:
         errors = refused.errors
     listing = snapshot.value
+    types = listing.types if listing else await _types(request.viewer)
     context = {
         "nav": "workflows",
         "title": "Workflows",
         "snapshot": snapshot,
         "errors": errors,
         "size": list_request.size,
-        "condition_chips": _condition_chips(list_request, listing),
+        "condition_chips": _condition_chips(list_request, listing, types),
         "status_chips": _status_chips(list_request, listing),
         **(_list(list_request, listing) if listing else {}),
     }
