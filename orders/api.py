@@ -30,7 +30,7 @@ from dashboard.access import (
 )
 from dashboard.audit.record import recorded
 from orders.models import Order
-from orders.services import OrderConflict, place_order, workflow_id_of
+from orders.services import OrderConflict, UnknownCurrency, place_order, workflow_id_of
 from orders.validation import NewOrder
 from workers.client.errors import TemporalError
 from workers.contracts import Outcome, Verdict
@@ -116,6 +116,12 @@ def _away(request: HttpRequest, error: TemporalError) -> HttpResponse:
 @api.exception_handler(OrderConflict)
 def _conflict(request: HttpRequest, error: OrderConflict) -> HttpResponse:
     return api.create_response(request, {"detail": error.message}, status=409)
+
+
+@api.exception_handler(UnknownCurrency)
+def _unknown_currency(request: HttpRequest, error: UnknownCurrency) -> HttpResponse:
+    body = {"detail": "The order is not valid. Nothing was changed.", "fields": {"currency": error.message}}
+    return api.create_response(request, body, status=422)
 
 
 @api.exception_handler(Forbidden)

@@ -2,11 +2,23 @@
 
 from __future__ import annotations
 
-from typing import cast
+from typing import Annotated, cast
 
-from pydantic import Field
+from pydantic import Field, NonNegativeInt, StringConstraints
 
 from workers.conf import Conf
+
+Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
+
+# About EUR 1,000 each, in minor units: JPY has no decimals, KWD has three.
+APPROVAL_ABOVE = {
+    "CHF": 95_000,
+    "EUR": 100_000,
+    "GBP": 85_000,
+    "JPY": 160_000,
+    "KWD": 330_000,
+    "USD": 110_000,
+}
 
 
 class OrdersConf(Conf):
@@ -16,7 +28,9 @@ class OrdersConf(Conf):
     gateway_timeout: float = Field(
         3.0, alias="GATEWAY_TIMEOUT", gt=0, le=30, description="seconds, below the activity's"
     )
-    approval_above_minor: int = Field(100_000, alias="APPROVAL_ABOVE_MINOR", ge=0, description="minor units")
+    approval_above: dict[Currency, NonNegativeInt] = Field(
+        APPROVAL_ABOVE, alias="APPROVAL_ABOVE", description="minor units by currency; no other is taken"
+    )
     approval_seconds: float = Field(86_400, alias="APPROVAL_SECONDS", gt=0)
     breaker_threshold: int = Field(5, alias="BREAKER_THRESHOLD", ge=1, le=1000)
     breaker_open_seconds: float = Field(300, alias="BREAKER_OPEN_SECONDS", gt=0)

@@ -192,7 +192,7 @@ async def _ready(client: Client, http: httpx.AsyncClient) -> None:
 
 async def _play(client: Client, plot: Plot, number: int) -> bool:
     new = _order(plot, number)
-    rules = rules_for(new.total_minor)
+    rules = rules_for(new.total_minor, new.currency)
     if plot.deadlines:
         rules = rules.model_copy(
             update={"approval_seconds": plot.deadlines[number % len(plot.deadlines)] * 60}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +32,16 @@ class OrderConflict(Exception):
         super().__init__(self.message)
 
 
+class UnknownCurrency(Exception):
+    """No limit of approval is set for the currency of an order. `message` is safe to show."""
+
+    def __init__(self, currency: str, known: Iterable[str]) -> None:
+        self.message = (
+            f"Orders in {currency} cannot be placed; these currencies can: {', '.join(sorted(known))}."
+        )
+        super().__init__(self.message)
+
+
 @dataclass(frozen=True, slots=True)
 class Placed:
     """`created`: the workflow was started by this call, or by one before that did not finish."""
@@ -39,20 +50,23 @@ class Placed:
     created: bool
 
 
-def approval_for(total_minor: int) -> ApprovalPolicy | None:
-    """The approval policy for an order of this size (minor units); None when no approval is needed."""
-    limit = conf().approval_above_minor
-    if total_minor <= limit:
+def approval_for(total_minor: int, currency: str) -> ApprovalPolicy | None:
+    """The approval policy for an order of this size (minor units), by the limit of its currency; None when no
+    approval is needed. Raises UnknownCurrency."""
+    limits = conf().approval_above
+    if currency not in limits:
+        raise UnknownCurrency(currency, limits)
+    if total_minor <= limits[currency]:
         return None
-    if total_minor <= LARGE * limit:
+    if total_minor <= LARGE * limits[currency]:
         return ApprovalPolicy(quorum=1, roles=APPROVERS)
     return ApprovalPolicy(quorum=2, roles=APPROVERS, self_approval=False)
 
 
-def rules_for(total_minor: int) -> OrderRules:
-    """The rules in force now; an order keeps those it was launched with."""
+def rules_for(total_minor: int, currency: str) -> OrderRules:
+    """The rules in force now; an order keeps those it was launched with. Raises UnknownCurrency."""
     return OrderRules(
-        approval=approval_for(total_minor),
+        approval=approval_for(total_minor, currency),
         approval_seconds=conf().approval_seconds,
         step_seconds=conf().gateway_timeout + ANSWER_SECONDS,
     )
@@ -110,14 +124,14 @@ async def place_order(
     """Keep the order and start its workflow. Again with the same contents: the order as it is.
 
     The row comes first, so that a call that dies between the two is finished by calling again. `tenant`: that
-    of the settings when None; `rules`: those in force when None. Raises OrderConflict, and TemporalError
-    where the workflow cannot be started.
+    of the settings when None; `rules`: those in force when None. Raises OrderConflict,
+    UnknownCurrency, and TemporalError where the workflow cannot be started.
     """
+    rules = rules or rules_for(new.total_minor, new.currency)  # first: what is refused leaves no row
     order, _ = await sync_to_async(_row)(new, requester, tenant or workers_conf().tenant)
     if order.first_run_id:
         return Placed(order, created=False)
-    order_input = _input(order, rules or rules_for(order.total_minor))
-    handle = await launch(WORKFLOW_TYPE, order_input, tenant=order.tenant, client=client)
+    handle = await launch(WORKFLOW_TYPE, _input(order, rules), tenant=order.tenant, client=client)
     order.first_run_id = handle.first_execution_run_id or handle.run_id or ""
     await order.asave(update_fields=["first_run_id"])
     return Placed(order, created=True)

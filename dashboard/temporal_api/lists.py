@@ -114,7 +114,7 @@ def _matching(rows: list[Row], exact: Sequence[Comparison]) -> list[Row]:
 
 async def list_page(client: Client, query: CompiledQuery, size: int, token: bytes) -> tuple[list[Row], bytes]:
     """Rows of one page, and the token of the next. With exact comparisons pages without a match are passed
-    over. Raises BadQuery, TemporalUnavailable, and RPCError for a token that is none."""
+    over. Raises BadQuery, TemporalUnavailable; CallFailed, which is one, also for a token that is none."""
     for _ in range(MOST_PAGES):
         answer = await _list(client, query.scoped, size, token)
         token = answer.next_page_token

@@ -23,7 +23,13 @@ from dashboard.access import (
 )
 from dashboard.web.login import to_login
 from dashboard.web.logs import database_away
-from workers.client.errors import RunNotFound, TemporalUnavailable
+from workers.client.errors import (
+    BadQuery,
+    NoAnswer,
+    RunNotFound,
+    TemporalError,
+    TemporalUnavailable,
+)
 
 logger = logging.getLogger(__name__)
 BARE = (
@@ -144,6 +150,20 @@ def no_such_run(request: HttpRequest, workflow_id: str) -> HttpResponse:
     return page(request, 404, "Not found", text)
 
 
+def temporal_failed(request: HttpRequest, error: TemporalError) -> HttpResponse:
+    """The page of a call that reached Temporal and brought nothing to show: 400 for a query that the server
+    refused, 504 where no worker answered, else 502."""
+    match error:
+        case BadQuery():
+            status, title = 400, "The server refused this query"
+        case NoAnswer():
+            status, title = 504, "No worker answered"
+        case _:
+            status, title = 502, "There is no answer to show"
+    links = ((request.path, "Try again"), (reverse("home"), "Overview"))
+    return page(request, status, title, error.message, links=links)
+
+
 class ErrorPages(MiddlewareMixin):
     """Middleware: what views raise becomes a page. Django itself does so for 400, 403, 404 and 500."""
 
@@ -157,4 +177,6 @@ class ErrorPages(MiddlewareMixin):
                 match = request.resolver_match
                 workflow_id = str(match.kwargs.get("workflow_id", "")) if match else ""
                 return no_such_run(request, workflow_id) if workflow_id else None
+            case TemporalError():
+                return temporal_failed(request, exception)
         return None

@@ -6,6 +6,7 @@ import logging
 
 from django.db import DatabaseError, DataError, IntegrityError, NotSupportedError, ProgrammingError
 
+from dashboard.errors import NotRecorded
 from dashboard.web.middleware import request_id
 
 MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
@@ -13,6 +14,8 @@ MISTAKES = (DataError, IntegrityError, NotSupportedError, ProgrammingError)
 
 def database_away(error: BaseException | None) -> bool:
     """Is this a database that is locked, full, read-only or gone? Mistakes of our own are none of these."""
+    if isinstance(error, NotRecorded):
+        error = error.__cause__
     return isinstance(error, DatabaseError) and not isinstance(error, MISTAKES)
 
 

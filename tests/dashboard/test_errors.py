@@ -8,13 +8,22 @@ import pytest
 from django.contrib.auth.models import User
 from django.db import IntegrityError, OperationalError, ProgrammingError
 from django.test import AsyncClient, Client, RequestFactory
+from django.urls import reverse
 
 from dashboard.models import AuditEntry
+from dashboard.pages.workers import read as queues
 from dashboard.web import errors
 from dashboard.web.logs import database_away
 from orders import api as orders_api
 from tests.support import HTMX, read_only
-from workers.client.errors import TemporalUnavailable
+from workers.client.errors import (
+    AnswerTooLarge,
+    BadQuery,
+    CallFailed,
+    NoAnswer,
+    QueryFailed,
+    TemporalUnavailable,
+)
 from workers.process.logs import Plain
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -50,6 +59,31 @@ def test_temporal_away_offers_to_try_again(rf):
     assert response.status_code == 503
     assert response["Retry-After"] == "5"
     assert 'href="/ns/default/workflows/"' in response.content.decode()
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (BadQuery("invalid query"), 400),
+        (QueryFailed("The workflow failed."), 502),
+        (AnswerTooLarge("It is too large."), 502),
+        (CallFailed("Temporal failed."), 503),
+        (NoAnswer("No worker answered."), 504),
+    ],
+)
+async def test_what_a_view_raises_of_temporal_is_a_page(
+    monkeypatch, async_client, viewer_user, error, status
+):
+    async def failing(*_, **__):
+        raise error
+
+    monkeypatch.setattr(queues, "read", failing)
+    await async_client.aforce_login(viewer_user)
+    response = await async_client.get(reverse("workers", args=["default"]))
+    text = response.content.decode()
+    assert response.status_code == status
+    assert error.message in text
+    assert f'href="{reverse("workers", args=["default"])}"' in text
 
 
 def test_htmx_swaps_nothing_in(rf):

@@ -18,6 +18,7 @@ from dashboard.temporal_api import lists
 from tests.dashboard.factories import start_run
 from tests.support import HTMX, eventually
 from workers.client import connection
+from workers.client.errors import TemporalUnavailable
 from workers.conf import conf
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -207,6 +208,22 @@ async def test_temporal_away_shows_the_last_list_with_its_age(client, queue, bro
     assert "What you see is from" in text
     assert other.status_code == 200
     assert "there is nothing to show" in other.content.decode()
+
+
+async def test_counts_that_fail_do_not_take_the_list_with_them(client, queue, browser, wagon, monkeypatch):
+    await some(client, queue, wagon)
+
+    async def failing(*_):
+        raise TemporalUnavailable("Temporal did not answer in time.")
+
+    monkeypatch.setattr(view, "count_by_status", failing)
+    monkeypatch.setattr(view, "condition_totals", failing)
+    monkeypatch.setattr(view, "latest_scan", failing)
+
+    text = await page(browser, type=wagon)
+
+    assert rows(text) == [f"{wagon}-000"]
+    assert "Temporal is unreachable" not in text
 
 
 async def test_without_our_attributes_everything_else_works(client, queue, browser, wagon, monkeypatch):

@@ -15,8 +15,9 @@ from temporalio.exceptions import ApplicationError
 from temporalio.testing import ActivityEnvironment
 
 from orders.activities import ALL, validate_order
+from orders.conf import APPROVAL_ABOVE
 from orders.messages import QUEUE, WORKFLOW_TYPE, OrderInput, OrderRules, Stage
-from orders.services import rules_for
+from orders.services import UnknownCurrency, rules_for
 from orders.validation import NewOrder
 from tests.orders.conftest import Sandbox
 from tests.orders.samples import body, new_order
@@ -189,11 +190,28 @@ async def test_a_killed_worker_loses_nothing(client: Client, sandbox: Sandbox, t
         assert [(row["charges"], row["standing"]) for row in ledger["sums"]] == [(1, new.total_minor)]
 
 
-def test_rules_follow_the_amount(settings: Any):
-    settings.ORDERS = settings.ORDERS.model_copy(update={"approval_above_minor": 100_000})
-    assert rules_for(100_000).approval is None
-    one, two = rules_for(100_001).approval, rules_for(1_000_001).approval
-    assert one is not None
+@pytest.mark.parametrize("currency", sorted(APPROVAL_ABOVE))
+def test_rules_follow_the_amount_in_its_own_currency(currency: str):
+    limit = APPROVAL_ABOVE[currency]
+    assert rules_for(limit, currency).approval is None
+    for total in (limit + 1, 10 * limit):
+        one = rules_for(total, currency).approval
+        assert one is not None
+        assert (one.quorum, one.roles, one.self_approval) == (1, ["approver"], True)
+    two = rules_for(10 * limit + 1, currency).approval
     assert two is not None
-    assert (one.quorum, one.roles, one.self_approval) == (1, ["approver"], True)
     assert (two.quorum, two.roles, two.self_approval) == (2, ["approver"], False)
+
+
+def test_the_same_number_means_another_amount_in_another_currency():
+    assert rules_for(120_000, "EUR").approval is not None
+    assert rules_for(120_000, "JPY").approval is None
+    assert rules_for(120_000, "KWD").approval is None
+
+
+def test_limits_come_from_the_settings(settings: Any):
+    settings.ORDERS = settings.ORDERS.model_copy(update={"approval_above": {"EUR": 5}})
+    assert rules_for(5, "EUR").approval is None
+    assert rules_for(6, "EUR").approval is not None
+    with pytest.raises(UnknownCurrency, match="Orders in USD cannot be placed; these currencies can: EUR"):
+        rules_for(6, "USD")

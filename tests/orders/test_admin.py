@@ -38,7 +38,9 @@ async def signed_in(user: User, *, checks: bool = False) -> AsyncClient:
 async def waiting(client: Client, rules: OrderRules | None = None) -> Order:
     """An order that somebody has to approve."""
     new = sized(250_000)
-    return (await place_order(new, requester="otto", rules=rules or rules_for(250_000), client=client)).order
+    return (
+        await place_order(new, requester="otto", rules=rules or rules_for(250_000, "EUR"), client=client)
+    ).order
 
 
 def url(order: Order, act: str) -> str:

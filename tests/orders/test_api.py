@@ -103,6 +103,14 @@ async def test_minor_units_follow_the_currency(client: Client, db: Any):
     assert described.typed_search_attributes[ORDER_AMOUNT] == 9800.0
 
 
+async def test_an_order_in_a_currency_without_a_limit_is_refused_and_leaves_nothing(seller: AsyncClient):
+    data = body(currency="XAU")
+    answer = await post(seller, data)
+    assert answer.status_code == 422
+    assert answer.json()["fields"]["currency"].startswith("Orders in XAU cannot be placed;")
+    assert not await Order.objects.filter(order_id=data["order_id"]).aexists()
+
+
 async def test_a_launch_that_failed_is_finished_by_placing_again(client: Client, db: Any, monkeypatch: Any):
     new = new_order()
 

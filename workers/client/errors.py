@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from temporalio.client import WorkflowQueryFailedError, WorkflowQueryRejectedError
 from temporalio.service import RPCError, RPCStatusCode
 
-_LATE = (RPCStatusCode.DEADLINE_EXCEEDED, RPCStatusCode.CANCELLED)
+logger = logging.getLogger(__name__)
+
+_LATE, _REFUSED = "Temporal did not answer in time.", "Temporal refused these credentials."
+_UNAVAILABLE = {
+    RPCStatusCode.RESOURCE_EXHAUSTED: "Temporal is over its rate limit; try again in a moment.",
+    RPCStatusCode.UNAVAILABLE: "Temporal cannot be reached.",
+    RPCStatusCode.DEADLINE_EXCEEDED: _LATE,
+    RPCStatusCode.CANCELLED: _LATE,
+    RPCStatusCode.PERMISSION_DENIED: _REFUSED,
+    RPCStatusCode.UNAUTHENTICATED: _REFUSED,
+}
 # What the SDK says of an answer over TEMPORAL_MAX_INCOMING_GRPC_BYTES; by status, it might be a rate limit.
 _TOO_LARGE = ("while decompressing message", "message length too large")
-_REFUSED = (RPCStatusCode.PERMISSION_DENIED, RPCStatusCode.UNAUTHENTICATED)
+MOST_LOGGED = 500  # characters of a server's message
 
 
 class TemporalError(Exception):
@@ -24,6 +35,10 @@ class TemporalError(Exception):
 
 class TemporalUnavailable(TemporalError):
     """The server cannot be reached, refuses us, or did not answer in time."""
+
+
+class CallFailed(TemporalUnavailable):
+    """The server reported a fault of its own, or lacks the call."""
 
 
 class AnswerTooLarge(TemporalError):
@@ -46,28 +61,26 @@ class QueryFailed(TemporalError):
     """A workflow answered a query with an error, or does not know the query."""
 
 
-def _translate(error: RPCError) -> TemporalError | None:
-    """The error in our words; None for one that is a bug of ours or a feature that the server lacks."""
+def _translate(error: RPCError) -> TemporalError:
+    """The error in our words. A status without words of its own is logged with the server's message: that
+    may hold anything, so no page shows it."""
     status, text = error.status, error.message
     if "before a worker could process it" in text or status is RPCStatusCode.FAILED_PRECONDITION:
         return NoAnswer("No worker answered the query.")
     if any(words in text for words in _TOO_LARGE):
         return AnswerTooLarge("What Temporal answered is too large to show.")
-    if status is RPCStatusCode.RESOURCE_EXHAUSTED:
-        return TemporalUnavailable("Temporal is over its rate limit; try again in a moment.")
-    if status is RPCStatusCode.UNAVAILABLE:
-        return TemporalUnavailable("Temporal cannot be reached.")
-    if status in _LATE:
-        return TemporalUnavailable("Temporal did not answer in time.")
-    if status in _REFUSED:
-        return TemporalUnavailable("Temporal refused these credentials.")
+    if status in _UNAVAILABLE:
+        return TemporalUnavailable(_UNAVAILABLE[status])
     if status is RPCStatusCode.NOT_FOUND and text.startswith("Namespace"):
         return TemporalUnavailable("Temporal does not have this namespace.")
     if status is RPCStatusCode.NOT_FOUND or "Invalid RunId" in text:
         return RunNotFound("There is no such open workflow run.")
     if status is RPCStatusCode.INVALID_ARGUMENT:
         return BadQuery(text)
-    return None
+    logger.warning("Temporal answered a call with %s: %s", status.name, text[:MOST_LOGGED])
+    if status is RPCStatusCode.UNIMPLEMENTED:
+        return CallFailed("This Temporal server does not have a call that the console needs.")
+    return CallFailed("Temporal failed to answer; its own log says why.")
 
 
 @contextmanager
@@ -76,10 +89,7 @@ def rpc_errors() -> Iterator[None]:
     try:
         yield
     except RPCError as error:
-        ours = _translate(error)
-        if ours is None:
-            raise
-        raise ours from error
+        raise _translate(error) from error
     except WorkflowQueryFailedError as error:
         raise QueryFailed(str(error)) from error
     except WorkflowQueryRejectedError as error:

@@ -10,7 +10,6 @@ from datetime import datetime, timedelta
 
 from temporalio.api.workflowservice.v1 import GetSystemInfoRequest
 from temporalio.client import Client
-from temporalio.service import RPCError
 from temporalio.worker import Worker
 
 from workers.client.errors import TemporalError, rpc_errors
@@ -66,8 +65,6 @@ async def watch_server(client: Client, workers: Sequence[Worker], every: float =
             absence.back()
         except TemporalError as error:
             absence.away(error.message)
-        except RPCError as error:
-            absence.away(str(error))
         if connection is not service.worker_service_client:
             connection = service.worker_service_client
             for worker in workers:

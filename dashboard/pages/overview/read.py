@@ -21,7 +21,7 @@ from dashboard.states import STATES
 from dashboard.temporal_api.lists import count, open_values
 from dashboard.temporal_api.rows import Row
 from dashboard.temporal_api.scan import Scan, Total, condition_totals, oldest_stuck, open_runs
-from workers.client.errors import BadQuery
+from workers.client.errors import BadQuery, CallFailed
 from workers.client.visibility import OPEN_RUNS
 from workers.contracts import SagaState
 
@@ -94,10 +94,10 @@ def _ends(pipeline: extend.Pipeline) -> tuple[Filter, Filter]:
 
 
 async def _count(viewer: Viewer, narrowed: Filter) -> int | None:
-    """How many; None where this server lacks the attributes."""
+    """How many; None where this server lacks the attributes, or fails to count."""
     try:
         return await count(await client_for(viewer), compile_filter(narrowed, viewer).scoped)
-    except BadQuery:
+    except (BadQuery, CallFailed):
         return None
 
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
+import logging
 from dataclasses import dataclass, replace
 from typing import Any
 
 from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
-from temporalio.service import RPCError
+from temporalio.client import Client
 
 from dashboard import extend
 from dashboard.access import ConsoleRequest, Verb, Viewer, client_for, console
@@ -27,8 +28,10 @@ from dashboard.states import STATES, STATUS_NAMES, Look
 from dashboard.temporal_api.lists import attribute_types, count_by_status, list_page
 from dashboard.temporal_api.rows import Row
 from dashboard.temporal_api.scan import Total, condition_totals, latest_scan
-from workers.client.errors import BadQuery, TemporalError
+from workers.client.errors import BadQuery, CallFailed, TemporalError, TemporalUnavailable
 from workers.client.visibility import OPERATORS, SYSTEM
+
+logger = logging.getLogger(__name__)
 
 SIZES = (20, 50, 100)
 FORM_TERMS = 3
@@ -100,8 +103,21 @@ async def _by_condition(viewer: Viewer, narrowed: Filter) -> dict[str, Total] | 
     scan is begun either: it would take the server's time from the page that is drawn."""
     if replace(narrowed, status="", condition="", workflow_type="") != Filter():
         return None
-    scan = await latest_scan(viewer)
-    return await condition_totals(viewer, scan, narrowed.workflow_type) if scan else None
+    try:
+        scan = await latest_scan(viewer)
+        return await condition_totals(viewer, scan, narrowed.workflow_type) if scan else None
+    except TemporalUnavailable as error:
+        logger.warning("The list of workflows is shown without conditions: %s", error.message)
+        return None
+
+
+async def _counts(client: Client, compiled: CompiledQuery) -> dict[str, int] | None:
+    """Counts by status; None where the server fails at them: the list itself may still come."""
+    try:
+        return await count_by_status(client, compiled.any_status)
+    except TemporalUnavailable as error:
+        logger.warning("The list of workflows is shown without counts: %s", error.message)
+        return None
 
 
 async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Listing:
@@ -115,11 +131,11 @@ async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Li
         else:
             (rows, after), counts = await asyncio.gather(
                 list_page(client, compiled, size, token),
-                count_by_status(client, compiled.any_status),
+                _counts(client, compiled),
             )
     except BadQuery as error:
         raise Refused({"raw" if narrowed.raw.strip() else "form": error.message}) from error
-    except RPCError as error:
+    except CallFailed as error:  # how servers answer a token that is none
         if not token:
             raise
         raise Refused({"form": "There is no such page of the list; start from the first one."}) from error

@@ -11,7 +11,14 @@ from temporalio.service import RPCError, RPCStatusCode, TLSConfig
 
 from tests.support import eventually
 from workers.client import connection
-from workers.client.errors import BadQuery, NoAnswer, RunNotFound, TemporalUnavailable, rpc_errors
+from workers.client.errors import (
+    BadQuery,
+    CallFailed,
+    NoAnswer,
+    RunNotFound,
+    TemporalUnavailable,
+    rpc_errors,
+)
 from workers.conf import ConfigurationError, WorkersConf
 
 
@@ -109,6 +116,16 @@ def test_tls_follows_the_settings(tmp_path):
         connection.tls_config(plain.model_copy(update={"tls_server_ca": tmp_path / "none"}))
 
 
+FAULTS = (
+    RPCStatusCode.INTERNAL,
+    RPCStatusCode.UNKNOWN,
+    RPCStatusCode.UNIMPLEMENTED,
+    RPCStatusCode.ABORTED,
+    RPCStatusCode.DATA_LOSS,
+    RPCStatusCode.OUT_OF_RANGE,
+)
+
+
 @pytest.mark.parametrize(
     ("status", "text", "expected"),
     [
@@ -121,12 +138,20 @@ def test_tls_follows_the_settings(tmp_path):
         (RPCStatusCode.INVALID_ARGUMENT, "Invalid RunId.", RunNotFound),
         (RPCStatusCode.INVALID_ARGUMENT, "invalid query: syntax error", BadQuery),
         (RPCStatusCode.UNAUTHENTICATED, "", TemporalUnavailable),
-        (RPCStatusCode.UNIMPLEMENTED, "", RPCError),
+        *((status, "detail", CallFailed) for status in FAULTS),
     ],
 )
 def test_errors_get_our_words(status, text, expected):
     with pytest.raises(expected), rpc_errors():
         raise RPCError(text, status, b"")
+
+
+@pytest.mark.parametrize("status", FAULTS)
+def test_a_fault_of_the_server_is_logged_and_keeps_its_message_from_pages(status, caplog):
+    with pytest.raises(TemporalUnavailable) as raised, rpc_errors():
+        raise RPCError("shard 7 of 10.0.0.1 is lost", status, b"")
+    assert "shard" not in raised.value.message
+    assert f"{status.name}: shard 7 of 10.0.0.1 is lost" in caplog.text
 
 
 async def test_errors_of_a_real_server_get_our_words(client):
