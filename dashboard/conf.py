@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from ipaddress import ip_network
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self, cast
@@ -10,7 +11,7 @@ import dj_database_url
 from pydantic import BeforeValidator, Field, SecretStr, field_validator, model_validator
 from pydantic_settings import NoDecode
 
-from workers.conf import Conf
+from workers.conf import Conf, text
 
 ROOT = Path(__file__).resolve().parent.parent
 DEVELOPMENT_KEY = "development-only-never-in-production"
@@ -24,12 +25,25 @@ def _words(value: object) -> object:
 
 
 Words = Annotated[list[str], NoDecode, BeforeValidator(_words)]
+_HOST = r"[^\s/:,]+|\[[0-9A-Fa-f:.]+\]"
+Host = Annotated[str, text(_HOST, "must be a host name without scheme and port")]
+Origin = Annotated[
+    str, text(rf"https?://({_HOST})(:\d+)?", "must be a scheme and a host, as https://a.example")
+]
 
 
 class AppsConf(Conf):
     """Which apps there are: read first, as each of them has settings of its own."""
 
     apps: Words = Field(["orders"], alias="SIGNALBOX_APPS", description="domain apps, comma-separated")
+
+    @field_validator("apps")
+    @classmethod
+    def _once(cls, value: list[str]) -> list[str]:
+        twice = sorted({app for app in value if value.count(app) > 1})
+        if twice:
+            raise ValueError(f"{', '.join(twice)} is there twice")
+        return value
 
 
 class DashboardConf(AppsConf):
@@ -38,8 +52,12 @@ class DashboardConf(AppsConf):
     mode: Literal["development", "production"] = Field("production", alias="SIGNALBOX_MODE")
     state_dir: Path = Field(ROOT / ".signalbox", alias="SIGNALBOX_STATE_DIR")
     secret_key: SecretStr = Field(SecretStr(""), alias="SECRET_KEY")
-    allowed_hosts: Words = Field(["localhost", "127.0.0.1", "[::1]"], alias="ALLOWED_HOSTS")
-    csrf_trusted_origins: Words = Field([], alias="CSRF_TRUSTED_ORIGINS")
+    allowed_hosts: Annotated[list[Host], NoDecode, BeforeValidator(_words)] = Field(
+        ["localhost", "127.0.0.1", "[::1]"], alias="ALLOWED_HOSTS"
+    )
+    csrf_trusted_origins: Annotated[list[Origin], NoDecode, BeforeValidator(_words)] = Field(
+        [], alias="CSRF_TRUSTED_ORIGINS"
+    )
     database_url: SecretStr | None = Field(
         None, alias="DATABASE_URL", description="default: SQLite in the state folder"
     )
@@ -66,6 +84,13 @@ class DashboardConf(AppsConf):
     verdict_seconds: float = Field(
         2.0, alias="VERDICT_SECONDS", gt=0, le=30, description="wait for an answer"
     )
+
+    @field_validator("channel_redis_url")
+    @classmethod
+    def _redis(cls, value: SecretStr | None) -> SecretStr | None:
+        if value and not re.match(r"rediss?://[^\s/]", value.get_secret_value()):
+            raise ValueError("must be redis://host:port/number, or rediss:// for TLS")
+        return value
 
     @field_validator("trusted_proxies")
     @classmethod

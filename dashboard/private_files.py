@@ -34,4 +34,6 @@ def private_database(path: Path, state: Path) -> None:
             private_folder(state)
         private_file(path)
     except OSError as error:
-        raise ImproperlyConfigured(f"The database {path} cannot be used: {error.strerror}.") from error
+        mine = path.parent == state
+        what = f"SIGNALBOX_STATE_DIR: the folder {state}" if mine else f"DATABASE_URL: the file {path}"
+        raise ImproperlyConfigured(f"{what} cannot be used: {error.strerror}.") from error

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
 from importlib import import_module
 from importlib.util import find_spec
 from typing import Any, cast
@@ -26,25 +30,46 @@ def _conf_class(app: str) -> type[Conf] | None:
 
 
 def _missing(app: str) -> bool:
+    """There is no such package; a module that is none, such as `os`, cannot be an app."""
     try:
-        return find_spec(app) is None
-    except ModuleNotFoundError:  # of the package that it is said to be in
+        spec = find_spec(app)
+    except (ImportError, ValueError):  # a package that it is said to be in, or no name at all
         return True
+    return spec is None or spec.submodule_search_locations is None
+
+
+# What Kubernetes sets for a service that is named signalbox, or signalbox-something.
+_INJECTED = re.compile(r"SIGNALBOX_(\w+_)?(SERVICE_HOST|SERVICE_PORT\w*|PORT|PORT_\d+_\w+)")
+
+
+def _unknown(classes: Iterable[type[Conf]]) -> list[str]:
+    """A sentence for each variable with our prefix that is no setting: a misspelt one would be ignored."""
+    known = {str(field.alias) for cls in classes for field in cls.model_fields.values()}
+    known |= {f"{name}_FILE" for name in known}
+    found = [name for name in os.environ if name.startswith("SIGNALBOX_") and name not in known]
+    problems = []
+    for name in sorted(found):
+        if not _INJECTED.fullmatch(name):
+            near = get_close_matches(name, known, 1, cutoff=0.8)
+            hint = f" Did you mean {near[0]}?" if near else ""
+            problems.append(f"{name}: there is no such setting.{hint}")
+    return problems
 
 
 def _composed() -> dict[str, Conf]:
     """The settings of every app by the name of its app. Raises ConfigurationError."""
     [named] = compose([AppsConf])
     apps = cast(AppsConf, named).apps
-    missing = [f"SIGNALBOX_APPS: there is no app {app}." for app in apps if _missing(app)]
+    problems = [f"SIGNALBOX_APPS: there is no app {app}." for app in apps if _missing(app)]
     found = {app: cls for app in apps if not _missing(app) and (cls := _conf_class(app))}
     classes: dict[str, type[Conf]] = {"workers": WorkersConf, "dashboard": DashboardConf, **found}
+    problems += _unknown(classes.values())
     try:
         confs = compose(classes.values())
     except ConfigurationError as error:
-        raise ConfigurationError([*missing, *error.problems]) from error
-    if missing:
-        raise ConfigurationError(missing)
+        raise ConfigurationError([*problems, *error.problems]) from error
+    if problems:
+        raise ConfigurationError(problems)
     return dict(zip(classes, confs, strict=True))
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, cast
 
 from pydantic import Field, NonNegativeInt, StringConstraints
 
-from workers.conf import Conf
+from workers.conf import Conf, WebAddress
 
 Currency = Annotated[str, StringConstraints(pattern=r"^[A-Z]{3}$")]
 
@@ -24,7 +24,7 @@ APPROVAL_ABOVE = {
 class OrdersConf(Conf):
     """Where the outside world is, and the rules an order is launched with."""
 
-    sandbox_url: str = Field("http://127.0.0.1:8090", alias="SANDBOX_URL", pattern=r"^https?://[^\s]+$")
+    sandbox_url: WebAddress = Field("http://127.0.0.1:8090", alias="SANDBOX_URL")
     gateway_timeout: float = Field(
         3.0, alias="GATEWAY_TIMEOUT", gt=0, le=30, description="seconds, below the activity's"
     )

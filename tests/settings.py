@@ -1,4 +1,5 @@
-"""Settings of the test run: development mode, a file database (threads must share it), fast hashing."""
+"""Settings of the test run: development mode, a file database (threads must share it), fast hashing,
+and patience with the answers of workflows."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ import tempfile
 from pathlib import Path
 
 os.environ.setdefault("SIGNALBOX_MODE", "development")
+# A busy machine answers late; tests of what a page says while there is no verdict set their own limit.
+os.environ.setdefault("VERDICT_SECONDS", "20")
 if "SIGNALBOX_STATE_DIR" not in os.environ:
     _folder = tempfile.TemporaryDirectory(prefix="signalbox-test-", ignore_cleanup_errors=True)
     atexit.register(_folder.cleanup)

@@ -13,9 +13,18 @@ import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, Literal, Self, cast
+from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import Field, PositiveFloat, PositiveInt, SecretStr, ValidationError, model_validator
+from pydantic import (
+    AfterValidator,
+    Field,
+    PositiveFloat,
+    PositiveInt,
+    SecretStr,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 from pydantic_settings import (
     BaseSettings,
@@ -64,6 +73,28 @@ class Conf(BaseSettings):
         return init_settings, EnvSettingsSource(settings_cls), FileVariants(settings_cls)
 
 
+def text(pattern: str, must: str) -> AfterValidator:
+    """For a field: its whole text has to match; `must` says so in words, such as "must be a host name", and
+    without the value, which may hold a secret."""
+
+    def check(value: str) -> str:
+        if not re.fullmatch(pattern, value):
+            raise ValueError(must)
+        return value
+
+    return AfterValidator(check)
+
+
+WebAddress = Annotated[str, text(r"(https?://[^\s/]\S*)?", "must be an address with http:// or https://")]
+
+
+def _not_parsed(cls: type[Conf], error: SettingsError) -> str:
+    """The sentence for a value that is no JSON; pydantic names the field and not the variable."""
+    named = re.search(r'field "(\w+)"', str(error))
+    field = cls.model_fields.get(named[1]) if named else None
+    return f"{field.alias}: must be JSON: {error.__cause__}." if field else f"{error}: {error.__cause__}."
+
+
 def _sentence(error: Any) -> str:
     where = ".".join(str(part) for part in error["loc"])
     message = str(error["msg"]).removeprefix("Value error, ")
@@ -86,7 +117,8 @@ def compose(classes: Iterable[type[Conf]]) -> list[Conf]:
         except SettingsError as error:
             # pydantic wraps what a source raises, such as our sentence about a file that cannot be read.
             cause = error.__cause__
-            problems += cause.problems if isinstance(cause, ConfigurationError) else [f"{error}: {cause}."]
+            unread = isinstance(cause, ConfigurationError)
+            problems += cause.problems if unread else [_not_parsed(cls, error)]
         except ValidationError as error:
             problems += [_sentence(item) for item in error.errors()]
     if problems:
@@ -128,11 +160,17 @@ def _key_bytes(key_id: str, text: str) -> bytes:
     return key
 
 
+_SHORT = "must be a name of letters, digits and -"
+ShortName = Annotated[str, text(r"[A-Za-z0-9_-]{0,60}", f"{_SHORT} or _")]
+
+
 class WorkersConf(Conf):
     """How to reach Temporal, and how workers behave."""
 
     address: str = Field("127.0.0.1:7233", alias="TEMPORAL_ADDRESS", description="host:port of the frontend")
-    namespace: str = Field("default", alias="TEMPORAL_NAMESPACE")
+    namespace: Annotated[str, text(r"[^\s/]{1,255}", "must be a name without spaces and slashes")] = Field(
+        "default", alias="TEMPORAL_NAMESPACE"
+    )
     api_key: SecretStr | None = Field(None, alias="TEMPORAL_API_KEY")
     tls: bool = Field(False, alias="TEMPORAL_TLS")
     tls_server_ca: Path | None = Field(None, alias="TEMPORAL_TLS_SERVER_CA_CERT_PATH")
@@ -146,12 +184,7 @@ class WorkersConf(Conf):
     plugins: tuple[str, ...] = Field(
         (), alias="WORKER_PLUGINS", description="JSON list of modules that register workflows and activities"
     )
-    deployment: str = Field(
-        "",
-        alias="WORKER_DEPLOYMENT",
-        pattern=r"^[A-Za-z0-9_-]{0,60}$",
-        description="name; empty: unversioned",
-    )
+    deployment: ShortName = Field("", alias="WORKER_DEPLOYMENT", description="name; empty: unversioned")
     build_id: str = Field("", alias="WORKER_BUILD_ID", description="empty: computed from code and plugins")
     metrics_port: int = Field(0, alias="WORKER_METRICS_PORT", ge=0, le=65535, description="0: off")
     tuning: Literal["fixed", "resources"] = Field("fixed", alias="WORKER_TUNING")
@@ -181,11 +214,8 @@ class WorkersConf(Conf):
         alias="TENANT_QUEUES",
         description="JSON: tenant to the suffix of the queues that its runs are started on",
     )
-    queue_suffix: str = Field(
-        "",
-        alias="WORKER_QUEUE_SUFFIX",
-        pattern=r"^[A-Za-z0-9_-]{0,60}$",
-        description="workers poll the queues with this suffix",
+    queue_suffix: ShortName = Field(
+        "", alias="WORKER_QUEUE_SUFFIX", description="workers poll the queues with this suffix"
     )
     log_format: Literal["plain", "json"] = Field("plain", alias="LOG_FORMAT")
     http_allowed_hosts: tuple[str, ...] = Field(
@@ -212,14 +242,29 @@ class WorkersConf(Conf):
     payload_limit_bytes: int = Field(
         1_900_000, alias="PAYLOAD_LIMIT_BYTES", ge=1_000, description="larger ones are refused by name"
     )
-    alert_url: str = Field(
-        "", alias="ALERT_URL", pattern=r"^(https?://\S+)?$", description="where alerts are posted; empty: off"
-    )
+    alert_url: WebAddress = Field("", alias="ALERT_URL", description="where alerts are posted; empty: off")
     activity_threads: int = Field(32, alias="WORKER_ACTIVITY_THREADS", ge=1, le=1000)
-    environment: str = Field("development", alias="ENVIRONMENT_ID", pattern=r"^[a-z0-9-]{1,40}$")
-    tenant: str = Field(
-        "default", alias="TENANT_ID", pattern=r"^[^~/\s]{1,60}$", description="tenant of runs launched here"
+    environment: Annotated[str, text(r"[a-z0-9-]{1,40}", f"{_SHORT}, in lower case")] = Field(
+        "development", alias="ENVIRONMENT_ID"
     )
+    tenant: Annotated[str, text(r"[^~/\s]{1,60}", "must be a name without ~, / and spaces")] = Field(
+        "default", alias="TENANT_ID", description="tenant of runs launched here"
+    )
+
+    @field_validator("tls_server_ca", "tls_client_cert", "tls_client_key")
+    @classmethod
+    def _readable(cls, value: Path | None) -> Path | None:
+        if value and not os.access(value, os.R_OK):
+            raise ValueError(f"the file {value} cannot be read")
+        return value
+
+    @field_validator("address")
+    @classmethod
+    def _host_and_port(cls, value: str) -> str:
+        found = re.fullmatch(r"([^\s:/@]+|\[[0-9A-Fa-f:.]+\]):([0-9]{1,5})", value)
+        if not found or not 0 < int(found[2]) < 65_536:
+            raise ValueError(f"must be host:port without a scheme, not {value!r}")
+        return value
 
     @model_validator(mode="after")
     def _pairs(self) -> Self:
@@ -227,8 +272,6 @@ class WorkersConf(Conf):
             raise ValueError(
                 "TEMPORAL_TLS_CLIENT_CERT_PATH and TEMPORAL_TLS_CLIENT_KEY_PATH must be set together"
             )
-        if ":" not in self.address or "://" in self.address or not self.address.rpartition(":")[2].isdigit():
-            raise ValueError(f"TEMPORAL_ADDRESS: must be host:port without a scheme, not {self.address!r}")
         if self.claim_check_bytes > self.payload_limit_bytes:
             raise ValueError("CLAIM_CHECK_BYTES must not be larger than PAYLOAD_LIMIT_BYTES")
         if self.payload_keys:

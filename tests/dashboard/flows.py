@@ -4,11 +4,17 @@ effect failed."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any
 
 from temporalio import workflow
 from temporalio.client import Client
 from temporalio.worker import Worker
+
+with workflow.unsafe.imports_passed_through():
+    from tests.support import eventually
+    from workers.client.connection import has_pollers
 
 
 @workflow.defn(name="Decidable")
@@ -116,6 +122,9 @@ class Resolvable:
         return {"decision_id": decision_id, "outcome": "applied", "detail": detail}
 
 
-def foreign_worker(client: Client, queue: str) -> Worker:
-    """A worker as another team would run it, with nothing of ours."""
-    return Worker(client, task_queue=queue, workflows=[Decidable, Foreign])
+@asynccontextmanager
+async def foreign_worker(client: Client, queue: str) -> AsyncIterator[None]:
+    """A worker as another team would run it, with nothing of ours; the server knows that it polls."""
+    async with Worker(client, task_queue=queue, workflows=[Decidable, Foreign]):
+        await eventually(lambda: has_pollers(client, queue))
+        yield

@@ -39,8 +39,9 @@ async def decide(viewer, workflow_id, run_id, action, *, nonce="", deadline=None
 
 
 @pytest.fixture
-async def start(client, queue):
-    """Start a workflow on a queue that a worker serves."""
+async def start(client, queue, monkeypatch):
+    """Start a workflow on a queue that a worker serves. How soon it answers is not what is tried here."""
+    monkeypatch.setattr(decisions, "INTERFACE_SECONDS", 20)
     async with foreign_worker(client, queue):
 
         async def _start(flow=Decidable):

@@ -159,6 +159,13 @@ def test_every_problem_of_the_settings_is_a_line(tmp_path):
     ]
 
 
+def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_mistake():
+    names = ("PORT", "SERVICE_HOST", "SERVICE_PORT_HTTP", "PORT_8000_TCP_ADDR", "WEB_SERVICE_HOST")
+    variables = {f"SIGNALBOX_{name}": "x" for name in names}
+    ran = manage("check", SIGNALBOX_MODE="development", **variables)
+    assert ran.returncode == 0, ran.stderr
+
+
 def test_apps_may_come_from_a_file(tmp_path):
     (tmp_path / "apps").write_text("nope")
     ran = manage("check", SIGNALBOX_MODE="development", SIGNALBOX_APPS_FILE=str(tmp_path / "apps"))
@@ -205,7 +212,7 @@ def test_the_database_and_its_folder_are_for_their_owner_alone(tmp_path):
 def test_a_state_folder_that_cannot_be_is_a_sentence(tmp_path):
     (tmp_path / "file").touch()
     ran = manage("check", SIGNALBOX_MODE="development", SIGNALBOX_STATE_DIR=str(tmp_path / "file" / "state"))
-    assert ran.stderr.strip().startswith("The database ")
+    assert ran.stderr.strip().startswith("SIGNALBOX_STATE_DIR: the folder ")
     assert "Traceback" not in ran.stderr
     assert ran.returncode == 1
 

@@ -27,10 +27,43 @@ def test_a_port_that_is_none(tmp_path: Path, port: str) -> None:
         ({"TEMPORAL_ADDRESS": "nope.invalid:7233"}, "The name nope.invalid is not known."),
         ({"TEMPORAL_ADDRESS": "nohost"}, "TEMPORAL_ADDRESS: must be host:port"),
         ({"TEMPORAL_ADDRESS": "http://x"}, "TEMPORAL_ADDRESS: must be host:port"),
+        ({"TEMPORAL_ADDRESS": ":7233"}, "TEMPORAL_ADDRESS: must be host:port"),
+        ({"TEMPORAL_NAMESPACE": "a b"}, "TEMPORAL_NAMESPACE: must be a name without spaces and slashes."),
+        ({"TEMPORAL_TLS_SERVER_CA_CERT_PATH": "/nope"}, "CA_CERT_PATH: the file /nope cannot be read."),
+        ({"SIGNALBOX_APPS": "nope"}, "SIGNALBOX_APPS: there is no app nope."),
+        ({"SIGNALBOX_APPS": "os"}, "SIGNALBOX_APPS: there is no app os."),
+        ({"SIGNALBOX_APPS": "../x"}, "SIGNALBOX_APPS: there is no app ../x."),
+        ({"SIGNALBOX_APPS": "orders,orders"}, "SIGNALBOX_APPS: orders is there twice."),
+        (
+            {"SIGNALBOX_STATEDIR": "x"},
+            "SIGNALBOX_STATEDIR: there is no such setting. Did you mean SIGNALBOX_STATE_DIR?",
+        ),
+        ({"DATABASE_URL": "garbage"}, "DATABASE_URL: it has to be postgres://"),
+        ({"DATABASE_URL": "mysql://a@127.0.0.1/x"}, "DATABASE_URL: it has to be postgres://"),
+        (
+            {"DATABASE_URL": "sqlite:////proc/x.db"},
+            "DATABASE_URL: the file /proc/x.db cannot be used: No such",
+        ),
+        ({"WORKER_QUEUE_LIMITS": "{"}, "WORKER_QUEUE_LIMITS: must be JSON: Expecting property name"),
+        ({"ALERT_URL": "notaurl"}, "ALERT_URL: must be an address with http:// or https://."),
+        ({"CHANNEL_REDIS_URL": "garbage"}, "CHANNEL_REDIS_URL: must be redis://host:port/number"),
+        ({"CHANNEL_REDIS_URL": "redis://127.0.0.1:1"}, "CHANNEL_REDIS_URL: Redis cannot be reached: "),
+        ({"CSRF_TRUSTED_ORIGINS": "foo"}, "CSRF_TRUSTED_ORIGINS.0: must be a scheme and a host"),
+        ({"ALLOWED_HOSTS": "http://x"}, "ALLOWED_HOSTS.0: must be a host name without scheme and port."),
     ],
 )
 def test_a_setting_that_cannot_be_meant(tmp_path: Path, settings: dict[str, str], sentence: str) -> None:
     assert sentence in refusal(tmp_path, any_port(), **settings)
+
+
+@pytest.mark.parametrize(
+    ("place", "why"),
+    [("file", "File exists"), ("file/x", "Not a directory"), ("/proc/nope", "No such file or directory")],
+)
+def test_a_state_folder_that_cannot_be_made(tmp_path: Path, place: str, why: str) -> None:
+    (tmp_path / "file").touch()
+    reason = refusal(tmp_path, any_port(), SIGNALBOX_STATE_DIR=str(tmp_path / place))
+    assert reason == f"SIGNALBOX_STATE_DIR: the folder {tmp_path / place} cannot be used: {why}."
 
 
 def test_an_address_where_something_else_listens(tmp_path: Path) -> None:

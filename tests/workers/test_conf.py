@@ -35,7 +35,9 @@ def test_every_problem_is_told_by_the_name_of_its_variable(monkeypatch):
     assert all(name in said for name in ("TEMPORAL_RPC_TIMEOUT", "WORKER_ACTIVITY_THREADS", "TENANT_ID"))
 
 
-@pytest.mark.parametrize("address", ["http://localhost:7233", "localhost", "localhost:port", ""])
+@pytest.mark.parametrize(
+    "address", ["http://localhost:7233", "localhost", "localhost:port", ":7233", "localhost:70000", ""]
+)
 def test_an_address_needs_host_and_port(monkeypatch, address):
     monkeypatch.setenv("TEMPORAL_ADDRESS", address)
     if address:
@@ -67,8 +69,16 @@ def test_value_and_file_together_are_refused(monkeypatch, tmp_path):
 
 
 def test_a_client_certificate_needs_its_key(monkeypatch, tmp_path):
+    (tmp_path / "cert").touch()
     monkeypatch.setenv("TEMPORAL_TLS_CLIENT_CERT_PATH", str(tmp_path / "cert"))
     assert "must be set together" in problems()
+
+
+def test_a_value_that_does_not_fit_is_not_repeated(monkeypatch):
+    """An address for alerts often holds a token."""
+    monkeypatch.setenv("ALERT_URL", "hooks.example/s3cret")
+    assert "ALERT_URL: must be an address with http:// or https://." in problems()
+    assert "s3cret" not in problems()
 
 
 @pytest.mark.parametrize("name", ["WORKER_RATE_LIMITS", "WORKER_QUEUE_LIMITS"])

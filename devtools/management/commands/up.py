@@ -34,8 +34,26 @@ def demo_of_apps() -> Demo:
     return Demo(demo.processes, demo.environment, tuple(seeds))
 
 
+def _reach_redis() -> None:
+    """Raises Failure where CHANNEL_REDIS_URL is set, and no Redis answers there in time."""
+    url = dashboard_conf().channel_redis_url
+    if not url:
+        return
+    try:
+        from redis import Redis, RedisError  # installed in production, not by `make up`
+    except ImportError as error:
+        hint = "install requirements-production.txt, or leave it unset"
+        raise Failure(f"CHANNEL_REDIS_URL: the package redis is not installed; {hint}.") from error
+    try:
+        with Redis.from_url(url.get_secret_value(), socket_timeout=3, socket_connect_timeout=3) as redis:
+            redis.ping()
+    except (RedisError, ValueError) as error:
+        raise Failure(f"CHANNEL_REDIS_URL: Redis cannot be reached: {error}".splitlines()[0]) from error
+
+
 def prepare(state: Path) -> str:
     """Migrate, make the demo users, and return how to sign in. Raises Failure."""
+    _reach_redis()
     given = os.environ.get("DEMO_PASSWORD")
     password = given or secret(state, "demo_password", 9).read_text()
     os.environ["DEMO_PASSWORD"] = password

@@ -128,11 +128,34 @@ class SideBySide:
             await self._step(server, handle, [chosen])
         return await self._ends(server, handle)
 
-    async def _begin(self) -> tuple[Server, WorkflowHandle[Any, Any]]:
+    def simulate(self) -> list[str]:
+        """The trace that `run` of another instance with the same seed will play, without the real server."""
+        server, steps = self._simulated(), self._random.randint(0, 8)
+        while not server.over and (chosen := self._choose(server, steps)) is not None:
+            steps -= 1
+            self._take(server, [chosen])
+        with quiet():
+            server.close()
+        return self.trace
+
+    def _simulated(self) -> Server:
         with quiet():
             server = self._scenario.server()
             server.task([])
         server._evictions, server._away, server._may_cancel = 0, {}, self._scenario.native_cancel
+        return server
+
+    def _take(self, server: Server, chosen: list[Happening]) -> bool:
+        """What was chosen happens in the simulator. Returns whether it made a workflow task."""
+        self.trace += [item.label for item in chosen]
+        with quiet():
+            jobs = [job for item in chosen for job in item.make()]
+            if jobs:
+                server.task(jobs)
+        return bool(jobs)
+
+    async def _begin(self) -> tuple[Server, WorkflowHandle[Any, Any]]:
+        server = self._simulated()
         handle = await self._start()
         await self._caught_up(server, handle, 0)
         return server, handle
@@ -145,13 +168,9 @@ class SideBySide:
         worker: Restarted | None = None,
     ) -> None:
         """What was chosen happens in both places, in one workflow task."""
-        self.trace += [item.label for item in chosen]
         before = await _length(handle)
         attempts = {item.label: item.attempt for item in (*server.activities.values(), *server.in_flight)}
-        with quiet():
-            jobs = [job for item in chosen for job in item.make()]
-            if jobs:
-                server.task(jobs)
+        moved = self._take(server, chosen)
         for item in chosen:
             known = await _length(handle)
             await self._steer(item, handle, attempts, server)
@@ -159,7 +178,7 @@ class SideBySide:
                 await eventually(partial(_longer, handle, known))
         if worker is not None:
             await worker.start()
-        await self._caught_up(server, handle, before if jobs else 0)
+        await self._caught_up(server, handle, before if moved else 0)
 
     async def _ends(self, server: Server, handle: WorkflowHandle[Any, Any]) -> tuple[Any, Any]:
         for item in list(server.in_flight):
