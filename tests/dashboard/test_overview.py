@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
@@ -120,6 +121,20 @@ def test_a_stage_shows_the_worst_that_stands_there(pipeline):
         ("rest", ""),
         ("done", ""),
     ]
+
+
+def test_a_paused_run_stands_in_its_stage_and_its_list_has_it(pipeline):
+    paused = {"status": 8, "condition": None}
+    back = {**paused, "attributes": {"SagaState": "compensating"}}
+    found = view(
+        row("a", "charging"),
+        replace(row("b", "charging"), **paused),
+        replace(row("c", "charging"), **back),
+    )
+    charging = found.forward[2]
+    assert (charging.total.count, charging.tone, charging.note) == (2, "wait", "1 paused")
+    assert "status=" not in charging.total.url
+    assert "CloseTime+IS+NULL" in charging.total.url
 
 
 @pytest.mark.parametrize(("state", "shown"), [("OPEN", True), ("HALF_OPEN", True), ("CLOSED", False)])

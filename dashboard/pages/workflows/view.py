@@ -32,6 +32,7 @@ from workers.client.visibility import OPERATORS, SYSTEM
 
 SIZES = (20, 50, 100)
 FORM_TERMS = 3
+PAUSED = STATUS_NAMES[8]
 LABELS = {
     "workflow_type": "Type",
     "prefix": "Id starts with",
@@ -197,7 +198,9 @@ def _status_chips(list_request: ListRequest, listing: Listing | None) -> list[Ch
     for name in [*names, *(name for name in counts if name not in known)]:
         shown, on = known.get(name) or Look("rest", name), chosen == name
         url = list_url(list_request.namespace, replace(list_request.narrowed, status="" if on else name))
-        word = "Open" if name == "Running" else shown.word
+        word = (
+            "Open" if name == "Running" and PAUSED not in counts else shown.word
+        )  # paused runs are open too
         chips.append(Chip(url, word, shown.tone, _count(counts.get(name)), on))
     return chips
 
@@ -233,7 +236,12 @@ def _form(narrowed: Filter, listing: Listing | None, errors: dict[str, str]) -> 
         "terms": [(term, errors.get(f"terms.{at}", "")) for at, term in enumerate([*narrowed.terms, *blank])],
         "attributes": sorted(types),
         "operators": list(dict.fromkeys(op for ops in OPERATORS.values() for op in ops)),
-        "statuses": [(name, STATES["status"][number].word) for number, name in STATUS_NAMES.items()],
+        "statuses": [
+            (name, STATES["status"][number].word)
+            for number, name in STATUS_NAMES.items()
+            # Servers that cannot pause refuse a query with this status.
+            if name != PAUSED or PAUSED in ((listing and listing.counts) or ())
+        ],
         "conditions": [(name, shown.word) for name, shown in STATES["condition"].items()],
         "types": list(extend.pipelines),
         "sizes": SIZES,
