@@ -136,7 +136,7 @@ def test_a_paused_run_stands_in_its_stage_and_its_list_has_it(pipeline):
     assert (charging.total.count, charging.tone, charging.note) == (2, "wait", "1 paused")
     assert "status=" not in charging.total.url
     narrowed = Filter.from_params(QueryDict(charging.total.url.partition("?")[2]))
-    assert "CloseTime IS NULL" in compile_filter(narrowed, Viewer("vera", frozenset({"viewer"}))).typed
+    assert "`CloseTime` IS NULL" in compile_filter(narrowed, Viewer("vera", frozenset({"viewer"}))).typed
 
 
 @pytest.mark.parametrize(("state", "shown"), [("OPEN", True), ("HALF_OPEN", True), ("CLOSED", False)])

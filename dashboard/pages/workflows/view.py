@@ -198,9 +198,8 @@ def _status_chips(list_request: ListRequest, listing: Listing | None) -> list[Ch
     for name in [*names, *(name for name in counts if name not in known)]:
         shown, on = known.get(name) or Look("rest", name), chosen == name
         url = list_url(list_request.namespace, replace(list_request.narrowed, status="" if on else name))
-        word = (
-            "Open" if name == "Running" and PAUSED not in counts else shown.word
-        )  # paused runs are open too
+        # Paused runs are open too, so that beside them the running ones are called so.
+        word = "Open" if name == "Running" and PAUSED not in counts else shown.word
         chips.append(Chip(url, word, shown.tone, _count(counts.get(name)), on))
     return chips
 
