@@ -8,6 +8,7 @@ in percent, as the content security policy allows no style attribute.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -148,6 +149,11 @@ def line(value: Any) -> str:
 def redacted(text: str) -> str:
     """Text without secrets, for what was written before its name was one of the hidden ones."""
     return redact_text(text)
+
+
+def html_id(value: object) -> str:
+    """A workflow id as the id of an element and a fragment of a URL: neither may hold spaces."""
+    return re.sub(r"[^a-zA-Z0-9_-]", lambda found: f".{ord(found[0]):x}.", str(value))
 
 
 def icon(name: str) -> SafeString:

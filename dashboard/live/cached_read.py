@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
-from dashboard.access import Scope, Verb, Viewer, for_viewer, may
+from dashboard.access import Scope, Verb, Viewer, authorise, for_viewer, may
 from dashboard.bounded import Bounded, size_of
 from workers.client.errors import TemporalError
 from workers.payloads.redaction import redact_text
@@ -89,7 +89,9 @@ async def cached_read(
 
     `detail` distinguishes reads of one region. After `max_wait` seconds the last snapshot is returned; the
     read continues and fills the cache. Only TemporalError counts as unreachable: anything else is raised.
+    Raises Forbidden for a viewer who may read nothing.
     """
+    authorise(viewer, Verb.VIEW)
     key = (region, for_viewer(viewer), detail)
     slot = _slot(key)
     if slot.at is not None and time.monotonic() < slot.fresh_until:

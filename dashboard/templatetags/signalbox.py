@@ -19,6 +19,7 @@ for plain in (
     formats.money,
     formats.sums,
     formats.redacted,
+    formats.html_id,
     states.look,
 ):
     register.filter(plain.__name__, plain)

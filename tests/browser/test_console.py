@@ -75,6 +75,7 @@ def test_an_operator_cancels_and_must_say_why(visit: Visitor, shop: Shop):
     until(page, f"{me.url}/workflows/{order}/", "Waiting")
     page.get_by_role("button", name="Cancel").click()
     expect(page.get_by_text("A reason is needed")).to_be_visible(timeout=PATIENCE)
+    expect(page.get_by_label("Reason")).to_be_focused()
     page.get_by_label("Reason").fill("The customer called.")
     page.get_by_role("button", name="Cancel").click()
     applied(page)
@@ -218,17 +219,87 @@ def test_the_theme_follows_the_system_until_somebody_chooses(visit: Visitor):
     assert page.locator("html").get_attribute("data-theme") == "light"
 
 
-@pytest.mark.parametrize("path", [*PAGES, "/login/", "/nowhere/", "run"])
-def test_every_page_is_open_to_all_readers(visit: Visitor, settled, path):
-    me = visit("operator")
-    me.expected = [r"status of 404"] if path == "/nowhere/" else []
-    page = me.go(f"/workflows/{settled['waiting']}/" if path == "run" else path)
+def violations(page: Page) -> list[tuple[str, str, list[str]]]:
+    """What axe finds in both themes, of whatever impact."""
+    found = []
     for scheme in ("light", "dark"):
         page.emulate_media(color_scheme=scheme)
-        found = Axe().run(page).response["violations"]
-        grave = [item for item in found if item["impact"] in ("serious", "critical")]
-        where = [(item["id"], [node["html"][:200] for node in item["nodes"]][:5]) for item in grave]
-        assert (scheme, where) == (scheme, [])
+        found += [
+            (scheme, item["id"], [node["html"][:200] for node in item["nodes"]][:5])
+            for item in Axe().run(page).response["violations"]
+        ]
+    return found
+
+
+@pytest.mark.parametrize("role", ["viewer", "operator", "approver"])
+@pytest.mark.parametrize("path", [*PAGES, "/workflows/?q=nonsense+(", "/nowhere/", "run"])
+def test_every_page_is_open_to_all_readers(visit: Visitor, settled, path, role):
+    me = visit(role)
+    me.expected = [r"status of 40[034]"]
+    page = me.go(f"/workflows/{settled['waiting']}/" if path == "run" else path)
+    assert violations(page) == []
+
+
+def test_what_opens_later_is_open_to_all_readers_too(visit: Visitor, settled):
+    assert violations(visit().go("/login/")) == []
+    me = visit("viewer", width=390)
+    me.go(f"/workflows/{settled['declined']}/")
+    me.page.get_by_text("More", exact=True).click()
+    me.page.get_by_role("button", name="Keyboard shortcuts").click()
+    expect(me.page.get_by_role("dialog")).to_be_visible()
+    assert violations(me.page) == []
+
+
+def test_single_keys_are_listed_and_can_be_switched_off(visit: Visitor, settled):
+    me = visit("approver")
+    until(me.page, f"{me.url}/approvals/?w={settled['waiting']}", "vote is missing")
+    me.page.keyboard.press("?")
+    dialog = me.page.get_by_role("dialog", name="Keyboard shortcuts")
+    for text in ("Next", "Approve", "Reject"):
+        expect(dialog.get_by_text(text, exact=True)).to_be_visible()
+    dialog.get_by_label("Use single keys").uncheck()
+    dialog.get_by_role("button", name="Close").click()
+    me.page.keyboard.press("r")
+    expect(me.page.get_by_label("Reason")).not_to_be_focused()
+    me.page.reload()
+    me.page.keyboard.press("?")
+    expect(dialog).to_be_hidden()
+    me.page.get_by_text("approver", exact=True).first.click()
+    me.page.get_by_role("button", name="Keyboard shortcuts").first.click()
+    dialog.get_by_label("Use single keys").check()
+    dialog.get_by_role("button", name="Close").click()
+    me.page.keyboard.press("r")
+    expect(me.page.get_by_label("Reason")).to_be_focused()
+
+
+def test_what_phones_hide_can_be_shown(visit: Visitor, settled):
+    page = visit("viewer", width=390).go("/workflows/")
+    started = page.locator('td[data-l="Started"]').first
+    expect(started).to_be_hidden()
+    page.get_by_label("All columns").check()
+    expect(started).to_be_visible()
+    with page.expect_response(re.compile("/workflows/")):
+        pass
+    expect(started).to_be_visible()
+
+
+def test_refreshing_is_paused_and_goes_on(visit: Visitor, shop: Shop):
+    page, other = visit("viewer").go("/workflows/"), visit("viewer").go("/workflows/")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#live")).to_contain_text("Paused")
+    order = shop.order()
+    expect(other.get_by_role("link", name=order)).to_be_visible(timeout=PATIENCE)
+    with other.expect_response(re.compile("/workflows/")):  # another interval
+        pass
+    expect(page.get_by_role("link", name=order)).to_have_count(0)
+    page.get_by_role("button", name="Pause").click()
+    expect(page.get_by_role("link", name=order)).to_be_visible(timeout=PATIENCE)
+
+
+def test_without_scripts_there_is_a_link_to_refresh(visit: Visitor):
+    page = visit("viewer", java_script_enabled=False).go("/workflows/?type=OrderWorkflow")
+    page.get_by_role("link", name="Refresh").click()
+    assert page.url.endswith("?type=OrderWorkflow")
 
 
 @pytest.mark.parametrize("path", [*PAGES, "/login/", "run"])

@@ -71,3 +71,17 @@ def test_every_shape_that_is_named_exists():
     }
     assert named
     assert named <= shapes
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_tables_have_names_and_their_headings_a_scope(path):
+    text = path.read_text()
+    named = re.findall(r"<table\b[^>]*(?:aria-labelledby=[^>]*>|>\s*<caption)", text)
+    assert len(named) == len(re.findall(r"<table\b", text))
+    assert not re.search(r"<th\b(?![^>]*scope=)", text)
+
+
+@pytest.mark.parametrize("path", TEMPLATES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_links_are_no_buttons(path):
+    """The space bar presses a button, which a link does not answer."""
+    assert not re.search(r"""<a\b[^>]*(?:role="button"|aria-pressed)""", path.read_text())

@@ -72,6 +72,8 @@ async def test_a_workflow_that_answers_every_contract_gets_every_panel(browser, 
         assert f'aria-label="{title}"' in text
     assert "Charge, €310.40" in text
     assert "point of no return" in text
+    assert 'role="group" aria-label="Step Charge, €310.40"' in text
+    assert '<span class="lane">Compensation: </span>Refund' in text
     assert "Requires 2 votes with the role finance." in text
     assert "One vote is missing" in text
     assert "opens at 5" in text
@@ -176,9 +178,9 @@ async def test_the_list_shows_foreign_types_with_what_every_workflow_has(client,
     await eventually(listed)
     cached_read.forget()
     text = (await browser.get("/ns/default/workflows/", {"id": handle.id})).content.decode()
-    assert "<th>Type</th>" in text
-    assert "<th>Closed</th>" in text
-    assert "<th>Stage</th>" not in text
+    assert '<th scope="col">Type</th>' in text
+    assert '<th scope="col">Closed</th>' in text
+    assert '<th scope="col">Stage</th>' not in text
 
 
 async def test_the_first_paint_does_not_wait_for_a_slow_answer(client, queue, foreign, monkeypatch):

@@ -124,3 +124,16 @@ def test_amounts_are_exact(minor, currency, text):
 def test_sums_are_never_added_across_currencies():
     assert formats.sums({"USD": 2000, "EUR": 155200}) == "€1,552.00 and $20.00"
     assert formats.money(None) == ""
+
+
+@pytest.mark.parametrize(
+    ("workflow_id", "shown"),
+    [
+        ("breaker-payments", "breaker-payments"),
+        ("a b", "a.20.b"),
+        ("a.20.b", "a.2e.20.2e.b"),
+        ("ü/#", ".fc..2f..23."),
+    ],
+)
+def test_an_element_id_has_no_space_and_is_that_of_one_workflow(workflow_id, shown):
+    assert formats.html_id(workflow_id) == shown

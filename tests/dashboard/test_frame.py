@@ -48,6 +48,15 @@ async def test_badges_come_from_what_was_read_and_grow_old(browser, monkeypatch)
     assert "waiting</span>" not in text
 
 
+async def test_no_badge_means_zero_and_a_count_that_is_not_known_is_said(browser):
+    cached_read.forget()
+    text = (await browser.get("/ns/default/workflows/")).content.decode()
+    assert text.count("not counted in the last minute</span>") == 3
+    cached_read.set_badges(VERA, approvals=0, open=0, unpolled=0)
+    text = (await browser.get("/ns/default/workflows/")).content.decode()
+    assert 'class="badge"' not in text
+
+
 async def test_who_is_not_signed_in_sees_no_navigation(client):
     text = (await AsyncClient().get("/login/")).content.decode()
     assert 'aria-label="Pages"' not in text

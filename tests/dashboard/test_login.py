@@ -47,6 +47,15 @@ async def test_a_wrong_password_keeps_the_name(async_client, anna):
     assert "Name and password do not match" in text
     assert 'value="anna"' in text
     assert "wrong" not in text
+    assert text.count('aria-invalid="true" aria-describedby="login-error"') == 2
+    assert 'id="login-error"' in text
+
+
+async def test_an_empty_field_is_named_by_its_error(async_client):
+    text = (await async_client.post("/login/", {"username": "anna"})).content.decode()
+    assert 'aria-describedby="password-error"' in text
+    assert 'id="password-error"' in text
+    assert "username-error" not in text
 
 
 async def test_an_account_that_is_off_cannot_sign_in(async_client, anna):

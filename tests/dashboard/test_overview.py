@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
+from django.http import QueryDict
 from django.test import AsyncClient
 from temporalio.common import SearchAttributePair
 
@@ -16,7 +18,7 @@ from dashboard.live import cached_read
 from dashboard.live.cached_read import Snapshot
 from dashboard.pages.breakers import read as breakers
 from dashboard.pages.overview import read as overview
-from dashboard.query.query import condition_of
+from dashboard.query.query import Filter, compile_filter, condition_of
 from dashboard.states import STATES
 from dashboard.temporal_api.rows import Row
 from dashboard.temporal_api.scan import Scan
@@ -120,6 +122,21 @@ def test_a_stage_shows_the_worst_that_stands_there(pipeline):
         ("rest", ""),
         ("done", ""),
     ]
+
+
+def test_a_paused_run_stands_in_its_stage_and_its_list_has_it(pipeline):
+    paused = {"status": 8, "condition": None}
+    back = {**paused, "attributes": {"SagaState": "compensating"}}
+    found = view(
+        row("a", "charging"),
+        replace(row("b", "charging"), **paused),
+        replace(row("c", "charging"), **back),
+    )
+    charging = found.forward[2]
+    assert (charging.total.count, charging.tone, charging.note) == (2, "wait", "1 paused")
+    assert "status=" not in charging.total.url
+    narrowed = Filter.from_params(QueryDict(charging.total.url.partition("?")[2]))
+    assert "`CloseTime` IS NULL" in compile_filter(narrowed, Viewer("vera", frozenset({"viewer"}))).typed
 
 
 @pytest.mark.parametrize(("state", "shown"), [("OPEN", True), ("HALF_OPEN", True), ("CLOSED", False)])

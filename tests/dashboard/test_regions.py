@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from dashboard.access import Viewer
+from dashboard.access import Forbidden, Viewer
 from dashboard.live import cached_read
 from workers.client.errors import TemporalUnavailable
 
@@ -39,6 +39,13 @@ async def test_readers_at_the_same_time_share_one_read():
     read = Read()
     found = await asyncio.gather(*(cached_read.cached_read("x", VERA, read, fresh=0) for _ in range(20)))
     assert {item.value for item in found} == {1}
+
+
+async def test_without_a_role_nothing_is_read():
+    read = Read()
+    with pytest.raises(Forbidden):
+        await cached_read.cached_read("x", Viewer("nora"), read)
+    assert read.count == 0
 
 
 async def test_an_outage_shows_the_last_snapshot_with_its_age():

@@ -274,3 +274,16 @@ async def test_no_match_so_far_is_not_the_end_of_the_list(client, queue, browser
     assert "Nothing matches" not in text
     following = unescape(re.search(r'href="([^"]*)" rel="next"', text)[1])
     assert "Nothing follows" in (await browser.get(following)).content.decode()
+
+
+async def test_a_status_that_this_server_does_not_have_is_not_offered(browser, wagon, monkeypatch):
+    assert '<option value="Paused"' not in await page(browser, type=wagon)
+
+    async def counts(client, query):
+        return {"Running": 2, "Paused": 1}
+
+    monkeypatch.setattr(view, "count_by_status", counts)
+    text = await page(browser, type=wagon)
+    assert '<option value="Paused"' in text
+    assert "Paused</span><b>1</b>" in text
+    assert "Running</span><b>2</b>" in text

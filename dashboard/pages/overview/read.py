@@ -22,7 +22,7 @@ from dashboard.temporal_api.lists import count, open_values
 from dashboard.temporal_api.rows import Row
 from dashboard.temporal_api.scan import Scan, Total, condition_totals, oldest_stuck, open_runs
 from workers.client.errors import BadQuery, CallFailed
-from workers.client.visibility import OPEN_RUNS
+from workers.client.visibility import OPEN_RUNS, both
 from workers.contracts import SagaState
 
 RECENT = 6
@@ -111,12 +111,15 @@ async def _counts(viewer: Viewer) -> dict[str, list[int | None]]:
 def _look(rows: Sequence[Row]) -> tuple[str, str]:
     """Tone and words of a stage by the worst of its runs."""
     conditions = Counter(row.condition for row in rows)
+    paused = sum(row.condition is None for row in rows)
     if held := conditions["held"]:
         return "stop", "Held" if held == len(rows) else f"{held} held"
     soon = datetime.now(UTC) + timedelta(seconds=SOON_SECONDS)
     due = sum(row.deadline is not None and row.deadline < soon for row in rows if row.condition == "waiting")
     if conditions["waiting"]:
         return "wait", f"{due} due soon" if due else STATES["condition"]["waiting"].word
+    if paused:
+        return "wait", f"{paused} paused"
     return ("run", "") if rows else ("rest", "")
 
 
@@ -125,7 +128,7 @@ def _stage(
 ) -> StageView:
     """A stage with its open runs; `scan` has those that are on their way forward."""
     narrowed = _filter(pipeline, "", Term("Stage", "=", stage.name))
-    url = list_url(scan.namespace, replace(narrowed, status="Running", raw=NOT_BACK))
+    url = list_url(scan.namespace, replace(narrowed, raw=both(OPEN_RUNS, NOT_BACK)))
     tone, note = _look([row for row in scan.rows if row.stage == stage.name])
     dependency = pipeline.breakers.get(stage.name, "")
     card = cards.get(dependency)
@@ -157,8 +160,15 @@ def _back(pipeline: extend.Pipeline, scan: Scan, totals: dict[str, Total], first
 
 
 def _onward(scan: Scan, pipeline: extend.Pipeline) -> Scan:
+    """The runs of a pipeline that are on their way forward. A paused one has no condition, and stays where it
+    is."""
     mine = (row for row in scan.rows if row.workflow_type == pipeline.workflow_type)
-    return replace(scan, rows=[row for row in mine if row.condition in FORWARD])
+    onward = [row for row in mine if row.condition in FORWARD or not (row.condition or _goes_back(row))]
+    return replace(scan, rows=onward)
+
+
+def _goes_back(row: Row) -> bool:
+    return row.attributes.get("SagaState") in (SagaState.COMPENSATING, SagaState.STUCK)
 
 
 def _pipeline_view(

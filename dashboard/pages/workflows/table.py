@@ -139,9 +139,16 @@ def columns(rows: Sequence[Row], workflow_type: str, available: Collection[str])
 
 def body(rows: Sequence[Row], shown: Sequence[Column]) -> list[SafeString]:
     """The cells of each row."""
-    starts = [f'<td class="{column.css}">' if column.css else "<td>" for column in shown]
+    starts = [_start(column) for column in shown]
     cells = [*zip(starts, (column.cell for column in shown), strict=True)]
     return [mark_safe(_cells(row, cells)) for row in rows]  # noqa: S308
+
+
+def _start(column: Column) -> str:
+    """What is hidden on phones has its heading with it, for those who have it shown."""
+    css = f' class="{column.css}"' if column.css else ""
+    label = f' data-l="{escape(column.label)}"' if "off" in column.css.split() else ""
+    return f"<td{css}{label}>"
 
 
 def _cells(row: Row, cells: Sequence[tuple[str, Callable[[Row], str]]]) -> str:

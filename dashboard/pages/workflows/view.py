@@ -35,6 +35,7 @@ logger = logging.getLogger(__name__)
 
 SIZES = (20, 50, 100)
 FORM_TERMS = 3
+PAUSED = STATUS_NAMES[8]
 LABELS = {
     "workflow_type": "Type",
     "prefix": "Id starts with",
@@ -213,7 +214,8 @@ def _status_chips(list_request: ListRequest, listing: Listing | None) -> list[Ch
     for name in [*names, *(name for name in counts if name not in known)]:
         shown, on = known.get(name) or Look("rest", name), chosen == name
         url = list_url(list_request.namespace, replace(list_request.narrowed, status="" if on else name))
-        word = "Open" if name == "Running" else shown.word
+        # Paused runs are open too, so that beside them the running ones are called so.
+        word = "Open" if name == "Running" and PAUSED not in counts else shown.word
         chips.append(Chip(url, word, shown.tone, _count(counts.get(name)), on))
     return chips
 
@@ -249,7 +251,12 @@ def _form(narrowed: Filter, listing: Listing | None, errors: dict[str, str]) -> 
         "terms": [(term, errors.get(f"terms.{at}", "")) for at, term in enumerate([*narrowed.terms, *blank])],
         "attributes": sorted(types),
         "operators": list(dict.fromkeys(op for ops in OPERATORS.values() for op in ops)),
-        "statuses": [(name, STATES["status"][number].word) for number, name in STATUS_NAMES.items()],
+        "statuses": [
+            (name, STATES["status"][number].word)
+            for number, name in STATUS_NAMES.items()
+            # Servers that cannot pause refuse a query with this status.
+            if name != PAUSED or PAUSED in ((listing and listing.counts) or ())
+        ],
         "conditions": [(name, shown.word) for name, shown in STATES["condition"].items()],
         "types": list(extend.pipelines),
         "sizes": SIZES,

@@ -3,17 +3,19 @@
 
 // Age and connection of the regions, told in the bar. A region that fails keeps its last content.
 const badge = document.getElementById("live");
+const pause = document.getElementById("pause");
 const isRegion = (el) => /^every /.test(el?.getAttribute?.("hx-trigger") ?? "");
-const state = { at: Date.now(), failed: false, signedOut: false };
+const state = { at: Date.now(), failed: false, signedOut: false, paused: false };
 const STALE_AFTER = 8;
 
 function tell() {
   const region = document.querySelector('[hx-trigger^="every "]');
   badge.hidden = !region;
+  if (pause) pause.hidden = !region;
   if (!region) return;
   const age = Math.round((Date.now() - state.at) / 1000);
   const away = region.hasAttribute("data-stale");
-  const [s, word] = state.signedOut ? ["stop", "Signed out"] : state.failed ? ["wait", "Reconnecting"] : away || age > STALE_AFTER ? ["wait", "Stale"] : ["done", "Live"];
+  const [s, word] = state.paused ? ["rest", "Paused"] : state.signedOut ? ["stop", "Signed out"] : state.failed ? ["wait", "Reconnecting"] : away || age > STALE_AFTER ? ["wait", "Stale"] : ["done", "Live"];
   const [text, old] = badge.children;
   if (badge.dataset.s !== s) badge.dataset.s = s;
   if (text.textContent !== word) text.textContent = word;
@@ -29,7 +31,7 @@ function settled(ok) {
 
 // A page that nobody looks at asks for nothing; it catches up within one interval when it is seen again.
 document.addEventListener("htmx:before:request", (event) => {
-  if (document.hidden && isRegion(event.detail.ctx.sourceElement)) event.preventDefault();
+  if ((document.hidden || state.paused) && isRegion(event.detail.ctx.sourceElement)) event.preventDefault();
 });
 // A refusal leaves the region as it is. Without a login too: it would take with it what is being typed.
 document.addEventListener("htmx:before:response", (event) => {
@@ -43,6 +45,11 @@ document.addEventListener("htmx:before:response", (event) => {
 document.addEventListener("htmx:error", (event) => {
   if (isRegion(event.detail.ctx?.sourceElement)) settled(false);
 });
+pause?.addEventListener("click", () => {
+  state.paused = !state.paused;
+  pause.setAttribute("aria-pressed", state.paused);
+  tell();
+});
 setInterval(tell, 1000);
 tell();
 
@@ -53,6 +60,7 @@ function note(form, text) {
   const box = Object.assign(document.createElement("div"), { className: "all note" });
   box.dataset.s = "stop";
   box.setAttribute("role", "alert");
+  box.tabIndex = -1;
   const word = Object.assign(document.createElement("b"), { textContent: "Not known" });
   box.append(word, Object.assign(document.createElement("p"), { textContent: `${text} ${NOT_KNOWN}` }));
   form.prepend(box);
@@ -96,7 +104,8 @@ document.addEventListener("htmx:after:swap", () => {
   const answer = document.querySelector(".decision[role=status]:not([data-seen]), form.decision > .note:not([data-seen])");
   if (!answer) return;
   answer.dataset.seen = "";
-  if (document.activeElement === document.body) answer.focus();
+  // The button that had the focus is gone: it goes on to the field to correct, or to the answer.
+  if (document.activeElement === document.body) (answer.parentElement.querySelector("[aria-invalid=true]") ?? answer).focus();
 });
 
 // Copy an id.
@@ -113,9 +122,31 @@ document.addEventListener("click", async (event) => {
   setTimeout(() => { button.textContent = "Copy"; }, 1500);
 });
 
+// Single keys can be switched off; "?" or the menu lists those of this page.
+const keys = document.getElementById("keys");
+const keysOn = () => localStorage.getItem("keys") !== "off";
+function showKeys() {
+  const found = [["?", "This list"], ...[...document.querySelectorAll("[data-key]")].map((el) => [
+    el.dataset.key, [...el.childNodes].filter((node) => node.nodeName === "#text").map((node) => node.textContent).join("").trim()])];
+  const cell = (tag, text) => Object.assign(document.createElement(tag), { textContent: text });
+  keys.querySelector("dl").replaceChildren(...[...new Map(found)].flatMap(([key, what]) => {
+    const name = document.createElement("dt");
+    name.append(cell("kbd", key));
+    return [name, cell("dd", what)];
+  }));
+  document.getElementById("keys-on").checked = keysOn();
+  keys.showModal();
+}
+keys?.addEventListener("change", (event) => localStorage.setItem("keys", event.target.checked ? "on" : "off"));
+for (const button of document.querySelectorAll("[data-keys]")) {
+  button.hidden = !keys;
+  button.addEventListener("click", showKeys);
+}
+
 // A key leads to its form with the focus in it, or follows its link. It never submits.
 document.addEventListener("keydown", (event) => {
-  if (event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+  if (!keysOn() || keys?.open || event.ctrlKey || event.metaKey || event.altKey || event.target.closest("input, textarea, select")) return;
+  if (event.key === "?" && keys) return showKeys();
   const target = document.querySelector(`[data-key="${CSS.escape(event.key)}"]`);
   if (!target) return;
   event.preventDefault();
