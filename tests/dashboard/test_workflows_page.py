@@ -89,6 +89,24 @@ async def test_a_row_shows_what_the_app_registered(client, queue, browser, wagon
     assert "<Vale>" not in raw
 
 
+async def test_a_column_of_one_type_stays_off_the_rows_of_others(client, queue, browser, wagon, monkeypatch):
+    other = f"{wagon}Other"
+    for name in (wagon, other):
+        await start_run(client, queue, f"{name}-1", workflow_type=name, memo={"cargo": f"salt of {name}"})
+    monkeypatch.setitem(
+        extend.columns, (wagon, "cargo"), Column("cargo", "Cargo", "memo", workflow_type=wagon)
+    )
+
+    async def listed():
+        text = await page(browser, id=wagon)
+        return text if len(rows(text)) == 2 else None
+
+    text = await eventually(listed)
+    assert f"salt of {wagon}<" in text
+    assert f"salt of {other}" not in text
+    assert "Cargo</th>" not in await page(browser, type=other)
+
+
 async def test_the_region_is_the_same_list_without_its_frame(client, queue, browser, wagon):
     await some(client, queue, wagon)
 

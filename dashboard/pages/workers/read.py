@@ -17,6 +17,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.client import Client
 
+from dashboard import registrations
 from dashboard.access import Viewer, client_for
 from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read, set_badges
 from dashboard.states import Look, look
@@ -207,7 +208,7 @@ def _side(client: Client, queue: str, kind: str, answer: DescribeTaskQueueRespon
 
 async def _read(viewer: Viewer) -> Queues:
     client, gate = await client_for(viewer), asyncio.Semaphore(AT_ONCE)
-    registry.load()
+    registrations.load()
     names = list(registry.queues)
 
     async def side(name: str, kind: str) -> Side:
