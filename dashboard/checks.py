@@ -19,7 +19,6 @@ from temporalio.api.enums.v1 import IndexedValueType
 
 from dashboard import extend, registrations
 from dashboard.extend import Action, Column, Money, Panel, Pipeline, Registered
-from dashboard.query.query import declared
 from workers.registry.definitions import workflow_name
 from workers.registry.registry import registry
 
@@ -63,7 +62,7 @@ def _pipeline(item: Pipeline) -> Iterator[Wrong]:
 
 
 def _money(item: Money) -> Iterator[Wrong]:
-    kind = declared().get(item.attribute)
+    kind = registrations.attribute_types().get(item.attribute)
     if kind not in (None, IndexedValueType.INDEXED_VALUE_TYPE_DOUBLE):
         yield "E020", f"names {item.attribute}, which is no Double.", "Name a Double, in major units."
     if not item.currency_memo:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dashboard import extend
+from workers.client.attributes import PLATFORM
 from workers.payloads.redaction import redact_text
 from workers.registry.definitions import Problem
 from workers.registry.registry import RegistryError, registry
@@ -22,3 +23,9 @@ def load() -> list[Problem]:
 def sentences() -> list[tuple[str, str]]:
     """The same for a page: where each mistake is, and what it is, in one line."""
     return [(problem.where, " ".join(redact_text(problem.what).split())) for problem in load()]
+
+
+def attribute_types() -> dict[str, int]:
+    """Types of the search attributes that the platform and our own apps declare."""
+    load()
+    return {key.name: int(key.indexed_value_type) for key in (*PLATFORM, *registry.attributes)}

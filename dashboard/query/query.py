@@ -20,10 +20,8 @@ from django.urls import reverse
 from dashboard import extend, registrations
 from dashboard.access import Scope, Viewer, for_viewer
 from dashboard.query.grammar import rebuild, rewrite
-from workers.client.attributes import PLATFORM
 from workers.client.visibility import SYSTEM, Comparison, Unusable, any_of, both, compare, quote
 from workers.contracts import SagaState, WaitingFor
-from workers.registry.registry import registry
 
 MAX_TERMS = 20
 # Fields of a filter and their names in the URL.
@@ -132,7 +130,7 @@ class CompiledQuery:
 def compile_filter(narrowed: Filter, viewer: Viewer, types: Mapping[str, int] | None = None) -> CompiledQuery:
     """The query of a filter for a viewer. `types` are those of the search attributes that may be used, by
     default what our apps declare. Raises Refused with a sentence for each field that is wrong."""
-    known = {**SYSTEM, **(declared() if types is None else types)}
+    known = {**SYSTEM, **(registrations.attribute_types() if types is None else types)}
     wanted = [(f"terms.{at}", term) for at, term in enumerate(narrowed.terms)]
     wanted += [(name, Term(key, op, text)) for name, key, op in COMPARED if (text := getattr(narrowed, name))]
     compared, clauses, errors = list[Comparison](), dict[str, str](), dict[str, str]()
@@ -168,12 +166,6 @@ def list_url(namespace: str, narrowed: Filter) -> str:
     """The address of the list of exactly these runs."""
     address, params = reverse("workflows", args=[namespace]), narrowed.to_params()
     return f"{address}?{params}" if params else address
-
-
-def declared() -> dict[str, int]:
-    """Types of the search attributes that our own apps declare."""
-    registrations.load()
-    return {key.name: int(key.indexed_value_type) for key in (*PLATFORM, *registry.attributes)}
 
 
 def _is(attribute: str, value: str) -> str:

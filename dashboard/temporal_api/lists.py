@@ -20,12 +20,13 @@ from temporalio.api.workflowservice.v1 import (
 )
 from temporalio.client import Client
 
-from dashboard.query.query import CompiledQuery, ScopedQuery
+from dashboard.access import Scope
+from dashboard.query.query import CompiledQuery, ScopedQuery, with_scope
 from dashboard.temporal_api.budget import CELL_BYTES, Budget
 from dashboard.temporal_api.rows import Row, attributes_of, read_rows, subject_of
 from workers.client import attributes
 from workers.client.errors import AnswerTooLarge, rpc_errors
-from workers.client.visibility import Comparison
+from workers.client.visibility import OPEN_RUNS, Comparison, any_of, both
 from workers.conf import conf
 
 PAGE = 500
@@ -33,7 +34,13 @@ SPLIT = 8  # of a page that is too large for one answer
 STRIDE = 100  # rows between which other requests of this process get their turn
 # Pages looked through for rows that only we can compare exactly, before the rest is left to "next".
 MOST_PAGES = 10
-SYSTEM_FIELDS = {"WorkflowId": "workflow_id", "RunId": "run_id", "WorkflowType": "workflow_type"}
+SYSTEM_FIELDS = {
+    "WorkflowId": "workflow_id",
+    "RunId": "run_id",
+    "WorkflowType": "workflow_type",
+    "TaskQueue": "queue",
+}
+LOOKED_AT = 100  # rows a call, of which the distinct values are taken
 TYPES_KEPT_SECONDS = 15.0
 
 logger = logging.getLogger(__name__)
@@ -117,6 +124,23 @@ async def list_page(client: Client, query: CompiledQuery, size: int, token: byte
         if rows or not token or not query.exact:
             break
     return rows, token
+
+
+async def open_values(
+    client: Client, scope: Scope, name: str, besides: Sequence[str], most: int
+) -> list[str]:
+    """Up to `most` values of a keyword that open runs have, without those in `besides`: each call leaves out
+    what is known already, as the server cannot list distinct values. Raises TemporalUnavailable."""
+    found: list[str] = []
+    while len(found) < most:
+        known = [*besides, *found]
+        others = f"{name} NOT IN {any_of(known)}" if known else ""
+        rows, _ = await list_rows(client, with_scope(scope, both(OPEN_RUNS, others)), LOOKED_AT)
+        more = dict.fromkeys(value for row in rows if (value := _value(row, name)) and value not in known)
+        if not more:
+            break
+        found += more
+    return found[:most]
 
 
 async def count(client: Client, query: ScopedQuery) -> int:

@@ -189,6 +189,7 @@ class Row:
     start_time: datetime | None
     close_time: datetime | None
     url: str
+    queue: str = ""
 
     @property
     def open(self) -> bool:
@@ -298,6 +299,7 @@ def _row(namespace: str, info: WorkflowExecutionInfo, memo: dict[str, Any], star
         start_time=moment(info.start_time),
         close_time=moment(info.close_time),
         url=run_url(start, info.execution.workflow_id, info.execution.run_id),
+        queue=info.task_queue,
     )
 
 

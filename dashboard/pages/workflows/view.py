@@ -18,7 +18,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from temporalio.client import Client
 
-from dashboard import extend
+from dashboard import extend, registrations
 from dashboard.access import ConsoleRequest, Verb, Viewer, client_for, console
 from dashboard.live.cached_read import Snapshot, cached_read
 from dashboard.pages.workflows import table
@@ -238,7 +238,7 @@ def _list(list_request: ListRequest, listing: Listing) -> dict[str, Any]:
 
 def _form(narrowed: Filter, listing: Listing | None, errors: dict[str, str]) -> dict[str, Any]:
     """What the filter form needs; errors stand beside their fields."""
-    types = {**SYSTEM, **(listing.types if listing else query.declared())}
+    types = {**SYSTEM, **(listing.types if listing else registrations.attribute_types())}
     blank = [Term("", "=", "")] * max(1, FORM_TERMS - len(narrowed.terms))
     return {
         "filter": narrowed,
