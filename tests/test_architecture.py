@@ -194,3 +194,12 @@ def test_secrets_of_production_have_no_default():
             if "SecretStr" in str(field.annotation):
                 value = field.get_default()
                 assert value is None or not value.get_secret_value(), field.alias
+
+
+@pytest.mark.parametrize("path", OWN, ids=relative)
+def test_formats_of_times_are_known_on_every_system(path):
+    """`%-d` and `%e` are extensions of glibc, `%#d` of Windows."""
+    strings = [node.value for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    assert not [
+        text for text in strings if isinstance(text, str) and re.search(r"%[-#_^][a-zA-Z]|%e\b", text)
+    ]

@@ -60,7 +60,7 @@ def test_each_registration_is_known_with_its_place(empty):
         (
             Action(
                 name="try", signal="s", label="Try", done="Tried", permission=MAY,
-                offered=lambda _: None, places=frozenset({"attic"}),  # type: ignore[arg-type]
+                offered=lambda _: None, places=frozenset({"attic"}),
             ),
             "E050",
             "has a place that is none",
@@ -75,7 +75,7 @@ def test_a_wrong_registration_is_named_with_module_and_line(empty, monkeypatch, 
     [message] = checks.check_registrations(None)
     assert message.id == f"dashboard.{number}"
     assert what in message.msg
-    assert f"registered by {__name__}, tests/dashboard/test_registrations.py:" in message.hint
+    assert f"registered by {__name__}, tests/dashboard/test_registrations.py:" in (message.hint or "")
 
 
 @pytest.mark.parametrize(
@@ -92,7 +92,7 @@ def test_two_apps_cannot_register_one_key(empty, item):
     [message] = checks.check_registrations(None)
     assert message.id == "dashboard.E001"
     assert f"is registered already by {__name__}, tests/dashboard/test_registrations.py:" in message.msg
-    assert "other.console, other/console.py:7" in message.hint
+    assert "other.console, other/console.py:7" in (message.hint or "")
 
 
 FILES = {
