@@ -152,7 +152,7 @@ async def test_pages_follow_each_other_to_an_end(client, queue, browser, wagon):
         cached_read.forget()
         text = unescape((await browser.get(url)).content.decode())
         seen.append(rows(text))
-        found = re.search(r'href="([^"]*)" rel="next"', text)
+        found = re.search(r'href="([^"]*)" rel="next">Next 20<', text)
         url = found[1] if found else ""
 
     assert [len(part) for part in seen] == [20, 20, 1]
@@ -314,6 +314,21 @@ async def test_counts_that_fail_do_not_take_the_list_with_them(client, queue, br
 
     assert rows(text) == [f"{wagon}-000"]
     assert "Temporal is unreachable" not in text
+    assert "Rows 1 to 1; the server did not count them." in text
+
+
+async def test_where_no_row_matched_yet_the_list_says_that_there_are_more(
+    client, queue, browser, wagon, monkeypatch
+):
+    await some(client, queue, wagon, 41)
+    monkeypatch.setattr(lists, "MOST_PAGES", 1)
+
+    text = await page(browser, type=wagon, size="20", a="WorkflowId", op="=", v=f'{wagon}-0"')
+
+    assert rows(text) == []
+    assert "No match so far" in text
+    assert "No workflows match" not in text
+    assert "Compare more" in text
 
 
 async def test_without_our_attributes_everything_else_works(client, queue, browser, wagon, monkeypatch):
