@@ -18,7 +18,7 @@ class DashboardConfig(AppConfig):
     name = "dashboard"
 
     def ready(self) -> None:
-        from dashboard import extend, roles
+        from dashboard import checks, extend, roles  # noqa: F401 - checks register themselves
         from dashboard.audit import accounts
 
         database = settings.DATABASES["default"]

@@ -29,6 +29,7 @@ from dashboard.conf import conf  # noqa: E402
 from dashboard.web.limits import BodyLimits  # noqa: E402
 from workers.client.connection import get_client  # noqa: E402
 from workers.client.errors import TemporalError  # noqa: E402
+from workers.conf import ConfigurationError  # noqa: E402
 
 logger = logging.getLogger(__name__)
 NO_SUCH_SOCKET = 4404
@@ -92,6 +93,10 @@ async def lifespan(scope: Any, receive: Any, send: Any) -> None:
                 await get_client()
             except TemporalError as error:
                 logger.warning("%s Pages say so, and try again.", error.message)
+            except ConfigurationError as error:  # a restart alone reads settings anew
+                logger.error("%s", error)
+                await send({"type": "lifespan.startup.failed", "message": str(error)})
+                return
             settling = asyncio.create_task(keep_settling())
             await send({"type": "lifespan.startup.complete"})
         else:

@@ -7,20 +7,29 @@ console's own panels and actions are registered in the same way. Nothing here kn
 
 from __future__ import annotations
 
+import logging
+import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from importlib import import_module
 from typing import Any, Literal, TypeVar
 
+from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.urls import URLPattern, URLResolver, path
-from django.utils.module_loading import autodiscover_modules
+from django.utils.module_loading import module_has_submodule
 from pydantic import BaseModel
 
 from dashboard.access import Permission, Subject, Viewer
 from dashboard.forms import ActionForm
+from workers.registry.definitions import Problem, import_problem, short_path
 
+logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=BaseModel)
+
+
+Ending = Literal["rejected", "cancelled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,13 +43,15 @@ class Stage:
 @dataclass(frozen=True, slots=True)
 class Pipeline:
     """The stages that runs of one workflow type pass, in order; `breakers` maps a stage to the dependency
-    whose breaker guards it. Only types with a pipeline have conditions; all others show Temporal's own
-    status."""
+    whose breaker guards it; `endings` maps stages in which a run may complete without having passed the
+    pipeline to the condition that it is shown in. Only types with a pipeline have conditions; all others show
+    Temporal's own status."""
 
     workflow_type: str
     title: str
     stages: tuple[Stage, ...]
     breakers: Mapping[str, str] = field(default_factory=dict)
+    endings: Mapping[str, Ending] = field(default_factory=dict)
     labels: Mapping[str, str] = field(init=False, compare=False, repr=False)
     places: Mapping[str, int] = field(init=False, compare=False, repr=False)
 
@@ -62,12 +73,17 @@ class Money:
 
 @dataclass(frozen=True, slots=True)
 class Column:
-    """A column of the workflow list. `key` names a search attribute or a memo entry."""
+    """A column of the workflow list. `key` names a search attribute or a memo entry. `workflow_type`: the
+    only type that has it; empty for all types with a pipeline. `beside_id`: its value stands beside the id
+    where a run is one line of a list, and its label and value among the facts of the run's page; of several
+    such columns of a type, the first one counts."""
 
     key: str
     label: str
     source: Literal["attribute", "memo"] = "attribute"
     kind: Literal["text", "money", "time", "number"] = "text"
+    workflow_type: str = ""
+    beside_id: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -176,25 +192,44 @@ class Action:
             raise ImproperlyConfigured(f"Action {self.name}: with tone stop, its form must require a reason.")
 
 
-# What is registered: pipelines and money by workflow type, columns by key in the order of their registration.
+Item = Pipeline | Money | Column | Panel | Action
+
+
+@dataclass(frozen=True, slots=True)
+class Registered:
+    """An item, and the call that registered it: name of the module, and file:line."""
+
+    item: Item
+    module: str
+    where: str
+
+
+# What is registered: pipelines and money by workflow type, columns by type and key in the order of their
+# registration.
 pipelines: dict[str, Pipeline] = {}
 moneys: dict[str, Money] = {}
-columns: dict[str, Column] = {}
+columns: dict[tuple[str, str], Column] = {}
+registered: list[Registered] = []
+problems: list[Problem] = []  # modules that could not be imported
 _panels: dict[str, Panel] = {}
 _actions: dict[str, Action] = {}
 _apis: dict[str, Any] = {}
 
 
-def register(*items: Pipeline | Money | Column | Panel | Action) -> None:
-    """Add what an app has; the same key again replaces the one before."""
+def register(*items: Item) -> None:
+    """Add what an app has; the same key again replaces the one before. `manage.py check` reports where two
+    apps have one key, and what cannot be shown."""
+    caller = sys._getframe(1)
+    module, where = caller.f_globals.get("__name__", ""), f"{caller.f_code.co_filename}:{caller.f_lineno}"
     for item in items:
+        registered.append(Registered(item, module, short_path(where)))
         match item:
             case Pipeline():
                 pipelines[item.workflow_type] = item
             case Money():
                 moneys[item.workflow_type] = item
             case Column():
-                columns[item.key] = item
+                columns[item.workflow_type, item.key] = item
             case Panel():
                 _panels[item.query] = item
             case Action():
@@ -214,8 +249,16 @@ def actions(place: Place | None = None) -> dict[str, Action]:
 
 @cache
 def discover() -> None:
-    """Import every app's `console.py`, once."""
-    autodiscover_modules("console")
+    """Import every app's `console.py`, once. One that does not import is logged and kept in `problems`: what
+    other apps registered is shown all the same."""
+    for config in apps.get_app_configs():
+        name = f"{config.name}.console"
+        if module_has_submodule(config.module, "console"):
+            try:
+                import_module(name)
+            except Exception as error:  # whatever a module does when it is imported
+                problems.append(import_problem(name, error))
+                logger.exception("%s", problems[-1])
 
 
 def register_api(prefix: str, urls: Any) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dashboard.extend import Column, Money, Pipeline, Stage, register, register_api
+from dashboard.extend import Column, Ending, Money, Pipeline, Stage, register, register_api
 from orders import attributes, messages
 from orders.api import api
 
@@ -17,12 +17,16 @@ STAGES = (
 )
 BREAKERS = {messages.Stage.CHARGING.value: "payments", messages.Stage.SHIPPING.value: "freight"}
 
+ENDINGS: dict[str, Ending] = {messages.Stage.REJECTED: "rejected", messages.Stage.CANCELLED: "cancelled"}
+
+TYPE = messages.WORKFLOW_TYPE
+
 register(
-    Pipeline(messages.WORKFLOW_TYPE, "Orders", STAGES, BREAKERS),
-    Money(messages.WORKFLOW_TYPE, attributes.ORDER_AMOUNT.name, "currency"),
-    Column("customer_name", "Customer", source="memo"),
-    Column(attributes.ORDER_AMOUNT.name, "Amount", kind="money"),
-    Column(attributes.STRATEGY.name, "Shipping"),
-    Column(attributes.PRIORITY.name, "Priority", kind="number"),
+    Pipeline(TYPE, "Orders", STAGES, BREAKERS, ENDINGS),
+    Money(TYPE, attributes.ORDER_AMOUNT.name, "currency"),
+    Column("customer_name", "Customer", source="memo", beside_id=True, workflow_type=TYPE),
+    Column(attributes.ORDER_AMOUNT.name, "Amount", kind="money", workflow_type=TYPE),
+    Column(attributes.STRATEGY.name, "Shipping", workflow_type=TYPE),
+    Column(attributes.PRIORITY.name, "Priority", kind="number", workflow_type=TYPE),
 )
 register_api("orders/", api.urls)

@@ -194,3 +194,11 @@ def test_secrets_of_production_have_no_default():
             if "SecretStr" in str(field.annotation):
                 value = field.get_default()
                 assert value is None or not value.get_secret_value(), field.alias
+
+
+@pytest.mark.parametrize("path", OWN, ids=relative)
+def test_formats_of_times_are_known_on_every_system(path):
+    """No extensions of glibc or Windows, such as that for a day without its zero."""
+    foreign = re.compile(r"%(?:[-#_^][a-zA-Z]|e\b)")
+    nodes = [node for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Constant)]
+    assert not [node.value for node in nodes if isinstance(node.value, str) and foreign.search(node.value)]

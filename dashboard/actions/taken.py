@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-
 from temporalio import workflow
 from temporalio.client import Client
 
+from dashboard import registrations
 from dashboard.access import Subject, Verb, Viewer, may
 from dashboard.actions.offers import offer
 from dashboard.errors import NotTaken
 from dashboard.extend import Action, Target
 from dashboard.temporal_api.decisions import ChainRun, newest_of_chain, signals_of
 from workers.registry.definitions import workflow_name
-from workers.registry.registry import RegistryError, registry
+from workers.registry.registry import registry
 
 
 def registered_signals(workflow_type: str) -> frozenset[str]:
     """Names of the signals of a workflow type that is registered here; none for any other. An empty name
     stands for any signal."""
-    with suppress(RegistryError):  # a mistake in one app is no reason to know nothing of the others
-        registry.load()
+    registrations.load()
     for queue in registry.queues.values():
         for cls in queue.workflows:
             if workflow_name(cls) == workflow_type:

@@ -9,7 +9,7 @@ status.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import urlencode
@@ -17,13 +17,11 @@ from urllib.parse import urlencode
 from django.http import QueryDict
 from django.urls import reverse
 
-from dashboard import extend
+from dashboard import extend, registrations
 from dashboard.access import Scope, Viewer, for_viewer
 from dashboard.query.grammar import rebuild, rewrite
-from workers.client.attributes import PLATFORM
 from workers.client.visibility import SYSTEM, Comparison, Unusable, any_of, both, compare, quote
 from workers.contracts import SagaState, WaitingFor
-from workers.registry.registry import registry
 
 MAX_TERMS = 20
 # Fields of a filter and their names in the URL.
@@ -47,7 +45,6 @@ COMPARED = (
 # Attributes that conditions need.
 NEEDS = ("SagaState", "WaitingFor", "Stage")
 OPEN = ("running", "waiting", "held", "stuck", "compensating")
-ENDED_OTHERWISE = ("rejected", "cancelled")
 
 
 class Refused(Exception):
@@ -133,7 +130,7 @@ class CompiledQuery:
 def compile_filter(narrowed: Filter, viewer: Viewer, types: Mapping[str, int] | None = None) -> CompiledQuery:
     """The query of a filter for a viewer. `types` are those of the search attributes that may be used, by
     default what our apps declare. Raises Refused with a sentence for each field that is wrong."""
-    known = {**SYSTEM, **(declared() if types is None else types)}
+    known = {**SYSTEM, **(registrations.attribute_types() if types is None else types)}
     wanted = [(f"terms.{at}", term) for at, term in enumerate(narrowed.terms)]
     wanted += [(name, Term(key, op, text)) for name, key, op in COMPARED if (text := getattr(narrowed, name))]
     compared, clauses, errors = list[Comparison](), dict[str, str](), dict[str, str]()
@@ -171,12 +168,6 @@ def list_url(namespace: str, narrowed: Filter) -> str:
     return f"{address}?{params}" if params else address
 
 
-def declared() -> dict[str, int]:
-    """Types of the search attributes that our own apps declare."""
-    registry.load()
-    return {key.name: int(key.indexed_value_type) for key in (*PLATFORM, *registry.attributes)}
-
-
 def _is(attribute: str, value: str) -> str:
     return f"{attribute} = {quote(value)}"
 
@@ -190,20 +181,41 @@ RUNNING, DONE = _is("ExecutionStatus", "Running"), _is("ExecutionStatus", "Compl
 STEADY = f"{RUNNING} AND {_not_in('SagaState', SagaState.COMPENSATING, SagaState.STUCK)}"
 AT_BREAKER = _is("WaitingFor", WaitingFor.BREAKER)
 FOR_PERSON = f"WaitingFor IS NOT NULL AND WaitingFor != {quote(WaitingFor.BREAKER)}"
-PLAIN_END = f"{DONE} AND {_not_in('Stage', *ENDED_OTHERWISE)}"
-CONDITIONS = {
-    "running": f"{STEADY} AND WaitingFor IS NULL",
-    "waiting": f"{STEADY} AND {FOR_PERSON}",
-    "held": f"{STEADY} AND {AT_BREAKER}",
-    "stuck": f"{RUNNING} AND {_is('SagaState', SagaState.STUCK)}",
-    "compensating": f"{RUNNING} AND {_is('SagaState', SagaState.COMPENSATING)}",
-    "completed": f"{PLAIN_END} AND {_not_in('SagaState', SagaState.COMPENSATED)}",
-    "compensated": f"{PLAIN_END} AND {_is('SagaState', SagaState.COMPENSATED)}",
-    "rejected": f"{DONE} AND {_is('Stage', 'rejected')}",
-    "cancelled": f"({_is('ExecutionStatus', 'Canceled')} OR ({DONE} AND {_is('Stage', 'cancelled')}))",
-    "failed": _is("ExecutionStatus", "Failed"),
-    "terminated": _is("ExecutionStatus", "Terminated"),
-    "timed_out": _is("ExecutionStatus", "TimedOut"),
+
+
+def _ended(condition: str) -> str:
+    """Completed in a stage that an app has registered for this condition."""
+    ends = [
+        f"({_is('WorkflowType', name)} AND Stage IN {any_of(stages)})"
+        for name, pipeline in extend.pipelines.items()
+        if (stages := [stage for stage, ending in pipeline.endings.items() if ending == condition])
+    ]
+    return f"{DONE} AND ({' OR '.join(ends)})" if ends else f"{DONE} AND {RUNNING}"  # which no run is
+
+
+def _plain_end() -> str:
+    """Completed, and in none of the stages that are registered as another ending."""
+    others = [
+        f"(WorkflowType != {quote(name)} OR {_not_in('Stage', *pipeline.endings)})"
+        for name, pipeline in extend.pipelines.items()
+        if pipeline.endings
+    ]
+    return " AND ".join([DONE, *others])
+
+
+CONDITIONS: dict[str, Callable[[], str]] = {
+    "running": lambda: f"{STEADY} AND WaitingFor IS NULL",
+    "waiting": lambda: f"{STEADY} AND {FOR_PERSON}",
+    "held": lambda: f"{STEADY} AND {AT_BREAKER}",
+    "stuck": lambda: f"{RUNNING} AND {_is('SagaState', SagaState.STUCK)}",
+    "compensating": lambda: f"{RUNNING} AND {_is('SagaState', SagaState.COMPENSATING)}",
+    "completed": lambda: f"{_plain_end()} AND {_not_in('SagaState', SagaState.COMPENSATED)}",
+    "compensated": lambda: f"{_plain_end()} AND {_is('SagaState', SagaState.COMPENSATED)}",
+    "rejected": lambda: _ended("rejected"),
+    "cancelled": lambda: f"({_is('ExecutionStatus', 'Canceled')} OR ({_ended('cancelled')}))",
+    "failed": lambda: _is("ExecutionStatus", "Failed"),
+    "terminated": lambda: _is("ExecutionStatus", "Terminated"),
+    "timed_out": lambda: _is("ExecutionStatus", "TimedOut"),
 }
 
 
@@ -223,7 +235,7 @@ def condition_clause(name: str, available: Collection[str] | None = None) -> str
         raise Unusable(
             f"Conditions need the search attributes {', '.join(absent)}, which this server does not have."
         )
-    return both(f"WorkflowType IN {any_of(list(extend.pipelines))}", CONDITIONS[name])
+    return both(f"WorkflowType IN {any_of(list(extend.pipelines))}", CONDITIONS[name]())
 
 
 def condition_of(workflow_type: str, status: int, attributes: Mapping[str, Any]) -> str | None:
@@ -239,7 +251,7 @@ def condition_of(workflow_type: str, status: int, attributes: Mapping[str, Any])
             return "running"
         return "held" if WaitingFor.BREAKER in waiting else "waiting"
     if status == 2:
-        if stage in ENDED_OTHERWISE:
-            return str(stage)
+        if ending := extend.pipelines[workflow_type].endings.get(str(stage)):
+            return ending
         return "compensated" if saga == SagaState.COMPENSATED else "completed"
     return {3: "failed", 4: "cancelled", 5: "terminated", 7: "timed_out"}.get(status)

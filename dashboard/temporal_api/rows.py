@@ -40,7 +40,6 @@ PLAIN = (b"json/plain", b"binary/null")
 # What Django leaves as it is in a path (RFC 3986 sub-delimiters and more); a test compares with reverse().
 PATH_SAFE = "!$&'()*+,;=/~:@"
 OWN_MEMO = "signalbox_"
-CUSTOMER_MEMO = "customer_name"
 MOST_VALUES = 50  # of one kind on a page, such as the arguments of a workflow
 
 
@@ -168,7 +167,8 @@ def _json(value: Any) -> str:
 @dataclass(frozen=True, slots=True)
 class Row:
     """One run. `status` is Temporal's number; `condition` is None where only the status is known; `tone` and
-    `word` are what is shown. `attributes` are decoded, and of the memo what lists show; times are UTC."""
+    `word` are what is shown. `beside_id`: label and value of the column that apps registered to stand there,
+    empty where there is none. `attributes` are decoded, and of the memo what lists show; times are UTC."""
 
     workflow_id: str
     run_id: str
@@ -182,7 +182,7 @@ class Row:
     waiting_for: tuple[str, ...]
     deadline: datetime | None
     amount: Money | None
-    customer: str
+    beside_id: tuple[str, str]
     namespace: str
     attributes: dict[str, Any]
     memo: dict[str, Any]
@@ -252,6 +252,15 @@ def _texts(value: Any) -> tuple[str, ...]:
     return tuple(map(_text, value)) if isinstance(value, list) else (_text(value),) if value else ()
 
 
+def _beside_id(workflow_type: str, attributes: Mapping[str, Any], memo: Mapping[str, Any]) -> tuple[str, str]:
+    for column in extend.columns.values():
+        if column.beside_id and column.workflow_type in ("", workflow_type):
+            value = memo.get(column.key) if column.source == "memo" else attributes.get(column.key)
+            hidden = value if column.source == "memo" else redact_named(column.key, value)
+            return (column.label, _text(hidden)) if value is not None else ("", "")
+    return "", ""
+
+
 def status_name(status: int) -> str:
     """Temporal's name of a status, as queries use it; of one that this console does not know, `Status 8`."""
     return STATUS_NAMES.get(status) or f"Status {status}"
@@ -283,7 +292,7 @@ def _row(namespace: str, info: WorkflowExecutionInfo, memo: dict[str, Any], star
         waiting_for=_texts(attributes.get("WaitingFor")),
         deadline=deadline if isinstance(deadline, datetime) else None,
         amount=amount_of(workflow_type, attributes, memo),
-        customer=_text(memo.get(CUSTOMER_MEMO)),
+        beside_id=_beside_id(workflow_type, attributes, memo),
         namespace=namespace,
         attributes=attributes,
         memo=memo,
@@ -297,7 +306,7 @@ def _row(namespace: str, info: WorkflowExecutionInfo, memo: dict[str, Any], star
 def _listed_memo() -> set[str]:
     """Names of the memo entries that lists show or count by."""
     shown = {column.key for column in extend.columns.values() if column.source == "memo"}
-    return {CUSTOMER_MEMO, *shown, *(money.currency_memo for money in extend.moneys.values())}
+    return {*shown, *(money.currency_memo for money in extend.moneys.values())}
 
 
 async def read_rows(

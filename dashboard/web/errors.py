@@ -30,6 +30,7 @@ from workers.client.errors import (
     TemporalError,
     TemporalUnavailable,
 )
+from workers.conf import ConfigurationError
 
 logger = logging.getLogger(__name__)
 BARE = (
@@ -45,6 +46,7 @@ NO_DATABASE = (
 )
 LOGGED = "It is logged. Nothing is lost: workflows go on without this page."
 UNSURE = "It is logged. Whether it was done is not known; go back and send it again: a decision counts once."
+UNUSABLE = "The console's settings of the connection to Temporal cannot be used; its log says why."
 Links = tuple[tuple[str, str], ...]
 
 
@@ -177,6 +179,9 @@ class ErrorPages(MiddlewareMixin):
                 match = request.resolver_match
                 workflow_id = str(match.kwargs.get("workflow_id", "")) if match else ""
                 return no_such_run(request, workflow_id) if workflow_id else None
+            case ConfigurationError():
+                logger.error("%s", exception)
+                return temporal_away(request, TemporalUnavailable(UNUSABLE))
             case TemporalError():
                 return temporal_failed(request, exception)
         return None

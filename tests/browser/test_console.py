@@ -117,6 +117,21 @@ def test_the_list_is_narrowed_by_a_keyword(visit: Visitor, shop: Shop):
     assert "CustomerId" in me.page.url
 
 
+def test_a_row_of_the_filter_follows_the_type_of_its_attribute(visit: Visitor):
+    me = visit("viewer")
+    page = me.go("/workflows/")
+    page.get_by_text("Add filter").click()
+    row = page.locator("[data-term]").first
+    row.get_by_label("Attribute").select_option("Deadline")
+    expect(row.get_by_label("Value (UTC)")).to_have_attribute("type", "datetime-local")
+    row.get_by_label("Attribute").select_option("WaitingFor")
+    expect(row.get_by_label("Is").locator("option")).to_have_text(["=", "!=", "IS NULL", "IS NOT NULL"])
+    expect(row.get_by_label("Value", exact=True)).to_have_attribute("type", "text")
+    row.get_by_label("Is").select_option("IS NULL")
+    page.get_by_role("button", name="Show").click()
+    expect(page.get_by_label("Remove: WaitingFor IS NULL")).to_be_visible(timeout=PATIENCE)
+
+
 def test_the_overview_follows_and_keeps_the_focus(visit: Visitor, shop: Shop):
     me = visit("viewer")
     page = me.go("/")

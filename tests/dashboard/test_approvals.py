@@ -9,7 +9,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.test import AsyncClient
 
+from dashboard import extend
 from dashboard.access import Viewer
+from dashboard.extend import Column
 from dashboard.live import cached_read
 from dashboard.pages.approvals import read as approvals
 from tests.dashboard.factories import CannedAnswers, start_run
@@ -141,7 +143,9 @@ async def test_what_does_not_wait_any_more_is_told(client, prefix, approver_user
     assert 'id="decide-none" data-forms' in facts
 
 
-async def test_no_worker_leaves_what_the_list_knows(client, queue, prefix):
+async def test_no_worker_leaves_what_the_list_knows(client, queue, prefix, monkeypatch):
+    column = Column("customer_name", "Customer", source="memo", beside_id=True)
+    monkeypatch.setitem(extend.columns, ("", "customer_name"), column)
     await start_run(client, queue, prefix, waiting_for="approval", memo={"customer_name": "Aster"})
     found = await eventually(lambda: item(prefix))
 
@@ -151,7 +155,7 @@ async def test_no_worker_leaves_what_the_list_knows(client, queue, prefix):
 
     known = await eventually(silent)
     assert known.approval.value is None
-    assert known.item.row.customer == "Aster"
+    assert known.item.row.beside_id == ("Customer", "Aster")
     assert [button.why for button in approvals.form(ANNA, known).buttons] == ["", ""]
 
 

@@ -85,3 +85,17 @@ def test_tables_have_names_and_their_headings_a_scope(path):
 def test_links_are_no_buttons(path):
     """The space bar presses a button, which a link does not answer."""
     assert not re.search(r"""<a\b[^>]*(?:role="button"|aria-pressed)""", path.read_text())
+
+
+def test_no_class_is_styled_and_no_shape_drawn_that_nothing_uses():
+    style = re.sub(r"/\*.*?\*/", "", (STATIC / "signalbox.css").read_text(), flags=re.DOTALL)
+    sprite = (ROOT / "templates/dashboard/parts/_sprite.html").read_text()
+    code = [*(ROOT / "dashboard").rglob("*.py"), *(ROOT / "orders").rglob("*.py"), STATIC / "signalbox.js"]
+    pages = [*TEMPLATES, *(ROOT / "orders").rglob("*.html")]
+    named = re.findall(r'(?:class|icon)[= ]"([^"]*)"', "".join(path.read_text() for path in pages))
+    named += re.findall(r"""(?:"[^"\n]*"|'[^'\n]*')""", "".join(path.read_text() for path in code))
+    words = set(re.findall(r"[\w-]+", " ".join(named)))
+    styled = set(re.findall(r"\.([a-z][\w-]*)", style)) - {"woff2"}
+    assert styled
+    assert not styled - words
+    assert not set(re.findall(r'id="s-(i-[^"]+)"', sprite)) - words

@@ -26,7 +26,9 @@ VERA = Viewer("vera", frozenset({"viewer"}))
 @pytest.fixture
 def pipeline(monkeypatch):
     """`Scripted` has a pipeline for this test."""
-    monkeypatch.setitem(extend.pipelines, "Scripted", Pipeline("Scripted", "Scripted", (Stage("a", "A"),)))
+    endings = {"rejected": "rejected", "declined": "rejected", "called_off": "cancelled"}
+    made = Pipeline("Scripted", "Scripted", (Stage("a", "A"),), endings=endings)
+    monkeypatch.setitem(extend.pipelines, "Scripted", made)
 
 
 # Name of the expected condition -> how a run comes into it: end, attributes.
@@ -42,10 +44,12 @@ CASES: list[tuple[str, str, dict[str, Any]]] = [
     ("compensating", "wait", {"SagaState": "compensating", "WaitingFor": ["breaker", "breaker:payments"]}),
     ("completed", "end", {"SagaState": "completed", "Stage": "delivered"}),
     ("completed", "end", {}),
-    ("compensated", "end", {"SagaState": "compensated", "Stage": "declined"}),
+    ("completed", "end", {"SagaState": "completed", "Stage": "cancelled"}),  # an ending of another type
+    ("compensated", "end", {"SagaState": "compensated", "Stage": "cancelled"}),
     ("compensated", "end", {"SagaState": "compensated"}),
     ("rejected", "end", {"SagaState": "compensated", "Stage": "rejected"}),
-    ("cancelled", "end", {"SagaState": "compensated", "Stage": "cancelled"}),
+    ("cancelled", "end", {"SagaState": "compensated", "Stage": "called_off"}),
+    ("rejected", "end", {"Stage": "declined"}),
     ("cancelled", "cancel", {"SagaState": "running"}),
     ("failed", "fail", {"Stage": "a"}),
     ("terminated", "terminate", {"WaitingFor": ["approval"]}),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from html import unescape
 
 import pytest
 from django.contrib.auth.models import User
@@ -10,6 +11,7 @@ from django.db import IntegrityError, OperationalError, ProgrammingError
 from django.test import AsyncClient, Client, RequestFactory
 from django.urls import reverse
 
+from dashboard import asgi
 from dashboard.models import AuditEntry
 from dashboard.pages.workers import read as queues
 from dashboard.web import errors
@@ -24,6 +26,7 @@ from workers.client.errors import (
     QueryFailed,
     TemporalUnavailable,
 )
+from workers.conf import ConfigurationError
 from workers.process.logs import Plain
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -84,6 +87,39 @@ async def test_what_a_view_raises_of_temporal_is_a_page(
     assert response.status_code == status
     assert error.message in text
     assert f'href="{reverse("workers", args=["default"])}"' in text
+
+
+async def test_certificates_that_cannot_be_read_are_a_page_and_a_line(
+    monkeypatch, async_client, viewer_user, caplog
+):
+    async def failing(*_, **__):
+        raise ConfigurationError(["TEMPORAL_TLS_CERT: /secret/place cannot be read."])
+
+    monkeypatch.setattr(queues, "read", failing)
+    await async_client.aforce_login(viewer_user)
+    response = await async_client.get(reverse("workers", args=["default"]))
+    assert response.status_code == 503
+    assert "cannot be used; its log says why" in unescape(response.content.decode())
+    assert "/secret/place" not in response.content.decode()
+    assert "/secret/place cannot be read" in caplog.text
+
+
+async def test_a_server_whose_certificates_cannot_be_read_does_not_start(monkeypatch):
+    async def failing():
+        raise ConfigurationError(["TEMPORAL_TLS_CERT: it cannot be read."])
+
+    monkeypatch.setattr(asgi, "get_client", failing)
+    sent = []
+
+    async def receive():
+        return {"type": "lifespan.startup"}
+
+    async def send(message):
+        sent.append(message)
+
+    await asgi.lifespan({"type": "lifespan"}, receive, send)
+    assert [message["type"] for message in sent] == ["lifespan.startup.failed"]
+    assert "TEMPORAL_TLS_CERT" in sent[0]["message"]
 
 
 def test_htmx_swaps_nothing_in(rf):

@@ -62,7 +62,7 @@ def row(name: str, stage: str, deadline: datetime | None = None, minor: int = 10
         waiting_for=attributes.get("WaitingFor", ()),
         deadline=deadline,
         amount=Money(minor=minor, currency="EUR"),
-        customer="",
+        beside_id=("", ""),
         namespace="default",
         attributes=dict(attributes),
         memo={},

@@ -13,7 +13,7 @@ from temporalio.api.workflow.v1 import WorkflowExecutionInfo
 
 from dashboard import extend
 from dashboard.access import Subject
-from dashboard.extend import Money, Pipeline, Stage
+from dashboard.extend import Column, Money, Pipeline, Stage
 from dashboard.temporal_api.answers import RunAnswers
 from dashboard.temporal_api.budget import Budget
 from dashboard.temporal_api.history import History
@@ -77,6 +77,25 @@ async def test_amounts_follow_the_decimals_of_their_currency(client, line):
     rows = await read_rows(client, [one("EUR"), one("JPY"), one("KWD")])
 
     assert [row.amount.minor for row in rows] == [150, 2, 1500]
+
+
+async def test_what_stands_beside_the_id_is_what_an_app_registered(client, line, monkeypatch):
+    memo = {"customer_name": payload("Aster"), "cargo": payload("salt")}
+    (bare,) = await read_rows(client, [info(memo=memo)])
+    monkeypatch.setattr(
+        extend,
+        "columns",
+        {
+            ("Other", "customer_name"): Column(
+                "customer_name", "Customer", "memo", workflow_type="Other", beside_id=True
+            ),
+            ("T", "cargo"): Column("cargo", "Cargo", "memo", workflow_type="T", beside_id=True),
+        },
+    )
+    (row,) = await read_rows(client, [info(memo=memo)])
+
+    assert bare.beside_id == ("", "")
+    assert row.beside_id == ("Cargo", "salt")
 
 
 async def test_a_paused_run_and_a_status_of_a_newer_server_are_shown_by_word_or_number(client, line):

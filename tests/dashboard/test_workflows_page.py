@@ -59,6 +59,15 @@ def rows(text: str) -> list[str]:
     return re.findall(r'<a class="id" href="[^"]*">([^<]*)</a>', text)
 
 
+def errors_at(text: str, name: str) -> list[str]:
+    """The sentences to which the fields of a name point as what describes them, where they are marked."""
+    fields = re.findall(rf'<(?:input|select|textarea)[^>]* name="{name}"[^>]*>', text)
+    marked = [field for field in fields if 'aria-invalid="true"' in field]
+    ids = [re.search(r'aria-describedby="(?:[^"]* )?([^" ]*_error)"', field)[1] for field in marked]
+    spans = (re.search(rf'<span class="err" id="{error}">(.*?)</span>', text)[1] for error in ids)
+    return [unescape(re.sub(r"<svg.*?</svg>", "", span)) for span in spans]
+
+
 async def some(client, queue, wagon, count: int = 1, **attributes) -> list[str]:
     """Start some and wait until they are listed."""
     ids = [f"{wagon}-{at:03}" for at in range(count)]
@@ -87,6 +96,24 @@ async def test_a_row_shows_what_the_app_registered(client, queue, browser, wagon
     assert ">payments<" in text
     assert "Aster &amp; &lt;Vale&gt;" in raw
     assert "<Vale>" not in raw
+
+
+async def test_a_column_of_one_type_stays_off_the_rows_of_others(client, queue, browser, wagon, monkeypatch):
+    other = f"{wagon}Other"
+    for name in (wagon, other):
+        await start_run(client, queue, f"{name}-1", workflow_type=name, memo={"cargo": f"salt of {name}"})
+    monkeypatch.setitem(
+        extend.columns, (wagon, "cargo"), Column("cargo", "Cargo", "memo", workflow_type=wagon)
+    )
+
+    async def listed():
+        text = await page(browser, id=wagon)
+        return text if len(rows(text)) == 2 else None
+
+    text = await eventually(listed)
+    assert f"salt of {wagon}<" in text
+    assert f"salt of {other}" not in text
+    assert "Cargo</th>" not in await page(browser, type=other)
 
 
 async def test_the_region_is_the_same_list_without_its_frame(client, queue, browser, wagon):
@@ -125,7 +152,7 @@ async def test_pages_follow_each_other_to_an_end(client, queue, browser, wagon):
         cached_read.forget()
         text = unescape((await browser.get(url)).content.decode())
         seen.append(rows(text))
-        found = re.search(r'href="([^"]*)" rel="next"', text)
+        found = re.search(r'href="([^"]*)" rel="next">Next 20<', text)
         url = found[1] if found else ""
 
     assert [len(part) for part in seen] == [20, 20, 1]
@@ -151,24 +178,87 @@ async def test_a_syntax_error_stands_beside_the_field_which_keeps_its_text(brows
 
     text = response.content.decode()
     assert response.status_code == 400
-    field = text[text.index("<textarea") : text.index("</label>", text.index("<textarea"))]
-    assert unescape(re.search(r">([^<]*)</textarea>", field)[1]) == typed
-    assert "Write a value here" in field
-    assert "(character 9 of your text, at “= &#x27;a&#x27; AND &lt;b&gt;”)" in field
-    assert 'aria-invalid="true"' in field
+    assert unescape(re.search(r"<textarea[^>]*>\n([^<]*)</textarea>", text)[1]) == typed
+    (error,) = errors_at(text, "q")
+    assert "Write a value here" in error
+    assert "(character 9 of your text, at “= 'a' AND <b>”)" in error
     assert "</html>" in text
 
 
 async def test_every_wrong_field_has_its_own_sentence(browser):
-    params = {"q": "(", "after": "soon", "a": ["Deadline", "Nope"], "op": ["=", "="], "v": ["never", "1"]}
+    params = {
+        "q": "(",
+        "after": "soon",
+        "a": ["Deadline", "Nope", "Stage"],
+        "op": ["=", "=", "~"],
+        "v": ["never", "1", "x"],
+    }
     response = await browser.get(URL, params)
 
-    text = unescape(response.content.decode())
+    text = response.content.decode()
     assert response.status_code == 400
-    assert "Write the name of a search attribute here, such as Stage. (the end of your text)" in text
-    assert "“soon” is not a time" in text
-    assert "“never” is not a time" in text
-    assert "This server has no search attribute Nope." in text
+    assert errors_at(text, "q") == [
+        "Write the name of a search attribute here, such as Stage. (the end of your text)"
+    ]
+    assert errors_at(text, "after") == ["“soon” is not a time; write it as 2026-11-21 or 2026-11-21T14:30."]
+    assert errors_at(text, "v")[0].startswith("“never” is not a time")
+    assert errors_at(text, "a") == ["This server has no search attribute Nope."]
+    assert errors_at(text, "op") == ["Stage cannot be compared by ~."]
+    for kept in (
+        'value="soon"',
+        'value="never"',
+        '<option value="Nope" selected',
+        '<option value="~" selected',
+    ):
+        assert kept in text
+
+
+async def test_the_fields_of_an_attribute_fit_its_type(client, browser):
+    params = {
+        "a": ["Deadline", "WaitingFor", "OrderAmount"],
+        "op": [">=", "!=", "="],
+        "v": ["2026-11-21T16:30+02:00", "approval", "12.5"],
+    }
+    text = await page(browser, after="2026-11-21", before="2026-11-21T14:30:05", **params)
+
+    def field(field_id: str) -> str:
+        return re.search(rf'<(?:input|select)[^>]* id="{field_id}".*?(?:</select>|>)', text, re.DOTALL)[0]
+
+    def operators(row: int) -> list[str]:
+        return re.findall(
+            r'<option value="([^"]+)"',
+            re.search(rf'<select[^>]*id="id_{row}_op".*?</select>', text, re.DOTALL)[0],
+        )
+
+    assert 'type="datetime-local"' in field("id_0_v")
+    assert 'value="2026-11-21T14:30"' in field("id_0_v")
+    assert 'value="2026-11-21T00:00"' in field("id_after")
+    assert 'value="2026-11-21T14:30:05"' in field("id_before")
+    for label, count in {
+        "Started from (UTC)": 1,
+        "Started before (UTC)": 1,
+        "Value (UTC)": 1,
+        "Value": 3,
+    }.items():
+        assert text.count(f">{label}</label>") == count
+    assert 'type="text"' in field("id_1_v")
+    assert 'type="number"' in field("id_2_v")
+    assert operators(0) == ["=", "!=", ">", ">=", "<", "<=", "IS NULL", "IS NOT NULL"]
+    assert operators(1) == ["=", "!=", "IS NULL", "IS NOT NULL"]
+    assert "STARTS_WITH" in operators(3)  # of a row without an attribute
+    assert 'data-operators="=|!=|IS NULL|IS NOT NULL" data-input="text">WaitingFor' in text.replace(
+        " selected", ""
+    )
+
+
+async def test_types_that_run_are_offered_without_being_registered(client, queue, browser, wagon):
+    other = f"{wagon}Unregistered"
+    await start_run(client, queue, f"{other}-1", workflow_type=other)
+
+    async def offered():
+        return f'<option value="{other}">' in await page(browser, type=wagon)
+
+    await eventually(offered)
 
 
 async def test_order_by_is_explained(browser):
@@ -224,6 +314,21 @@ async def test_counts_that_fail_do_not_take_the_list_with_them(client, queue, br
 
     assert rows(text) == [f"{wagon}-000"]
     assert "Temporal is unreachable" not in text
+    assert "Rows 1 to 1; the server did not count them." in text
+
+
+async def test_where_no_row_matched_yet_the_list_says_that_there_are_more(
+    client, queue, browser, wagon, monkeypatch
+):
+    await some(client, queue, wagon, 41)
+    monkeypatch.setattr(lists, "MOST_PAGES", 1)
+
+    text = await page(browser, type=wagon, size="20", a="WorkflowId", op="=", v=f'{wagon}-0"')
+
+    assert rows(text) == []
+    assert "No match so far" in text
+    assert "No workflows match" not in text
+    assert "Compare more" in text
 
 
 async def test_without_our_attributes_everything_else_works(client, queue, browser, wagon, monkeypatch):

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 from temporalio.client import Client
 
+from dashboard import registrations
 from dashboard.access import Subject, Viewer, client_for, for_viewer
 from dashboard.actions import offers
 from dashboard.actions.offers import OfferedForm
@@ -29,7 +30,6 @@ from workers.client.errors import BadQuery
 from workers.client.visibility import OPEN_RUNS, both
 from workers.contracts import CircuitState, CircuitStatus, Query
 from workers.patterns.breaker.plugin import breakers
-from workers.registry.registry import registry
 
 BREAKER_TYPE = "BreakerWorkflow"
 BREAKER_PREFIX = "breaker-"
@@ -148,7 +148,7 @@ def _worst_first(card: Breaker) -> tuple[int, str]:
 async def _read(viewer: Viewer) -> Breakers:
     client = await client_for(viewer)
     rows, scan = await asyncio.gather(_rows(client, viewer), open_runs(viewer))
-    registry.load()
+    registrations.load()
     held = await held_totals(viewer, scan, breakers.configs.keys())
     cards = await asyncio.gather(*(_breaker(client, viewer, row, scan, held) for row in rows))
     absent = breakers.configs.keys() - {card.dependency for card in cards}

@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from dashboard import registrations
 from dashboard.access import ConsoleRequest, Verb, console
 from dashboard.pages.breakers import read as breakers
 
@@ -20,6 +21,7 @@ async def page(request: ConsoleRequest) -> HttpResponse:
     snapshot = await breakers.read(request.viewer)
     cards = snapshot.value.cards if snapshot.value else []
     context = {"nav": "breakers", "title": "Breakers", "snapshot": snapshot, "breakers": snapshot.value}
+    context["mistakes"] = registrations.sentences()
     if request.htmx:
         context["cards"] = [(card, None) for card in cards]
         return render(request, "dashboard/breakers/_region.html", context)

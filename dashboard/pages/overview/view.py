@@ -8,6 +8,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from dashboard import registrations
 from dashboard.access import ConsoleRequest, Verb, Viewer, console
 from dashboard.pages.approvals import read as approvals
 from dashboard.pages.breakers import read as breakers
@@ -28,6 +29,7 @@ async def _context(viewer: Viewer) -> dict[str, Any]:
         "inbox": inbox,
         "due": inbox.value.items[:DUE_SHOWN] if inbox.value else [],
         "unpolled": (await queues.latest(viewer)).value,
+        "mistakes": registrations.sentences(),
         "recent": await overview.just_now(viewer),
     }
 

@@ -18,6 +18,7 @@ from temporalio.api.taskqueue.v1 import TaskQueue
 from temporalio.api.workflowservice.v1 import DescribeTaskQueueRequest, DescribeTaskQueueResponse
 from temporalio.client import Client
 
+from dashboard import registrations
 from dashboard.access import Viewer, client_for, for_viewer
 from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read, set_badges
 from dashboard.query.query import with_scope
@@ -241,7 +242,7 @@ async def _has_runs(viewer: Viewer, names: Sequence[str]) -> bool:
 async def _read(viewer: Viewer) -> Queues:
     """The registered queues. A worker is missed only on a server that these apps use."""
     client = await client_for(viewer)
-    registry.load()
+    registrations.load()
     answers = await _described(client, list(registry.queues))
     polled = any(answer.pollers for kinds in answers.values() for answer in kinds.values())
     seen = any((client.namespace, name, kind) in _last_seen for name in answers for kind in KINDS)

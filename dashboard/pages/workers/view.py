@@ -6,6 +6,7 @@ from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
+from dashboard import registrations
 from dashboard.access import ConsoleRequest, Verb, console
 from dashboard.pages.workers import read as queues
 from workers.conf import conf
@@ -21,6 +22,7 @@ async def page(request: ConsoleRequest) -> HttpResponse:
         "title": "Workers",
         "snapshot": snapshot,
         "found": snapshot.value,
+        "mistakes": registrations.sentences(),
         "address": conf().address,
     }
     return render(request, f"dashboard/workers/{'_region' if request.htmx else 'page'}.html", context)

@@ -88,6 +88,8 @@ def _clock(value: object) -> str:
 
 
 def _registered(row: Row, column: extend.Column) -> str:
+    if column.workflow_type not in ("", row.workflow_type):
+        return ""
     value = row.memo.get(column.key) if column.source == "memo" else _open(row, column.key)
     match column.kind:
         case "money":
@@ -117,8 +119,9 @@ def columns(rows: Sequence[Row], workflow_type: str, available: Collection[str])
         out.append(Column("Stage", "", partial(_stage, drawn={})))
     if ours and "WaitingFor" in available:
         out.append(Column("Waits for", "off", lambda row: _text(waits_for(row.waiting_for))))
+    types = {"", workflow_type, *(row.workflow_type for row in rows)}
     for item in extend.columns.values() if ours else ():
-        if item.source == "memo" or item.key in available:
+        if item.workflow_type in types and (item.source == "memo" or item.key in available):
             # On a phone a row is a card without headings, where only an amount speaks for itself.
             plain = "muted off" if item.source == "attribute" else ""
             css = {"money": "n", "number": "n off"}.get(item.kind, plain)

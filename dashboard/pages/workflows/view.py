@@ -18,30 +18,23 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 from temporalio.client import Client
 
-from dashboard import extend
-from dashboard.access import ConsoleRequest, Verb, Viewer, client_for, console
-from dashboard.live.cached_read import Snapshot, cached_read
-from dashboard.pages.workflows import table
+from dashboard import extend, registrations
+from dashboard.access import ConsoleRequest, Verb, Viewer, client_for, console, for_viewer
+from dashboard.live.cached_read import MAX_WAIT, Snapshot, cached_read
+from dashboard.pages.workflows import form, table
 from dashboard.query import query
-from dashboard.query.query import CompiledQuery, Filter, Refused, Term, compile_filter, list_url
+from dashboard.query.query import CompiledQuery, Filter, Refused, compile_filter, list_url
 from dashboard.states import STATES, STATUS_NAMES, Look
-from dashboard.temporal_api.lists import attribute_types, count_by_status, list_page
+from dashboard.temporal_api.lists import attribute_types, count_by_status, list_page, open_values
 from dashboard.temporal_api.rows import Row
 from dashboard.temporal_api.scan import Total, condition_totals, latest_scan
 from workers.client.errors import BadQuery, CallFailed, TemporalError, TemporalUnavailable
-from workers.client.visibility import OPERATORS, SYSTEM
+from workers.client.visibility import SYSTEM
 
 logger = logging.getLogger(__name__)
 
-SIZES = (20, 50, 100)
-FORM_TERMS = 3
-PAUSED = STATUS_NAMES[8]
-LABELS = {
-    "workflow_type": "Type",
-    "prefix": "Id starts with",
-    "after": "Started from",
-    "before": "Started before",
-}
+TYPES_FRESH = 15.0  # seconds
+MOST_TYPES = 50  # without a pipeline
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +50,7 @@ class ListRequest:
     def url(self, **changes: str) -> str:
         """The address of the same list at another page or size."""
         base = list_url(self.namespace, self.narrowed)
-        pairs = {} if self.size == SIZES[-1] else {"size": str(self.size)}
+        pairs = {} if self.size == form.SIZES[-1] else {"size": str(self.size)}
         pairs |= changes
         tail = "&".join(f"{key}={value}" for key, value in pairs.items())
         return f"{base}{'&' if '?' in base else '?'}{tail}" if tail else base
@@ -89,13 +82,13 @@ def _number(text: str, default: int) -> int:
 
 def _list_request(request: ConsoleRequest) -> ListRequest:
     params = request.GET
-    size = _number(params.get("size", ""), SIZES[-1])
+    size = _number(params.get("size", ""), form.SIZES[-1])
     try:
         token = base64.urlsafe_b64decode(params.get("page", "").encode())
     except (binascii.Error, ValueError):
         token = b""
     before = _number(params.get("row", ""), 0) if token else 0
-    size = size if size in SIZES else SIZES[-1]
+    size = size if size in form.SIZES else form.SIZES[-1]
     return ListRequest(request.viewer.namespace, Filter.from_params(params), size, token, before)
 
 
@@ -144,7 +137,7 @@ async def _read(viewer: Viewer, narrowed: Filter, size: int, token: bytes) -> Li
 
 
 async def read_list(
-    viewer: Viewer, narrowed: Filter, *, size: int = SIZES[-1], token: bytes = b""
+    viewer: Viewer, narrowed: Filter, *, size: int = form.SIZES[-1], token: bytes = b""
 ) -> Snapshot[Listing]:
     """One page of the list for a viewer, or its last snapshot while Temporal is unreachable. Raises Refused
     for a filter that we or the server cannot use, with a sentence by field (`form` where it is not one
@@ -163,22 +156,6 @@ class Chip:
     tone: str = ""
     count: str = ""
     on: bool = False
-
-
-def _removable(list_request: ListRequest) -> list[Chip]:
-    """What narrows the list now; following one takes it away."""
-    narrowed = list_request.narrowed
-    fields = [
-        (name, f"{label} {getattr(narrowed, name)}")
-        for name, label in LABELS.items()
-        if getattr(narrowed, name)
-    ]
-    fields += [
-        (f"terms.{at}", f"{term.name} {term.operator} {term.value}") for at, term in enumerate(narrowed.terms)
-    ]
-    if narrowed.raw:
-        fields.append(("raw", "Query as text"))
-    return [Chip(list_url(list_request.namespace, narrowed.without(name)), text) for name, text in fields]
 
 
 def _count(number: int | None) -> str:
@@ -234,6 +211,7 @@ def _list(list_request: ListRequest, listing: Listing) -> dict[str, Any]:
         "first": list_request.before + 1,
         "last": last,
         "total": total,
+        "compared": bool(exact),
         "next_url": list_request.url(page=following, row=str(last)) if more else "",
         "first_url": list_request.url() if list_request.token else "",
         "absent": query.missing(listing.types) if extend.pipelines else [],
@@ -241,25 +219,30 @@ def _list(list_request: ListRequest, listing: Listing) -> dict[str, Any]:
     }
 
 
-def _form(narrowed: Filter, listing: Listing | None, errors: dict[str, str]) -> dict[str, Any]:
-    """What the filter form needs; errors stand beside their fields."""
-    types = {**SYSTEM, **(listing.types if listing else query.declared())}
-    blank = [Term("", "=", "")] * max(1, FORM_TERMS - len(narrowed.terms))
+async def _running_types(viewer: Viewer) -> list[str]:
+    client = await client_for(viewer)
+    return await open_values(client, for_viewer(viewer), "WorkflowType", list(extend.pipelines), MOST_TYPES)
+
+
+async def _form(
+    request: ListRequest,
+    viewer: Viewer,
+    rows: list[Row],
+    types: dict[str, int] | None,
+    errors: dict[str, str],
+) -> dict[str, Any]:
+    """What stands around the list: the form of its filter, and what it is narrowed to."""
+    running = await cached_read(
+        "types", viewer, lambda: _running_types(viewer), fresh=TYPES_FRESH, max_wait=MAX_WAIT
+    )
+    known = registrations.attribute_types() if types is None else types
+    absent = query.missing(known) if extend.pipelines else []
     return {
-        "filter": narrowed,
-        "errors": errors,
-        "terms": [(term, errors.get(f"terms.{at}", "")) for at, term in enumerate([*narrowed.terms, *blank])],
-        "attributes": sorted(types),
-        "operators": list(dict.fromkeys(op for ops in OPERATORS.values() for op in ops)),
-        "statuses": [
-            (name, STATES["status"][number].word)
-            for number, name in STATUS_NAMES.items()
-            # Servers that cannot pause refuse a query with this status.
-            if name != PAUSED or PAUSED in ((listing and listing.counts) or ())
+        "form": form.FilterForm(request.narrowed, request.size, {**SYSTEM, **known}, absent, errors),
+        "types": form.types_known(running.value or [], (row.workflow_type for row in rows)),
+        "chips": [
+            Chip(list_url(request.namespace, wider), word) for wider, word in form.removable(request.narrowed)
         ],
-        "conditions": [(name, shown.word) for name, shown in STATES["condition"].items()],
-        "types": list(extend.pipelines),
-        "sizes": SIZES,
     }
 
 
@@ -296,6 +279,7 @@ async def page(request: ConsoleRequest) -> HttpResponse:
         **(_list(list_request, listing) if listing else {}),
     }
     if not request.htmx:
-        context |= {"chips": _removable(list_request), **_form(list_request.narrowed, listing, errors)}
+        rows = listing.rows if listing else []
+        context |= await _form(list_request, request.viewer, rows, types, errors)
     name = "_region" if request.htmx else "page"
     return render(request, f"dashboard/workflows/{name}.html", context, status=400 if errors else 200)

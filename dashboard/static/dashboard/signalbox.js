@@ -176,6 +176,18 @@ document.addEventListener("click", (event) => {
   showTheme();
 });
 
+// The operators and the input of a filter's row follow the attribute that is chosen.
+document.addEventListener("change", (event) => {
+  const row = event.target.matches("[data-term] [name=a]") && event.target.closest("[data-term]");
+  if (!row) return;
+  const { operators, input } = event.target.selectedOptions[0].dataset, operator = row.querySelector("[name=op]");
+  const chosen = operator.value;
+  operator.replaceChildren(...operators.split("|").map((each) => new Option(each, each, false, each === chosen)));
+  const value = row.querySelector("[name=v]");
+  Object.assign(value, { type: input, step: "any" });
+  value.labels[0].textContent = input === "datetime-local" ? "Value (UTC)" : "Value";
+});
+
 // A menu closes when the attention goes elsewhere.
 document.addEventListener("click", (event) => {
   for (const menu of document.querySelectorAll("details:is(.who, .more)[open]")) if (!menu.contains(event.target)) menu.open = false;
