@@ -9,7 +9,7 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-input --require-hashes
 LOCK := $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header --no-emit-index-url
 
-.PHONY: help up test test-slow test-services lint bench clean lock
+.PHONY: help up test test-coverage test-slow test-services lint bench clean lock
 .DEFAULT_GOAL := help
 
 help: ## this list
@@ -20,6 +20,9 @@ up: $(VENV)/.runtime ## start everything on 127.0.0.1:$PORT (8000), until Ctrl-C
 
 test: $(VENV)/.development ## units, workflows on a real server, web and browser tests
 	@exec $(BIN)/python -m tests.run
+
+test-coverage: $(VENV)/.development ## the same, and the lines and branches that it reached
+	@exec $(BIN)/python -m tests.run --coverage
 
 test-slow: $(VENV)/.development ## kills, scale and soak
 	@exec $(BIN)/python -m tests.run --slow

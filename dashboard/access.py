@@ -25,6 +25,7 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django_htmx.middleware import HtmxDetails
 from temporalio.client import Client
 
+from dashboard import deadline
 from dashboard.conf import conf
 from workers.client.attributes import TENANT_ID
 from workers.client.connection import get_client
@@ -272,6 +273,7 @@ def console(permission: Permission | None = None) -> Callable[[View[P]], Guarded
 
     def decorate(view: View[P]) -> Guarded[P]:
         async def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
+            deadline.begin()
             namespace = str(kwargs.pop("namespace", "")) or default_namespace()
             served = namespace == default_namespace()
             viewer = await viewer_of(request, namespace if served else "")

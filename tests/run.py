@@ -1,4 +1,5 @@
 """`make test`: pytest in two lanes side by side, each with a Temporal server of its own, and a last word.
+`make test-coverage`: the same, and which lines and branches it reached.
 `make test-services`: what touches the database or the cache, on PostgreSQL and Redis.
 
 The settings of the shell are kept out, so that no test can ever reach a server of somebody. Skipped tests
@@ -11,6 +12,7 @@ import argparse
 import asyncio
 import os
 import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -93,14 +95,33 @@ async def ended(process: asyncio.subprocess.Process) -> int:
                 await process.wait()
 
 
+def with_coverage(folder: Path) -> list[str]:
+    """Arguments of Python that measure a module which follows; the data goes into a file of the folder."""
+    return ["-m", "coverage", "run", "--parallel-mode", f"--data-file={folder / 'coverage'}"]
+
+
+def report_coverage(folder: Path) -> None:
+    """Print what the invocations reached together, file by file, the total in the last line."""
+    data = f"--data-file={folder / 'coverage'}"
+    for command in (["combine", "--quiet"], ["report", "--skip-covered", "--precision=1"]):
+        subprocess.run([sys.executable, "-m", "coverage", *command, data], cwd=ROOT, check=False)
+
+
 async def pytest(
-    name: str, arguments: list[str], settings: dict[str, str], tally: Tally, *, now: bool
+    name: str,
+    arguments: list[str],
+    settings: dict[str, str],
+    tally: Tally,
+    *,
+    now: bool,
+    python: list[str],
 ) -> None:
     """One invocation of pytest; its report goes into the tally. `now`: its output comes as it is written,
-    else when it has ended, so that that of two does not mix."""
+    else when it has ended, so that that of two does not mix. `python`: arguments before `-m pytest`."""
     with tempfile.TemporaryDirectory(prefix="signalbox-test-") as folder:
         report, words = Path(folder) / "report.xml", Path(folder) / "words.txt"
-        command = [sys.executable, "-m", "pytest", "-q", "--durations=10", f"--junitxml={report}", *arguments]
+        command = [sys.executable, *python, "-m", "pytest", "-q", "--durations=10"]
+        command += [f"--junitxml={report}", *arguments]
         told = {**environment(), **settings, "SIGNALBOX_STATE_DIR": str(Path(folder) / "state")}
         try:
             with words.open("wb") as later:
@@ -137,10 +158,12 @@ def last_word(tally: Tally, seconds: float, left_out: str) -> int:
     return int(verdict == "FAILED")
 
 
-async def run(lane: dict[str, list[str]], settings: dict[str, str], tally: Tally, marks: str) -> None:
+async def run(
+    lane: dict[str, list[str]], settings: dict[str, str], tally: Tally, marks: str, python: list[str]
+) -> None:
     """One after the other; only the output of the first lane is shown while it runs."""
     for name, where in lane.items():
-        await pytest(name, ["-m", marks, *where], settings, tally, now=lane is not LANES[1])
+        await pytest(name, ["-m", marks, *where], settings, tally, now=lane is not LANES[1], python=python)
 
 
 async def main(which: str) -> int:
@@ -152,7 +175,11 @@ async def main(which: str) -> int:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, task.cancel)
     lanes = (ON_SERVICES,) if which == "services" else LANES
     async with AsyncExitStack() as stack, asyncio.TaskGroup() as group:
-        settings = {}
+        settings, python = {}, list[str]()
+        if which == "coverage":
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="signalbox-coverage-")))
+            stack.callback(report_coverage, folder)  # when all have ended, before the folder goes
+            python = with_coverage(folder)
         if which == "services":
             settings["DATABASE_URL"] = stack.enter_context(services.postgresql())
             settings["CHANNEL_REDIS_URL"] = stack.enter_context(services.redis())
@@ -160,7 +187,8 @@ async def main(which: str) -> int:
             server = await devserver.start()
             stack.push_async_callback(server.stop)
             own = {**settings, "TEMPORAL_ADDRESS": server.address}
-            group.create_task(run(lane, own, tally, "slow" if which == "slow" else "not slow"))
+            marks = "slow" if which == "slow" else "not slow"
+            group.create_task(run(lane, own, tally, marks, python))
     left_out = "" if which == "slow" else "tests marked slow: kills, scale and soak (make test-slow)"
     return last_word(tally, time.monotonic() - begun, left_out)
 
@@ -172,6 +200,9 @@ if __name__ == "__main__":
     )
     parser.add_argument(
         "--services", dest="which", action="store_const", const="services", help="on PostgreSQL and Redis"
+    )
+    parser.add_argument(
+        "--coverage", dest="which", action="store_const", const="coverage", help="measure what they reach"
     )
     try:
         sys.exit(asyncio.run(main(parser.parse_args().which or "")))

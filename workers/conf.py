@@ -117,8 +117,8 @@ def compose(classes: Iterable[type[Conf]]) -> list[Conf]:
         except SettingsError as error:
             # pydantic wraps what a source raises, such as our sentence about a file that cannot be read.
             cause = error.__cause__
-            unread = isinstance(cause, ConfigurationError)
-            problems += cause.problems if unread else [_not_parsed(cls, error)]
+            unread = cause.problems if isinstance(cause, ConfigurationError) else []
+            problems += unread or [_not_parsed(cls, error)]
         except ValidationError as error:
             problems += [_sentence(item) for item in error.errors()]
     if problems:

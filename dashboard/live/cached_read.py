@@ -17,6 +17,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from dashboard.access import Scope, Verb, Viewer, authorise, for_viewer, may
 from dashboard.bounded import Bounded, size_of
+from dashboard.deadline import within
 from workers.client.errors import TemporalError
 from workers.payloads.redaction import redact_text
 
@@ -87,9 +88,9 @@ async def cached_read(
     """Read, or share the read of another viewer of the same scope; the last snapshot when Temporal is
     unreachable.
 
-    `detail` distinguishes reads of one region. After `max_wait` seconds the last snapshot is returned; the
-    read continues and fills the cache. Only TemporalError counts as unreachable: anything else is raised.
-    Raises Forbidden for a viewer who may read nothing.
+    `detail` distinguishes reads of one region. After `max_wait` seconds, or at the deadline of the page, the
+    last snapshot is returned; the read continues and fills the cache. Only TemporalError counts as
+    unreachable: anything else is raised. Raises Forbidden for a viewer who may read nothing.
     """
     authorise(viewer, Verb.VIEW)
     key = (region, for_viewer(viewer), detail)
@@ -102,7 +103,7 @@ async def cached_read(
         task = slot.reading = asyncio.ensure_future(_refresh(key, slot, read, fresh))
         task.add_done_callback(lambda done: done.cancelled() or done.exception())
     try:
-        await asyncio.wait_for(asyncio.shield(task), max_wait)
+        await asyncio.wait_for(asyncio.shield(task), within(max_wait))
     except TimeoutError:
         return Snapshot(slot.value, slot.at, notice=SLOW)
     except TemporalError as error:

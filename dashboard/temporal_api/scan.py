@@ -22,6 +22,7 @@ from dashboard import extend
 from dashboard.access import Viewer, client_for, for_viewer
 from dashboard.bounded import Bounded
 from dashboard.conf import conf as console
+from dashboard.deadline import within
 from dashboard.query.query import OPEN, Filter, ScopedQuery, Term, compile_filter, list_url, with_scope
 from dashboard.temporal_api.lists import count, list_rows
 from dashboard.temporal_api.rows import Row
@@ -213,8 +214,8 @@ async def oldest_stuck(viewer: Viewer, scan: Scan) -> list[Row]:
 
 async def held_ids(viewer: Viewer, dependency: str) -> list[str]:
     """Ids of the first workflows that this viewer sees held by the breaker of a dependency; none while
-    Temporal is unreachable."""
+    Temporal is unreachable, or after the deadline of the page."""
     try:
-        return (await open_runs(viewer)).held_by(dependency)
-    except TemporalUnavailable:
+        return (await asyncio.wait_for(open_runs(viewer), within())).held_by(dependency)
+    except (TemporalUnavailable, TimeoutError):
         return []

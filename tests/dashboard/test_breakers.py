@@ -12,6 +12,7 @@ from temporalio.common import SearchAttributePair
 from dashboard.access import Viewer
 from dashboard.live import cached_read
 from dashboard.pages.breakers import read as breakers
+from dashboard.temporal import amounts_in_words
 from orders.attributes import ORDER_AMOUNT
 from tests.dashboard.factories import CannedAnswers, start_run
 from tests.dashboard.flows import Resolvable
@@ -71,6 +72,8 @@ async def test_an_open_breaker_says_why_and_what_it_holds(client, queue, worker,
         ("Open", "first"),
     ]
     assert found.held.sums == {"EUR": 2500}
+    held = [run async for run in client.list_workflows(f"WorkflowId STARTS_WITH 'order-{dependency}'")]
+    assert await amounts_in_words(held) == "€25.00"  # what the log line of the breaker says
     assert f"breaker%3A{dependency}" in found.held.url
 
 

@@ -178,7 +178,7 @@ async def test_the_pipelines_are_counted_within_the_tenant(client, queue, tenant
     await start_run(client, queue, f"{tenant}-x", stage="received", **{**order, "tenant": "another"})
 
     async def both():
-        seen = await overview.read(viewer, [])
+        seen = await overview.read(viewer)
         return seen.value if seen.value and len(seen.value.totals) == 2 else None
 
     found = await eventually(both)

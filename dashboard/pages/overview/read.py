@@ -15,6 +15,7 @@ from dashboard.access import Verb, Viewer, client_for, for_viewer, may
 from dashboard.live.cached_read import Snapshot, cached_read
 from dashboard.models import AuditEntry
 from dashboard.pages.approvals.read import SOON_SECONDS
+from dashboard.pages.breakers import read as breakers
 from dashboard.pages.breakers.read import Breaker
 from dashboard.query.query import Filter, Term, compile_filter, list_url
 from dashboard.states import STATES
@@ -207,12 +208,14 @@ async def _others(viewer: Viewer) -> list[tuple[str, int, str]]:
     return sorted(found, key=lambda item: -item[1])
 
 
-async def _read(viewer: Viewer, cards: list[Breaker]) -> Overview:
-    scan, counts, others = await asyncio.gather(
+async def _read(viewer: Viewer) -> Overview:
+    scan, counts, others, known = await asyncio.gather(
         open_runs(viewer),
         cached_read("counts", viewer, lambda: _counts(viewer), fresh=COUNTS_FRESH),
         cached_read("other types", viewer, lambda: _others(viewer), fresh=COUNTS_FRESH),
+        breakers.read(viewer),
     )
+    cards = known.value.cards if known.value else []
     by_name, ends = {card.dependency: card for card in cards}, counts.value or {}
     totals, stuck = await asyncio.gather(condition_totals(viewer, scan), oldest_stuck(viewer, scan))
     by_type = await asyncio.gather(*(condition_totals(viewer, scan, name) for name in extend.pipelines))
@@ -223,9 +226,9 @@ async def _read(viewer: Viewer, cards: list[Breaker]) -> Overview:
     return Overview(views, totals, stuck[:STUCK_SHOWN], others.value or [], scan.at)
 
 
-async def read(viewer: Viewer, cards: list[Breaker]) -> Snapshot[Overview]:
-    """The pipelines as far as this viewer may see them; `cards` are the breakers."""
-    return await cached_read("overview", viewer, lambda: _read(viewer, cards))
+async def read(viewer: Viewer) -> Snapshot[Overview]:
+    """The pipelines as far as this viewer may see them."""
+    return await cached_read("overview", viewer, lambda: _read(viewer))
 
 
 def _recent(viewer: Viewer) -> list[AuditEntry]:

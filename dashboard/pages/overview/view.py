@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 from django.http import HttpResponse
@@ -19,18 +20,22 @@ DUE_SHOWN = 5
 
 
 async def _context(viewer: Viewer) -> dict[str, Any]:
-    known = await breakers.read(viewer)
-    snapshot = await overview.read(viewer, known.value.cards if known.value else [])
-    inbox = await approvals.inbox(viewer)
+    known, snapshot, inbox, polled, recent = await asyncio.gather(
+        breakers.read(viewer),
+        overview.read(viewer),
+        approvals.inbox(viewer),
+        queues.latest(viewer),
+        overview.just_now(viewer),
+    )
     return {
         "snapshot": snapshot,
         "overview": snapshot.value,
         "breakers": known,
         "inbox": inbox,
         "due": inbox.value.items[:DUE_SHOWN] if inbox.value else [],
-        "unpolled": (await queues.latest(viewer)).value,
+        "unpolled": polled.value,
         "mistakes": registrations.sentences(),
-        "recent": await overview.just_now(viewer),
+        "recent": recent,
     }
 
 

@@ -92,13 +92,13 @@ class Authority:
         (self.folder / f"{file}.key").write_bytes(key.private_bytes(serialization.Encoding.PEM, kind, plain))
         (self.folder / f"{file}.pem").write_bytes(made.public_bytes(serialization.Encoding.PEM))
 
-    def server(self) -> ssl.SSLContext:
-        """A server's context that asks for a certificate of this authority."""
+    def server(self, *, mutual: bool = True) -> ssl.SSLContext:
+        """A server's context; `mutual`: it asks for a certificate of this authority."""
         self.issue("server", "localhost")
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(self.folder / "server.pem", self.folder / "server.key")
         context.load_verify_locations(self.folder / "ca.pem")
-        context.verify_mode = ssl.CERT_REQUIRED
+        context.verify_mode = ssl.CERT_REQUIRED if mutual else ssl.CERT_NONE
         context.set_alpn_protocols(["h2"])
         return context
 

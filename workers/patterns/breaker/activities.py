@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Awaitable, Callable, Sequence
 
 from pydantic import BaseModel, Field
 from temporalio import activity
@@ -19,6 +20,8 @@ logger = logging.getLogger(__name__)
 
 NONE_HELD = "NoneHeld"
 MAX_LISTED = 10_000
+MOST_SUMMED = 1_000
+"""Held workflows, the oldest first, whose amounts are added up."""
 CONCURRENCY = 20
 """How many workflows are looked at and woken side by side."""
 
@@ -39,10 +42,22 @@ class Wake(BaseModel):
 
 
 class Offered(BaseModel):
-    """holder: the workflow that got the lease. held: how many the list shows as held; None: not counted."""
+    """holder: the workflow that got the lease. held: how many the list shows as held; None: not counted.
+    amount: what they are worth together, in words."""
 
     holder: str
     held: int | None = None
+    amount: str = ""
+
+
+class Amounts:
+    """How the amounts of runs are added up: `in_words` returns their sum as text, "" for none. The console
+    sets it, as it knows which attribute of a run is its amount."""
+
+    in_words: Callable[[Sequence[WorkflowExecution]], Awaitable[str]] | None = None
+
+
+amounts = Amounts()
 
 
 @activity.defn
@@ -52,10 +67,12 @@ async def offer_probe(wake: Wake) -> Offered:
     Raises the retryable NoneHeld, so that waiting for the list to catch up writes no history.
     """
     client = activity.client()
-    candidates = await _candidates(client, wake)
-    for workflow_id in candidates:
+    held = [] if wake.workflow_id else await _held(client, wake.dependency)
+    for workflow_id in [wake.workflow_id] if wake.workflow_id else await _ordered(client, wake, held):
         if await _wake(client, wake, workflow_id):
-            return Offered(holder=workflow_id, held=None if wake.workflow_id else len(candidates))
+            if wake.workflow_id:
+                return Offered(holder=workflow_id)
+            return Offered(holder=workflow_id, held=len(held), amount=await _amount(held))
     raise ApplicationError(f"Nothing is held at {wake.dependency}.", type=NONE_HELD)
 
 
@@ -87,14 +104,27 @@ async def _held(client: Client, dependency: str) -> list[WorkflowExecution]:
     return [item async for item in client.list_workflows(query, limit=MAX_LISTED)][::-1]
 
 
+async def _amount(held: Sequence[WorkflowExecution]) -> str:
+    """What is held, in words. The lease is given by now: nothing may fail this."""
+    try:
+        return await amounts.in_words(held[:MOST_SUMMED]) if amounts.in_words else ""
+    except Exception:
+        logger.exception("The amounts of held workflows cannot be added up.")
+        return ""
+
+
 async def _candidates(client: Client, wake: Wake) -> list[str]:
     if wake.workflow_id:
         return [wake.workflow_id]
-    held = await _held(client, wake.dependency)
+    return await _ordered(client, wake, await _held(client, wake.dependency))
+
+
+async def _ordered(client: Client, wake: Wake, held: Sequence[WorkflowExecution]) -> list[str]:
+    """Their ids, the likeliest to probe first: a lease for a workflow without workers costs all others its
+    time."""
     has_worker = {queue: await has_pollers(client, queue) for queue in {item.task_queue for item in held}}
-    # A lease for a workflow without workers costs all others its time.
-    held.sort(key=lambda item: (not has_worker[item.task_queue], item.id in wake.avoid))
-    return [item.id for item in held]
+    ordered = sorted(held, key=lambda item: (not has_worker[item.task_queue], item.id in wake.avoid))
+    return [item.id for item in ordered]
 
 
 async def _is_held(client: Client, dependency: str, workflow_id: str) -> bool:

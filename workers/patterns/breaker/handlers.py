@@ -103,6 +103,7 @@ class BreakerHandlers(DecisionHandlers):
         self._machine = start.machine or Machine(config=start.config())
         self._last_state, self._last_epoch = self._machine.state, self._machine.epoch
         self._held: int | None = None  # workflows held, as of the last look at the list
+        self._amount = ""  # of those, in words
 
     def _moved(self) -> None:
         """Something happened, and the machine may be in another state or epoch than before."""
@@ -135,7 +136,8 @@ class BreakerHandlers(DecisionHandlers):
         if machine.state is CircuitState.HALF_OPEN:
             return
         dependency, opened = machine.config.dependency, machine.state is CircuitState.OPEN
-        held = "" if self._held is None else f" Workflows held: {self._held}."
+        worth = f", worth {self._amount}" if self._amount else ""
+        held = "" if self._held is None else f" Workflows held: {self._held}{worth}."
         workflow.logger.log(
             logging.WARNING if opened else logging.INFO,
             "The breaker of %s %s. %s%s",

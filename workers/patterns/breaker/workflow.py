@@ -105,12 +105,14 @@ class BreakerWorkflow(BreakerHandlers):
             )
         except ActivityError:
             if machine.lease == lease:
-                self._held = self._held if chosen else 0
+                if not chosen:
+                    self._held, self._amount = 0, ""
                 search_again = machine.no_candidate(workflow.now())
                 if not chosen and not self._pending_probe:
                     await self._wait_for_change(until=search_again, refusals=refusals)
             return False
-        self._held = self._held if offered.held is None else offered.held
+        if offered.held is not None:
+            self._held, self._amount = offered.held, offered.amount
         machine.assign_probe(lease, offered.holder, workflow.now())
         return True
 

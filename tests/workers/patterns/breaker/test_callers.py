@@ -7,7 +7,7 @@ import logging
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -34,6 +34,7 @@ from workers.client.attributes import WAITING_FOR
 from workers.client.launch import launch
 from workers.patterns.breaker import gate as gates
 from workers.patterns.breaker import reporter
+from workers.patterns.breaker.activities import amounts
 from workers.patterns.breaker.config import BreakerConfig
 from workers.patterns.breaker.interceptor import STALLED_SECONDS
 from workers.patterns.breaker.names import QUEUE as BREAKERS
@@ -109,9 +110,13 @@ async def test_a_person_lets_the_next_call_probe(service: Service, soon: None) -
         assert (await reaches(shared, "CLOSED")).transitions[-1].why == "The probe succeeded."
 
 
-async def test_a_held_workflow_is_counted_when_it_probes(
-    service: Service, caplog: pytest.LogCaptureFixture
+async def test_held_workflows_are_counted_with_their_amounts_when_one_probes(
+    service: Service, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    async def in_words(runs: Sequence[Any]) -> str:
+        return f"€{len(runs)}.00"
+
+    monkeypatch.setattr(amounts, "in_words", in_words)
     caplog.set_level(logging.INFO, "temporalio.workflow")
     async with service.running():
         shared = await service.breaker(open_seconds=3)
@@ -120,7 +125,7 @@ async def test_a_held_workflow_is_counted_when_it_probes(
         await service.held(*callers)
         for caller in callers:
             await caller.result()
-    assert "The probe succeeded. Workflows held: 2." in caplog.text
+    assert "The probe succeeded. Workflows held: 2, worth €2.00." in caplog.text
 
 
 @pytest.fixture
