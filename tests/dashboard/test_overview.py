@@ -197,7 +197,7 @@ async def test_open_runs_of_other_types_are_counted_beside_the_pipelines(client,
     await start_run(client, queue, f"{tenant}-x", workflow_type="Hidden", tenant="another")
 
     async def counted():
-        seen = (await overview.read(viewer, [])).value
+        seen = (await overview.read(viewer)).value
         return seen if seen and sum(number for _, number, _ in seen.others) == 3 else None
 
     found = await eventually(counted)

@@ -192,7 +192,7 @@ def _status_chips(list_request: ListRequest, listing: Listing | None) -> list[Ch
         shown, on = known.get(name) or Look("rest", name), chosen == name
         url = list_url(list_request.namespace, replace(list_request.narrowed, status="" if on else name))
         # Paused runs are open too, so that beside them the running ones are called so.
-        word = "Open" if name == "Running" and PAUSED not in counts else shown.word
+        word = "Open" if name == "Running" and STATUS_NAMES[8] not in counts else shown.word
         chips.append(Chip(url, word, shown.tone, _count(counts.get(name)), on))
     return chips
 

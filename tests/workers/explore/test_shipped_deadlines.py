@@ -81,7 +81,7 @@ def test_an_approval_escalates_before_it_ends() -> None:
 
 
 def test_an_order_waits_a_day_for_its_approval() -> None:
-    rules = rules_for(10_000_000)
+    rules = rules_for(10_000_000, "EUR")
     assert rules.approval
     server = begun(ORDERING, ORDER.model_copy(update={"rules": rules}))
     assert server.view.waiting_for == {"approval"}
