@@ -265,6 +265,22 @@ def test_what_opens_later_is_open_to_all_readers_too(visit: Visitor, settled):
     assert violations(me.page) == []
 
 
+def test_the_pages_of_an_action_are_open_to_all_readers(visit: Visitor, shop: Shop):
+    """Those that come where htmx does not: a form with an error, and the verdict."""
+    order = shop.order(150_000)
+    me = visit("operator")
+    me.expected = [r"ERR_FAILED", r"status of 422", r"not defined"]
+    me.page.route(re.compile("htmx"), lambda route: route.abort())
+    until(me.page, f"{me.url}/workflows/{order}/", "Waiting")
+    me.page.get_by_role("button", name="Cancel").click()
+    expect(me.page.get_by_text("A reason is needed")).to_be_visible(timeout=PATIENCE)
+    assert violations(me.page) == []
+    me.page.get_by_label("Reason").fill("The customer called.")
+    me.page.get_by_role("button", name="Cancel").click()
+    expect(me.page.locator("main > .note[role=status]")).to_contain_text(order, timeout=PATIENCE)
+    assert violations(me.page) == []
+
+
 def test_single_keys_are_listed_and_can_be_switched_off(visit: Visitor, settled):
     me = visit("approver")
     until(me.page, f"{me.url}/approvals/?w={settled['waiting']}", "vote is missing")

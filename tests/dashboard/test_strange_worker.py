@@ -16,6 +16,7 @@ from django.test import AsyncClient
 from django.urls import reverse
 from temporalio.client import Client
 
+from dashboard.formats import html_id
 from dashboard.live import cached_read
 from dashboard.models import AuditEntry
 from tests.dashboard.signed_forms import form_id
@@ -198,11 +199,12 @@ async def test_a_breaker_is_forced_until_a_time_and_released(people, strange):
 
 
 async def test_the_breakers_page_has_its_card_with_the_form_and_the_region_has_none(people, strange):
-    card = f'id="{strange.id}"'
+    card_id = html_id(strange.id)
+    card = f'id="{card_id}"'
     text = await until(people["operator"], "/ns/default/breakers/", card, "Operate this breaker")
-    assert f'id="actions-{strange.id}" hx-morph-skip><details' in text
+    assert f'id="actions-{card_id}" hx-morph-skip><details' in text
     region = unescape((await people["operator"].get("/ns/default/breakers/", headers=HTMX)).content.decode())
-    assert f'id="actions-{strange.id}" hx-morph-skip></div>' in region
+    assert f'id="actions-{card_id}" hx-morph-skip></div>' in region
     looking = await until(people["viewer"], "/ns/default/breakers/", card, "Operate this breaker")
     assert "Your role may not operate breakers." in looking
 
