@@ -11,7 +11,10 @@ for the session. The platform's own tenant has no members: what belongs to it is
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Iterable
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, field, replace
 from functools import wraps
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
@@ -25,7 +28,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase
 from django_htmx.middleware import HtmxDetails
 from temporalio.client import Client
 
-from dashboard import deadline
 from dashboard.conf import conf
 from workers.client.attributes import TENANT_ID
 from workers.client.connection import get_client
@@ -255,6 +257,31 @@ def _of_another_tenant(request: HttpRequest, viewer: Viewer) -> bool:
     return bool(drawn_for) and drawn_for != url_quote(viewer.tenant or "", safe="")
 
 
+# A moment after that of a call that begins with the page, so that its own failure is the reason shown.
+MORE_SECONDS = 0.5
+_deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+
+
+@contextmanager
+def _page_deadline() -> Iterator[None]:
+    """One deadline for all that a page reads from Temporal: reads that follow each other must not add up."""
+    token = _deadline.set(time.monotonic() + workers_conf().rpc_timeout + MORE_SECONDS)
+    try:
+        yield
+    finally:
+        _deadline.reset(token)
+
+
+def within(max_wait: float | None = None) -> float | None:
+    """Seconds that a read may still be waited for, `max_wait` at most; None: as long as it takes, outside of
+    pages."""
+    deadline = _deadline.get()
+    if deadline is None:
+        return max_wait
+    left = max(0.0, deadline - time.monotonic())
+    return left if max_wait is None else min(left, max_wait)
+
+
 class ConsoleRequest(HttpRequest):
     """The request that a view under `console` gets."""
 
@@ -273,7 +300,6 @@ def console(permission: Permission | None = None) -> Callable[[View[P]], Guarded
 
     def decorate(view: View[P]) -> Guarded[P]:
         async def guarded(request: HttpRequest, *args: P.args, **kwargs: P.kwargs) -> HttpResponseBase:
-            deadline.begin()
             namespace = str(kwargs.pop("namespace", "")) or default_namespace()
             served = namespace == default_namespace()
             viewer = await viewer_of(request, namespace if served else "")
@@ -284,7 +310,8 @@ def console(permission: Permission | None = None) -> Callable[[View[P]], Guarded
                 authorise(viewer, permission)
             if not served:
                 raise UnknownNamespace(namespace)
-            return await view(request, *args, **kwargs)  # type: ignore[arg-type]
+            with _page_deadline():
+                return await view(request, *args, **kwargs)  # type: ignore[arg-type]
 
         return cast(Guarded[P], wraps(view)(guarded))
 

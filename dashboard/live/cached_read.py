@@ -15,9 +15,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Generic, TypeVar, cast
 
-from dashboard.access import Scope, Verb, Viewer, authorise, for_viewer, may
+from dashboard.access import Scope, Verb, Viewer, authorise, for_viewer, may, within
 from dashboard.bounded import Bounded, size_of
-from dashboard.deadline import within
 from workers.client.errors import TemporalError
 from workers.payloads.redaction import redact_text
 

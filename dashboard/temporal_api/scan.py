@@ -19,10 +19,9 @@ from typing import cast
 from temporalio.client import Client
 
 from dashboard import extend
-from dashboard.access import Viewer, client_for, for_viewer
+from dashboard.access import Viewer, client_for, for_viewer, within
 from dashboard.bounded import Bounded
 from dashboard.conf import conf as console
-from dashboard.deadline import within
 from dashboard.query.query import OPEN, Filter, ScopedQuery, Term, compile_filter, list_url, with_scope
 from dashboard.temporal_api.lists import count, list_rows
 from dashboard.temporal_api.rows import Row
