@@ -317,20 +317,6 @@ async def test_counts_that_fail_do_not_take_the_list_with_them(client, queue, br
     assert "Rows 1 to 1; the server did not count them." in text
 
 
-async def test_where_no_row_matched_yet_the_list_says_that_there_are_more(
-    client, queue, browser, wagon, monkeypatch
-):
-    await some(client, queue, wagon, 41)
-    monkeypatch.setattr(lists, "MOST_PAGES", 1)
-
-    text = await page(browser, type=wagon, size="20", a="WorkflowId", op="=", v=f'{wagon}-0"')
-
-    assert rows(text) == []
-    assert "No match so far" in text
-    assert "No workflows match" not in text
-    assert "Compare more" in text
-
-
 async def test_without_our_attributes_everything_else_works(client, queue, browser, wagon, monkeypatch):
     await some(client, queue, wagon)
     monkeypatch.setattr(lists, "_types", {})

@@ -6,7 +6,7 @@ pages that have no form; here the refusals find their fields.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from datetime import datetime
 from typing import Any
 
@@ -131,8 +131,16 @@ class FilterForm(forms.Form):
     size = forms.ChoiceField(label="Rows a page", choices=[(size, size) for size in SIZES])
 
     def __init__(
-        self, narrowed: Filter, size: int, types: Mapping[str, int], absent: list[str], errors: dict[str, str]
+        self,
+        narrowed: Filter,
+        size: int,
+        types: Mapping[str, int],
+        absent: list[str],
+        errors: dict[str, str],
+        counted: Collection[str] = (),
     ) -> None:
+        """`types` of the server's attributes; `absent` are those that conditions need; `counted`: statuses
+        that occur."""
         super().__init__({key: getattr(narrowed, name) for name, key in FIELDS.items()} | {"size": size})
         for name, field in self.fields.items():
             field.required = False
@@ -142,7 +150,7 @@ class FilterForm(forms.Form):
         looks = {
             name: STATES["status"][number].word
             for number, name in STATUS_NAMES.items()
-            if number != PAUSED or name == narrowed.status  # servers that cannot pause refuse the name
+            if number != PAUSED or name in (narrowed.status, *counted)  # others refuse the name
         }
         self._offer("status", looks, narrowed.status)
         conditions = {str(name): look.word for name, look in STATES["condition"].items()}

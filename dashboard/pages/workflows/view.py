@@ -227,7 +227,7 @@ async def _running_types(viewer: Viewer) -> list[str]:
 async def _form(
     request: ListRequest,
     viewer: Viewer,
-    rows: list[Row],
+    listing: Listing | None,
     types: dict[str, int] | None,
     errors: dict[str, str],
 ) -> dict[str, Any]:
@@ -237,8 +237,9 @@ async def _form(
     )
     known = registrations.attribute_types() if types is None else types
     absent = query.missing(known) if extend.pipelines else []
+    rows, counted = (listing.rows, listing.counts or ()) if listing else ([], ())
     return {
-        "form": form.FilterForm(request.narrowed, request.size, {**SYSTEM, **known}, absent, errors),
+        "form": form.FilterForm(request.narrowed, request.size, {**SYSTEM, **known}, absent, errors, counted),
         "types": form.types_known(running.value or [], (row.workflow_type for row in rows)),
         "chips": [
             Chip(list_url(request.namespace, wider), word) for wider, word in form.removable(request.narrowed)
@@ -279,7 +280,6 @@ async def page(request: ConsoleRequest) -> HttpResponse:
         **(_list(list_request, listing) if listing else {}),
     }
     if not request.htmx:
-        rows = listing.rows if listing else []
-        context |= await _form(list_request, request.viewer, rows, types, errors)
+        context |= await _form(list_request, request.viewer, listing, types, errors)
     name = "_region" if request.htmx else "page"
     return render(request, f"dashboard/workflows/{name}.html", context, status=400 if errors else 200)
