@@ -126,6 +126,7 @@ async def test_a_run_of_another_tenant_stays_open_until_its_worker_comes(client,
         assert [await handle.result() for handle in others] == ["done", "done"]
 
 
+@pytest.mark.timeout(300)  # each refusal doubles the server's pause before it offers the task again
 async def test_two_fleets_on_one_queue_fail_nothing_and_cost_no_attempt(
     client, queue, settings, django_db_blocker
 ):
@@ -148,10 +149,10 @@ async def test_two_fleets_on_one_queue_fail_nothing_and_cost_no_attempt(
             )
         runs = [
             await started(client, queue, tenant, sample_workflows.OnceWorkflow.run)
-            for tenant in ("acme", "globex") * 4
+            for tenant in ("acme", "globex") * 2
         ]
         results = [await handle.result() for handle in runs]
-    assert results == ["acme/None", "globex/None"] * 4
+    assert results == ["acme/None", "globex/None"] * 2
 
 
 async def test_an_open_run_outlives_a_shorter_list_and_answers_queries(client, queue, worker, settings):
