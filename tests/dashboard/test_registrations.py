@@ -32,7 +32,8 @@ def empty(monkeypatch):
 
 
 def test_what_is_shipped_has_no_mistake():
-    assert checks.check_registrations(None) == []
+    found = checks.check_registrations(None)
+    assert [problem for problem in found if "registered by tests." not in problem.hint] == []
 
 
 def test_each_registration_is_known_with_its_place(empty):

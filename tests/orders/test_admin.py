@@ -22,6 +22,7 @@ from orders.services import place_order, rules_for
 from tests.orders.conftest import Sandbox
 from tests.orders.samples import sized
 from tests.support import eventually
+from workers.client.connection import has_pollers
 from workers.client.errors import TemporalUnavailable
 from workers.contracts import ApprovalPolicy, ApprovalState, Query, SagaState
 
@@ -97,6 +98,7 @@ async def test_approve_changes_the_workflow_and_says_so(
 ):
     order, browser = await waiting(client), await signed_in(approver_user)
     async with worker(QUEUE):
+        await eventually(lambda: has_pollers(client, QUEUE))  # else a verdict is not waited for
         answer = await browser.post(url(order, "approve"), {"batch": batch()})
         assert answer.status_code == 303
         result = await client.get_workflow_handle(order.workflow_id).result()
@@ -114,6 +116,7 @@ async def test_reject_and_cancel_need_a_reason_and_keep_the_text(
     order, browser = await waiting(client), await signed_in(admin_user)
     ada = {"batch": batch("ada")}
     async with worker(QUEUE):
+        await eventually(lambda: has_pollers(client, QUEUE))  # else a verdict is not waited for
         for act in ("reject", "cancel"):
             assert (await browser.post(url(order, act), {"reason": "  ", **ada})).status_code == 422
         long = await browser.post(url(order, "reject"), {"reason": "why <b>" + "x" * 3000, **ada})
@@ -138,6 +141,7 @@ async def test_a_closed_order_has_no_button_to_press(
     address = reverse("admin:orders_order_change", args=[order.pk])
     assert "disabled" not in (await browser.get(address)).content.decode()
     async with worker(QUEUE):
+        await eventually(lambda: has_pollers(client, QUEUE))  # else a verdict is not waited for
         assert (
             await browser.post(url(order, "cancel"), {"reason": "Twice", "batch": batch("ada")})
         ).status_code == 303
@@ -159,6 +163,7 @@ async def test_the_same_form_twice_has_one_answer(
     two = OrderRules(approval=ApprovalPolicy(quorum=2, roles=["approver"]))
     order, browser = await waiting(client, two), await signed_in(approver_user)
     async with worker(QUEUE):
+        await eventually(lambda: has_pollers(client, QUEUE))  # else a verdict is not waited for
         handle = client.get_workflow_handle(order.workflow_id)
         await handle.query(Query.APPROVAL)  # the worker answers, so a verdict comes in time
         same = batch()
@@ -176,6 +181,7 @@ async def test_rights_are_checked_in_the_act(
 ):
     order = await waiting(client)
     async with worker(QUEUE):
+        await eventually(lambda: has_pollers(client, QUEUE))  # else a verdict is not waited for
         forbidden = await (await signed_in(operator_user)).post(url(order, "approve"), {})
         assert forbidden.status_code == 403
         forbidden = await (await signed_in(approver_user)).post(url(order, "cancel"), {"reason": "x"})
@@ -202,6 +208,7 @@ async def test_many_are_rejected_at_once_and_each_answers(
     unneeded = (await place_order(sized(5_000), requester="otto", client=client)).order
     browser, made = await signed_in(approver_user), batch()
     async with worker(QUEUE):
+        await eventually(lambda: has_pollers(client, QUEUE))  # else a verdict is not waited for
         await client.get_workflow_handle(unneeded.workflow_id).result()
         asked = await browser.post(LIST, bulk("reject", [*orders, unneeded]))
         assert 'name="reason"' in asked.content.decode()
@@ -227,6 +234,7 @@ async def test_many_without_a_worker_are_all_sent_and_wait(
     assert time.monotonic() - began < 4
     assert answers.content.decode().count("not confirmed yet") >= len(orders)
     async with worker(QUEUE):
+        await eventually(lambda: has_pollers(client, QUEUE))  # else a verdict is not waited for
         for order in orders:
             await client.get_workflow_handle(order.workflow_id).result()
             saga = await client.get_workflow_handle(order.workflow_id).query(Query.SAGA)
@@ -262,6 +270,7 @@ async def test_many_are_listed_with_what_would_come_of_it_before_anything_is_sen
     two = OrderRules(approval=ApprovalPolicy(quorum=2, roles=["approver"]))
     first, voted, browser = await waiting(client), await waiting(client, two), await signed_in(approver_user)
     async with worker(QUEUE):
+        await eventually(lambda: has_pollers(client, QUEUE))  # else a verdict is not waited for
         assert (await browser.post(url(voted, "approve"), {"batch": batch()})).status_code == 303
         handle = client.get_workflow_handle(voted.workflow_id)
 
